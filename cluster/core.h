@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core.h - the cluster side of one `owner` process: a step function.
+ *
+ * Feed it one event and the time with cl_step(), then take actions with cl_next_action() until
+ * none is left. It owns no socket, clock, file, random source or global; the same object runs in
+ * production (node/owner) and in the simulation (tests/sim).
+ *
+ * This is the one-member form: every partition is owned here from the start. Membership, routes
+ * and links enter as further event and action types; what edges see does not change by that.
+ */
+#ifndef CLUSTER_CORE_H
+#define CLUSTER_CORE_H
+
+#include "proto/bytes.h"
+#include "proto/mesh.h"
+
+#define CL_MUST_CHECK __attribute__((warn_unused_result))
+
+enum cl_err {
+    CL_OK = 0,
+    CL_ENOMEM = -1,  /* the allocator refused, or a limit is reached; nothing changed */
+    CL_EAGAIN = -2,  /* take the waiting actions first */
+    CL_EPROTO = -3,  /* the peer sent what it may not; it is cut by an action */
+    CL_ENOENT = -4,
+    CL_EEXIST = -5,
+    CL_ERANGE = -6
+};
+
+typedef uint64_t cl_ms; /* monotonic milliseconds of the caller; never goes back */
+
+/* xoshiro256**, seeded by the caller: the only source of chance. */
+struct cl_rand {
+    uint64_t s[4];
+};
+
+/* The only way to memory. get may return NULL: then the call fails with CL_ENOMEM, unchanged. */
+struct cl_alloc {
+    void *(*get)(void *ctx, size_t n);
+    void (*put)(void *ctx, void *p, size_t n);
+    void *ctx;
+};
+
+/* Every table is bounded by one of these; 0 is an error. */
+struct cl_limits {
+    uint32_t edges;          /* edge processes of this node, at most 64 */
+    uint32_t topics;         /* topics with subscribers here */
+    uint32_t presences;      /* entries held */
+    uint32_t presences_per_topic;
+    uint32_t presence_bytes; /* keys and metas held */
+    uint32_t pending_bytes;  /* publishes parked while edges attach */
+    uint32_t actions;        /* queued actions; beyond, cl_step answers CL_EAGAIN */
+};
+
+struct cl_config {
+    struct pr_slice name; /* of the node */
+    uint64_t id;          /* cl_hash64("node" || name) */
+    uint64_t epoch;       /* of this process life: unix ms << 12 | 12 random bits */
+    uint32_t edges;       /* edge processes expected to attach; publishes wait for them 250 ms */
+    const struct cl_limits *lim; /* borrowed for the object's life */
+    const struct cl_alloc *mem;  /* borrowed for the object's life */
+};
+
+enum cl_event_type {
+    CL_EV_TICK = 1,
+    CL_EV_EDGE_UP,   /* edge, boot: HELLO was answered on a new connection */
+    CL_EV_EDGE_DOWN, /* edge: its connection ended */
+    CL_EV_EDGE_IN    /* edge, frame */
+};
+
+struct cl_event {
+    enum cl_event_type type;
+    uint32_t edge; /* index of the edge process, 0 .. edges-1 */
+    uint64_t boot;
+    const struct pr_frame *frame; /* borrowed for the call */
+};
+
+enum cl_action_type {
+    CL_ACT_EDGE_SEND = 1, /* bytes to every edge in `edges`; more may share the bytes */
+    CL_ACT_EDGE_CUT       /* close the connection of `edge`; reason is a static text */
+};
+
+struct cl_action {
+    enum cl_action_type type;
+    uint64_t edges; /* bitmap of edge indices */
+    uint32_t edge;
+    struct pr_slice bytes; /* valid until the next cl_step */
+    const char *reason;
+};
+
+/* What cl_inspect tells, one call of `emit` per row. */
+struct cl_topic_row {
+    struct pr_slice topic; /* key */
+    uint32_t part;
+    struct pr_epoch epoch;
+    uint64_t seq;
+    uint32_t edges; /* subscribed */
+    uint32_t presences;
+    uint64_t repeats;
+};
+struct cl_presence_row {
+    struct pr_slice topic, key, meta;
+    uint64_t actor, n;
+    bool visible;
+};
+typedef void (*cl_topic_fn)(void *ctx, const struct cl_topic_row *row);
+typedef void (*cl_presence_fn)(void *ctx, const struct cl_presence_row *row);
+
+struct cl;
+
+/* Gives a new object, NULL if memory is refused. Borrows cfg->name only during the call. */
+struct cl *cl_new(const struct cl_config *cfg, struct cl_rand rand, cl_ms now);
+void cl_free(struct cl *cl);
+
+/* 0 or an enum cl_err; after an error nothing has changed (but the cut of a bad peer is queued). */
+CL_MUST_CHECK int cl_step(struct cl *cl, cl_ms now, const struct cl_event *ev);
+/* False: none left. Spans in *out stay valid until the next cl_step. */
+bool cl_next_action(struct cl *cl, struct cl_action *out);
+/* When CL_EV_TICK is next due; UINT64_MAX if never. */
+cl_ms cl_deadline(const struct cl *cl);
+
+void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx);
+void cl_inspect_presence(const struct cl *cl, struct pr_slice topic, cl_presence_fn emit, void *ctx);
+/* Own invariants: each step in simulation, never in production. *what names the broken one. */
+bool cl_check(const struct cl *cl, const char **what);
+
+/* Counters for metrics; monotonic. */
+struct cl_stats {
+    uint64_t published, events, repeats, parked, pub_full, presence_puts, presence_dels, diffs;
+    uint64_t topics, presences; /* now */
+};
+void cl_stats(const struct cl *cl, struct cl_stats *out);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop.h - one libuv loop per process: clock, end-of-turn hook, deadline timer, signals.
+ *
+ * The only reader of the clock. Everything else is told the time.
+ */
+#ifndef NODE_BASE_LOOP_H
+#define NODE_BASE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct rt_loop;
+
+/* Gives a loop with SIGPIPE ignored. Never NULL. */
+struct rt_loop *rt_loop_new(void);
+void rt_loop_free(struct rt_loop *l);
+uv_loop_t *rt_loop_uv(struct rt_loop *l);
+/* Runs until rt_loop_stop. */
+void rt_loop_run(struct rt_loop *l);
+void rt_loop_stop(struct rt_loop *l);
+
+/* Monotonic milliseconds, cached once per turn; and microseconds, read now. */
+uint64_t rt_now_ms(const struct rt_loop *l);
+uint64_t rt_now_us(void);
+/* Wall clock: milliseconds since 1970 UTC. */
+uint64_t rt_wall_ms(void);
+/* Fills with bytes from the kernel's generator; aborts if there are none. */
+void rt_random(void *p, size_t n);
+
+/* Called at the end of each turn, before the loop waits; in the order of adding. At most 8. */
+void rt_loop_on_turn(struct rt_loop *l, void (*fn)(void *ctx), void *ctx);
+
+/* One timer of the caller (embedded; init before use, stop before its memory goes). */
+struct rt_timer {
+    uv_timer_t uv;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+void rt_timer_init(struct rt_loop *l, struct rt_timer *t, void (*fn)(void *ctx), void *ctx);
+/* One shot, `ms` from now; replaces an earlier setting. */
+void rt_timer_set(struct rt_timer *t, uint64_t ms);
+void rt_timer_clear(struct rt_timer *t);
+/* Ends the handle; `t` may be freed only after the next turn: `done` (or NULL) is called then. */
+void rt_timer_close(struct rt_timer *t, void (*done)(void *ctx));
+
+/* Calls fn for SIGTERM, SIGINT, SIGHUP, SIGCHLD or another signal, inside the loop. At most 8. */
+void rt_loop_on_signal(struct rt_loop *l, int signo, void (*fn)(void *ctx, int signo), void *ctx);
+
+#endif
