@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * presence.h - who is present in which topic: the replicated set held by an `owner` process.
+ *
+ * An actor is one edge process life (its boot). It numbers its operations 1, 2, 3 ...; (actor, n)
+ * is a dot and names one entry for ever. Only the actor creates and removes its entries, so what
+ * must be remembered per (topic, actor) is one number, `ctx`: everything up to it is known. There
+ * are no tombstones and no clouds of dots. Theory: delta intervals under the causal merging
+ * condition, Almeida, Shoker, Baquero, "Delta state replicated data types", JPDC 111 (2018); here
+ * the condition is a <= ctx.
+ *
+ * Merge of a delta (a, b] of one actor in one topic:
+ *     b <= ctx   STALE: a repeat, or older than what is known
+ *     a >  ctx   HOLE: something between is missing; pull everything after ctx
+ *     else       remove entries with a < n <= ctx that are not in adds   (the third line)
+ *                remove dels; insert adds with n > ctx; ctx = b
+ *
+ * Whether an actor is visible is told from outside (its process is attached) and is never part of
+ * the data, so a delayed delta of a dead process cannot bring a ghost back.
+ *
+ * Diffs are exact: they are computed against what was last shown. An entry that came and went
+ * between two flushes leaves no trace, and no leave names a reference that was never shown.
+ *
+ * Pure: no clock, no I/O; memory only by cl_alloc. Input bytes are copied if kept.
+ */
+#ifndef CLUSTER_PRESENCE_H
+#define CLUSTER_PRESENCE_H
+
+#include "cluster/core.h"
+
+/* Changes of a topic are gathered for this long, in ms: several people who reload at once are one
+ * frame. The first change after CL_PRES_QUIET_MS without a diff does not wait at all. */
+#define CL_PRES_WINDOW_MS 50u
+#define CL_PRES_QUIET_MS  1000u
+/* Above this many members a diff costs more (members x changes), so the window grows by 1 ms per
+ * CL_PRES_WINDOW_DIV members, up to CL_PRES_WINDOW_MAX_MS. */
+#define CL_PRES_BIG_TOPIC     500u
+#define CL_PRES_WINDOW_DIV    10u
+#define CL_PRES_WINDOW_MAX_MS 1000u
+/* The entries of an actor that is not attached, and the ctx of a (topic, actor) without entries,
+ * are kept this long: an edge that comes back in this time is not told from the start. */
+#define CL_PRES_FORGET_MS 60000u
+/* Default of cl_limits.presences_per_topic: each joiner gets the whole state, ~170 bytes an entry.
+ */
+#define CL_PRES_PER_TOPIC_DEFAULT 10000u
+/* Actors remembered, attached or not. 64 edges, and 64 restarts of half of them within a minute.
+ * Above: the one that has been gone longest is forgotten early. */
+#define CL_PRES_ACTORS_MAX 2048u
+/* Bytes of list in one P_VIEW frame, unless a single entry is longer. */
+#define CL_PRES_VIEW_CHUNK 61440u
+/* Bytes of lists in one P_DIFF frame. A longer diff is shown in several, each exact in itself, with
+ * both halves of an update in the same one. */
+#define CL_PRES_DIFF_CHUNK (2u * 1024u * 1024u)
+
+struct cl_pres_config {
+    uint32_t presences;           /* entries; for one window as many removed but still shown ones */
+    uint32_t presences_per_topic; /* entries of one topic */
+    uint32_t bytes;               /* keys and metas of entries */
+    const struct cl_alloc *mem;   /* borrowed for the object's life */
+};
+
+/* What became of a delta; negative: enum cl_err. */
+enum cl_pres_result {
+    CL_PRES_APPLIED = 0,
+    CL_PRES_STALE = 1, /* nothing to do */
+    CL_PRES_HOLE = 2,  /* ask the actor for everything after *ctx (P_PULL); nothing changed */
+    CL_PRES_FULL = 3   /* a limit of the configuration; nothing changed. The actor's next delta is a
+                          HOLE, so that what fits again by then comes in by itself */
+};
+
+struct cl_pres;
+
+/* Gives a new object; NULL if memory is refused or a limit is 0. */
+struct cl_pres *cl_pres_new(const struct cl_pres_config *cfg);
+/* Takes `p`; NULL is allowed. */
+void cl_pres_free(struct cl_pres *p);
+
+/* The edge process with boot `actor` is attached: its entries are visible from now on. 0, or
+ * CL_ENOMEM (unchanged). */
+CL_MUST_CHECK int cl_pres_actor_up(struct cl_pres *p, cl_ms now, uint64_t actor);
+/* It is gone: its entries leave with the next flush. Never fails; unknown actors are ignored. */
+void cl_pres_actor_down(struct cl_pres *p, cl_ms now, uint64_t actor);
+
+/*
+ * Merges a delta. Copies what it keeps. The caller has checked that the sender may speak for
+ * d->actor. *ctx (never NULL) is what is known of (topic, actor) afterwards: for HOLE the number to
+ * put into P_PULL. An actor never heard of is remembered, invisible.
+ * enum cl_pres_result; CL_EPROTO: damaged lists, dots outside of (a, b], or one dot twice;
+ * CL_ENOMEM: refused memory. All but APPLIED leave everything as it was.
+ * Cost: O(adds + dels), and O(entries of the actor in the topic) if a < ctx.
+ */
+CL_MUST_CHECK int cl_pres_apply(struct cl_pres *p, cl_ms now, const struct pr_p_delta *d,
+                                uint64_t *ctx);
+
+/* Borrowed for the call. Not 0: stop, and that is what the caller of flush or view gets. */
+typedef int (*cl_pres_diff_fn)(void *ctx, const struct pr_p_diff *diff);
+typedef int (*cl_pres_view_fn)(void *ctx, const struct pr_p_view *view);
+
+/*
+ * To be called after each batch of changes and when cl_pres_deadline is reached: emits the diffs of
+ * the topics whose window is over, and forgets what is due to be forgotten.
+ * 0; CL_ENOMEM, or the value of `emit`: that topic's diff, and those not reached, remain due, and
+ * nothing of the refused diff counts as shown.
+ */
+CL_MUST_CHECK int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn emit, void *ctx);
+/* Counts everything as shown without a diff: for an owner process that has just been told all,
+ * whose edges ask for whole states next. */
+void cl_pres_settle(struct cl_pres *p, cl_ms now);
+/* When cl_pres_flush has something to do; UINT64_MAX if never. At or before now: at once. */
+cl_ms cl_pres_deadline(const struct cl_pres *p);
+
+/*
+ * The state of a topic as last shown, in one or more parts (`first`, `last`); an empty one in one.
+ * Every diff flushed later follows from it. 0; CL_ENOMEM before the first part; the value of
+ * `emit`.
+ */
+CL_MUST_CHECK int cl_pres_view(const struct cl_pres *p, struct pr_slice topic, cl_pres_view_fn emit,
+                               void *ctx);
+
+/* Contribution of one entry to an actor's digest; the digest's hash is the sum over its entries,
+ * modulo 2^64. Also for the edge's side of the comparison. */
+uint64_t cl_pres_dot_hash(struct pr_slice topic, uint64_t n);
+/* What is known of an actor's entries; zeros for an unknown one. */
+void cl_pres_digest(const struct cl_pres *p, uint64_t actor, struct pr_p_digest *out);
+/* ctx of (topic, actor), 0 if unknown. */
+uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t actor);
+
+/* Visible entries of a topic. */
+uint32_t cl_pres_members(const struct cl_pres *p, struct pr_slice topic);
+/* One row per entry held of the topic, visible or not. */
+void cl_pres_each(const struct cl_pres *p, struct pr_slice topic, cl_presence_fn emit, void *ctx);
+
+struct cl_pres_stats {
+    uint64_t puts, dels, stale, holes, full, diffs;   /* monotonic */
+    uint64_t topics, actors, entries, visible, bytes; /* now */
+    uint64_t memory_bytes; /* asked from the allocator and not given back, now */
+};
+void cl_pres_stats(const struct cl_pres *p, struct cl_pres_stats *out);
+/* Own invariants; O(everything). *what names the broken one. */
+bool cl_pres_check(const struct cl_pres *p, const char **what);
+
+#endif
