@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscriptions.h - which registrations does a change concern?
+ *
+ * Per (schema, table) and event: for `eq` and `in` a hash map (column, value) -> registrations; a
+ * list for those without such a condition. A change costs what it matches plus the list of that
+ * table and event; other registrations cost nothing.
+ *
+ * A registration is (boot of the edge, handle). It is added once and then attached to each table it
+ * concerns (wildcards: the caller expands them from pg_publication_tables and attaches or detaches
+ * when that list changes), with the filter's values as Postgres normalized them for that table.
+ *
+ * Group: (role, claims); everyone in it sees the same rows. Shape: (role, select); everyone in it
+ * gets the same bytes. Both are shared and counted.
+ * Bound: RT_SUBS_MAX registrations; rt_subs_add refuses more.
+ */
+#ifndef NODE_DB_SUBSCRIPTIONS_H
+#define NODE_DB_SUBSCRIPTIONS_H
+
+#include "node/db/change.h"
+#include "proto/filter.h"
+
+#define RT_SUBS_MAX 1000000u /* about 160 bytes each: 160 MB */
+
+enum rt_subs_err { RT_SUBS_EFULL = -1, RT_SUBS_EEXIST = -2, RT_SUBS_ENOENT = -3 };
+
+struct rt_subs;
+
+/* (role, claims): one row-level security verdict per row. */
+struct rt_group {
+    uint32_t refs;
+    struct pr_slice role;
+    struct pr_slice claims;
+    uint64_t hash;
+    void *user; /* of the row-level security check; NULL at first, never freed here */
+};
+/* (role, select): one rendering per change. */
+struct rt_shape {
+    uint32_t refs;
+    struct pr_slice role;
+    bool has_select;
+    uint32_t nselect;
+    struct pr_slice select; /* packed strings, walk with pr_strs_next */
+    uint64_t hash;
+};
+
+/* A condition with the values that Postgres made of it, for one table. */
+struct rt_sub_cond {
+    struct pr_slice column;
+    enum pr_filter_op op;
+    enum pr_pg_kind kind;   /* of the column under its domains, when the values were normalized; a
+                               table that has another by now matches nothing until attached anew */
+    struct pr_slice values; /* packed, pr_cond_value_put */
+};
+
+struct rt_subs *rt_subs_new(void);
+void rt_subs_free(struct rt_subs *s);
+
+/* Adds a registration that concerns no table yet; copies what it needs. 0, RT_SUBS_EFULL,
+ * RT_SUBS_EEXIST. reg->filter is not parsed here. */
+int rt_subs_add(struct rt_subs *s, const struct pr_chg_reg *reg);
+/*
+ * The registration concerns this table from now on; attached already: conditions are replaced.
+ * Every condition must be one that C can evaluate (pr_filter_native). Copies. `type` per condition
+ * is taken from `rel`, whose columns must contain them. 0 or RT_SUBS_ENOENT (no such registration,
+ * no such column).
+ */
+int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
+                   const struct rt_sub_cond *conds, uint32_t nconds);
+/* No longer concerns the table. Not attached: nothing happens. */
+void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr_slice schema,
+                    struct pr_slice table);
+/* RT_SUBS_ENOENT if there is none. */
+int rt_subs_remove(struct rt_subs *s, uint64_t boot, uint32_t handle);
+/* All registrations of an edge process. Returns how many there were. */
+uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot);
+/* Everything. */
+void rt_subs_clear(struct rt_subs *s);
+
+uint32_t rt_subs_count(const struct rt_subs *s);
+/* Is any registration attached to the table? */
+bool rt_subs_concern(const struct rt_subs *s, struct pr_slice schema, struct pr_slice table);
+/* Calls fn for each distinct role attached to the table; the slice is borrowed for the call. */
+void rt_subs_roles(const struct rt_subs *s, struct pr_slice schema, struct pr_slice table,
+                   void (*fn)(void *ctx, struct pr_slice role), void *ctx);
+
+/* Why a message carries an error instead of the row. */
+enum rt_match_error {
+    RT_MATCH_OK = 0,
+    RT_MATCH_NO_KEY,      /* 400: no primary key */
+    RT_MATCH_UNAUTHORIZED /* 401: the role lacks SELECT on a key column */
+};
+struct rt_match {
+    uint64_t boot;
+    uint32_t handle;
+    enum rt_match_error error;
+    bool visible; /* set by match; the row-level security check clears it for those it denies */
+    struct rt_group *group;
+    struct rt_shape *shape;
+};
+/* Result of one change, ordered by group so that those of one group stand together. */
+struct rt_matches {
+    struct rt_match *items;
+    uint32_t count, cap;
+};
+
+/*
+ * Appends to `out` (zeros at first) every registration that the change concerns: event, table and
+ * filters hold; for INSERT and UPDATE on a table without primary key, or by a role without SELECT
+ * on the key, filters are not asked and `error` is set. A role whose rights are not in the relation
+ * matches nothing. Takes a reference to each group and shape. Returns the number appended.
+ */
+uint32_t rt_subs_match(struct rt_subs *s, const struct rt_change *c, struct rt_matches *out);
+/* Does the match need a row-level security verdict? (Table with RLS, INSERT or UPDATE, no error,
+ * role that does not see all rows.) */
+bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m);
+/* Gives references and memory back. */
+void rt_matches_free(struct rt_matches *m);
+
+#endif
