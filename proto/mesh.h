@@ -27,6 +27,9 @@
 #define PR_TOPIC_KEY_MAX 2048u /* bytes of a topic key */
 #define PR_ID_MAX 255u         /* presence key, names and other short texts, in bytes */
 #define PR_LIST_MAX 65536u     /* elements of any array inside a frame */
+/* Filters, table and column names as clients wrote them, messages, claims, in bytes. Who takes
+ * them from a client refuses longer ones there: encoders do not look, decoders cut the peer. */
+#define PR_TEXT_MAX 65535u
 
 enum pr_type {
     PR_T_HELLO = 0x01,
@@ -300,7 +303,7 @@ enum pr_op_kind { PR_K_INSERT = 1, PR_K_UPDATE = 2, PR_K_DELETE = 3 };
 struct pr_chg_body {
     struct pr_pos pos;
     uint32_t kind; /* enum pr_op_kind */
-    struct pr_slice data; /* the JSON object `data` of PROTOCOL.md 9.5 */
+    struct pr_slice data; /* the JSON object `data` of a postgres_changes message */
     uint32_t ntargets;
     struct pr_slice targets; /* packed (boot, handle), walk with pr_chg_targets_next */
 };
@@ -361,6 +364,7 @@ void pr_ctl_reply_encode(struct pr_outbuf *o, const struct pr_ctl_reply *m);
 /* PR_OK or an error of enum pr_err; on error *m is unspecified. */
 PR_MUST_CHECK int pr_hello_decode(const struct pr_frame *f, struct pr_hello *m);
 PR_MUST_CHECK int pr_hello_ok_decode(const struct pr_frame *f, struct pr_hello_ok *m);
+PR_MUST_CHECK int pr_attached_decode(const struct pr_frame *f);
 PR_MUST_CHECK int pr_sub_decode(const struct pr_frame *f, struct pr_sub *m);
 PR_MUST_CHECK int pr_sub_ok_decode(const struct pr_frame *f, struct pr_sub_ok *m);
 PR_MUST_CHECK int pr_unsub_decode(const struct pr_frame *f, struct pr_unsub *m);
