@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Real processes for the tests: one node of the server, one Postgres.
+import { spawn, execFileSync } from 'node:child_process'
+import { createServer } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync, openSync, closeSync, existsSync, writeFileSync, appendFileSync, chmodSync, readdirSync, mkdirSync, chownSync } from 'node:fs'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { sign } from './jwt.mjs'
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+export const SECRET = 'a-secret-for-tests-of-at-least-32-characters'
+const build = process.env.BUILD_DIR ?? join(root, 'build')
+
+// Ports from 21000 up, below the range of outgoing connections, so that a restarted server finds its own free.
+let nextPort = 21000 + (process.pid % 900) * 12
+export async function freePort() {
+  for (;;) {
+    const port = nextPort++
+    if (nextPort > 32000) nextPort = 21000
+    const server = createServer()
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+    })
+    if (free) return port
+  }
+}
+
+// Waits until fn() gives something truthy; the deadline is only there to end a broken test.
+export async function until(what, fn, ms = 20000) {
+  const end = Date.now() + ms
+  for (;;) {
+    const value = await fn()
+    if (value) return value
+    if (Date.now() > end) throw new Error(`gave up after ${ms} ms waiting for: ${what}`)
+    await delay(20)
+  }
+}
+
+const tail = (file) => existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-50).join('\n') : '(no log)'
+
+/**
+ * Starts one node. opts: { env, edges = 2, database: handle of startPostgres, secret }.
+ * Stopped by t.after; on a failed test the end of its log is printed.
+ */
+export async function startNode(t, opts = {}) {
+  const dir = mkdtempSync('/tmp/realtime-test-')
+  const log = join(dir, 'log')
+  const port = await freePort()
+  const admin = await freePort()
+  const env = {
+    PATH: process.env.PATH,
+    REALTIME_JWT_SECRET: opts.secret ?? SECRET,
+    REALTIME_LISTEN: `127.0.0.1:${port}`,
+    REALTIME_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    REALTIME_EDGES: String(opts.edges ?? 2),
+    REALTIME_NODE: 'test',
+    REALTIME_RUNTIME_DIR: join(dir, 'run'),
+    ...(opts.database && {
+      REALTIME_DATABASE_URL: opts.database.realtimeUrl,
+      REALTIME_DATABASE_CHECK_URL: opts.database.checkUrl,
+      REALTIME_AUTH_HELPERS: 'on',
+    }),
+    ...opts.env,
+  }
+  for (const name of Object.keys(env)) if (env[name] === undefined) delete env[name]
+  mkdirSync(join(dir, 'run'))
+  const fd = openSync(log, 'a')
+  const child = spawn(join(build, 'realtimed'), opts.args ?? [], { env, stdio: ['ignore', fd, fd] })
+  closeSync(fd)
+  let exit = null
+  const ended = once(child, 'exit').then(([code, signal]) => { exit = { code, signal } })
+  const node = {
+    dir, port, admin, log,
+    runtimeDir: env.REALTIME_RUNTIME_DIR,
+    secret: env.REALTIME_JWT_SECRET,
+    url: `http://127.0.0.1:${port}`,
+    adminUrl: `http://127.0.0.1:${admin}`,
+    ws: `ws://127.0.0.1:${port}`,
+    anonKey: sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
+    child,
+    token: (claims) => sign({ role: 'authenticated', ...claims }, env.REALTIME_JWT_SECRET),
+    pids() {
+      return readFileSync(join(env.REALTIME_RUNTIME_DIR, 'pids'), 'utf8').trim().split('\n')
+        .map((line) => line.split(' ')).map(([role, index, pid]) => ({ role, index: Number(index), pid: Number(pid) }))
+    },
+    pid: (role, index = 0) => node.pids().find((p) => p.role === role && p.index === index)?.pid,
+    async kill(role, index = 0, signal = 'SIGKILL') {
+      const pid = node.pid(role, index)
+      process.kill(pid, signal)
+      return pid
+    },
+    ctl: (...args) => execFileSync(join(build, 'realtimectl'), ['--socket', join(env.REALTIME_RUNTIME_DIR, 'control.sock'), ...args], { encoding: 'utf8' }),
+    rows: (...args) => node.ctl('--json', ...args).trim().split('\n').filter(Boolean).map((l) => JSON.parse(l)),
+    logText: () => readFileSync(log, 'utf8'),
+    async stop() {
+      if (exit) return exit
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), 15000)
+      await ended
+      clearTimeout(timer)
+      return exit
+    },
+  }
+  t.after(async () => {
+    const result = await node.stop()
+    if (t.passed === false || process.env.KEEP) process.stderr.write(`--- ${log}\n${tail(log)}\n`)
+    else rmSync(dir, { recursive: true, force: true })
+    const sanitizer = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error:/
+    if (existsSync(log) && sanitizer.test(readFileSync(log, 'utf8'))) throw new Error(`sanitizer report in ${log}`)
+    if (result.signal === 'SIGKILL') throw new Error(`realtimed did not stop within 15 s of SIGTERM; log: ${log}`)
+  })
+  if (opts.ready === false) return node
+  const want = opts.database && opts.databaseReady !== false ? /"database": ?"up"/ : /./
+  await until('the node to be ready', async () => {
+    if (exit) throw new Error(`realtimed ended with ${JSON.stringify(exit)}:\n${tail(log)}`)
+    try {
+      const res = await fetch(`${node.url}/readyz`)
+      return res.status === 200 && want.test(await res.text())
+    } catch { return false }
+  }, 30000)
+  return node
+}
+
+const pgbin = () => {
+  const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : []
+  const best = versions.map(Number).filter((v) => v >= 14).sort((a, b) => b - a)[0]
+  if (!best) throw new Error('no PostgreSQL server 14 or later under /usr/lib/postgresql; apt-get install postgresql')
+  return `/usr/lib/postgresql/${best}/bin`
+}
+
+const asPostgres = (argv) => process.getuid() === 0
+  ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--init-groups', ...argv]]
+  : [argv[0], argv.slice(1)]
+
+/** Starts an own Postgres with logical replication. opts: { settings: ['wal_level = replica', …] } */
+export async function startPostgres(t, opts = {}) {
+  const bin = pgbin()
+  const dir = mkdtempSync('/tmp/realtime-pg-')
+  const data = join(dir, 'data')
+  const port = await freePort()
+  chmodSync(dir, 0o755)
+  mkdirSync(data)
+  if (process.getuid() === 0) {
+    const uid = Number(execFileSync('id', ['-u', 'postgres'], { encoding: 'utf8' }))
+    chownSync(data, uid, uid)
+  }
+  const sh = (...argv) => { const [cmd, args] = asPostgres(argv); return execFileSync(cmd, args, { cwd: '/', stdio: 'pipe', encoding: 'utf8' }) }
+  sh(`${bin}/initdb`, '-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync')
+  appendFileSync(join(data, 'postgresql.conf'), [
+    `port = ${port}`, "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", 'wal_level = logical',
+    "timezone = 'UTC'", 'fsync = off', 'max_connections = 60', ...(opts.settings ?? []), ''].join('\n'))
+  const log = join(data, 'server.log')
+  const start = () => sh(`${bin}/pg_ctl`, '-D', data, '-w', '-t', '60', '-l', log, 'start')
+  start()
+  const url = (user, password = 'x') => `postgresql://${user}:${password}@127.0.0.1:${port}/postgres`
+  const psql = (...args) => execFileSync(`${bin}/psql`, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', url('postgres'), ...args], { encoding: 'utf8', stdio: 'pipe' })
+  psql('-v', 'realtime_password=x', '-v', 'check_password=x', '-f', join(root, 'deploy/sql/dev.sql'))
+  const db = {
+    port, dir, log, psql,
+    url: url('postgres'),
+    realtimeUrl: url('realtime'),
+    checkUrl: url('realtime_check'),
+    /** A connected client of the pg package, ended with the test. */
+    async connect(user = 'postgres') {
+      const client = new pg.Client({ connectionString: url(user) })
+      client.on('error', () => {}) // the server may be stopped under it on purpose
+      await client.connect()
+      clients.push(client)
+      return client
+    },
+    async stop(mode = 'fast') { sh(`${bin}/pg_ctl`, '-D', data, '-m', mode, '-w', 'stop') },
+    async start() { start() },
+  }
+  const clients = []
+  t.after(async () => {
+    for (const c of clients) await c.end().catch(() => {})
+    try { sh(`${bin}/pg_ctl`, '-D', data, '-m', 'immediate', '-w', 'stop') } catch { /* a test stopped it */ }
+    rmSync(dir, { recursive: true, force: true })
+  })
+  return db
+}
