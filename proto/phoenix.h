@@ -40,7 +40,7 @@ struct pr_phx_ref {
     bool token;
 };
 bool pr_phx_ref_is_null(struct pr_phx_ref ref);
-/* Same text, however it was written: "6" in a text frame is 6 in a binary one. Null equals null. */
+/* Same text, however it was written: "6" in a text frame is 6 in a binary one. Null is empty. */
 bool pr_phx_ref_eq(struct pr_phx_ref a, struct pr_phx_ref b);
 /* As JSON: the token, the text as a JSON string, or null. */
 void pr_phx_put_ref(struct pr_outbuf *o, struct pr_phx_ref ref);
@@ -121,5 +121,15 @@ enum pr_phx_form pr_phx_bcast_form(enum pr_vsn vsn, struct pr_slice topic,
 enum pr_phx_form pr_phx_put_bcast(struct pr_outbuf *o, enum pr_vsn vsn, struct pr_slice topic,
                                   const struct pr_bcast *b);
 bool pr_phx_bcast_fits(struct pr_slice topic, const struct pr_bcast *b);
+
+/* Shared by the serializers: a JSON value as ref, as topic or event of at most `max` bytes. */
+PR_MUST_CHECK int pr_phx_take_ref(const struct pr_json *v, struct pr_phx_ref *ref);
+PR_MUST_CHECK int pr_phx_take_name(const struct pr_json *v, size_t max, struct pr_outbuf *scratch,
+                                   struct pr_slice *name);
+/* A text message up to where its payload starts; one closing bracket ends it. */
+void pr_phx_v1_begin(struct pr_outbuf *o, const struct pr_phx_addr *to, const char *event);
+void pr_phx_v2_begin(struct pr_outbuf *o, const struct pr_phx_addr *to, const char *event);
+/* Kind 4. Topic, event and metadata are at most 255 bytes each. */
+void pr_phx_v2_put_broadcast(struct pr_outbuf *o, struct pr_slice topic, const struct pr_bcast *b);
 
 #endif
