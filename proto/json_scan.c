@@ -50,9 +50,9 @@ static bool any_special(const uint8_t *p)
     uint64_t w;
 
     memcpy(&w, p, sizeof w);
-    return (zero_bytes(w ^ (ONES * '"')) | zero_bytes(w ^ (ONES * '\\')) | ((w - ONES * 0x20) & ~w) |
-            w) &
-           HIGHS;
+    uint64_t odd = zero_bytes(w ^ (ONES * '"')) | zero_bytes(w ^ (ONES * '\\'));
+    odd |= (w - ONES * 0x20) & ~w;
+    return ((odd | w) & HIGHS) != 0;
 }
 
 static bool is_special(uint8_t c)
@@ -85,58 +85,6 @@ static void skip_plain(struct scan *s)
     while (s->p != s->end && !is_special(*s->p)) {
         s->p++;
     }
-}
-
-/* Length of the UTF-8 character at p, of which the first byte is not ASCII; 0 if it is none. */
-static size_t utf8_len(const uint8_t *p, size_t n)
-{
-    uint8_t low = 0x80;
-    uint8_t high = 0xbf;
-    size_t len = 0;
-
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        len = 2;
-    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-        len = 3;
-        low = p[0] == 0xe0 ? 0xa0 : low;   /* shorter forms exist */
-        high = p[0] == 0xed ? 0x9f : high; /* surrogates */
-    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        len = 4;
-        low = p[0] == 0xf0 ? 0x90 : low;
-        high = p[0] == 0xf4 ? 0x8f : high; /* above U+10FFFF */
-    }
-    if (len == 0 || len > n || p[1] < low || p[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < len; i++) {
-        if (p[i] < 0x80 || p[i] > 0xbf) {
-            return 0;
-        }
-    }
-    return len;
-}
-
-bool pr_utf8_ok(struct pr_slice text)
-{
-    size_t i = 0;
-
-    while (i < text.n) {
-        uint64_t w = 0;
-
-        if (text.n - i >= sizeof w) {
-            memcpy(&w, text.p + i, sizeof w);
-            if ((w & HIGHS) == 0) {
-                i += sizeof w;
-                continue;
-            }
-        }
-        size_t len = text.p[i] < 0x80 ? 1 : utf8_len(text.p + i, text.n - i);
-        if (len == 0) {
-            return false;
-        }
-        i += len;
-    }
-    return true;
 }
 
 /* Value of a hex digit, or -1. */
@@ -185,7 +133,7 @@ static int skip_string(struct scan *s)
             return PR_ESYNTAX;
         }
         if (*s->p >= 0x80) {
-            size_t len = utf8_len(s->p, left(s));
+            size_t len = pr_utf8_len(s->p, left(s));
             if (len == 0) {
                 return PR_EUTF8;
             }
@@ -482,141 +430,4 @@ int pr_json_member(struct pr_slice object, const char *name, struct pr_json *v)
         }
     }
     return rc < 0 ? rc : found;
-}
-
-struct pr_slice pr_json_str(const struct pr_json *v)
-{
-    return pr_bytes(v->raw.p + 1, v->raw.n - 2);
-}
-
-static uint32_t hex4(const uint8_t *p)
-{
-    uint32_t v = 0;
-
-    for (int i = 0; i < 4; i++) {
-        v = v << 4 | (uint32_t)hex(p[i]);
-    }
-    return v;
-}
-
-static size_t put_utf8(uint32_t c, uint8_t out[4])
-{
-    if (c < 0x80) {
-        out[0] = (uint8_t)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (uint8_t)(0xc0 | c >> 6);
-        out[1] = (uint8_t)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (uint8_t)(0xe0 | c >> 12);
-        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (uint8_t)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xf0 | c >> 18);
-    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (uint8_t)(0x80 | (c & 0x3f));
-    return 4;
-}
-
-/* At "uXXXX": steps over it, and over the second half of a pair. */
-static size_t take_unicode(struct scan *s, uint8_t out[4])
-{
-    uint32_t c = hex4(s->p + 1);
-
-    s->p += 5;
-    if (c >= 0xd800 && c <= 0xdbff && left(s) >= 6 && s->p[0] == '\\' && s->p[1] == 'u') {
-        uint32_t low = hex4(s->p + 2);
-
-        if (low >= 0xdc00 && low <= 0xdfff) {
-            s->p += 6;
-            return put_utf8(0x10000 + ((c - 0xd800) << 10 | (low - 0xdc00)), out);
-        }
-    }
-    return put_utf8(c >= 0xd800 && c <= 0xdfff ? 0xfffd : c, out);
-}
-
-/* At a backslash of a checked text: steps over the escape, gives its 1 to 4 bytes. */
-static size_t take_escape(struct scan *s, uint8_t out[4])
-{
-    static const char names[] = "bfnrt";
-    static const char values[] = "\b\f\n\r\t";
-
-    s->p++;
-    if (*s->p == 'u') {
-        return take_unicode(s, out);
-    }
-    const char *at = strchr(names, *s->p);
-    out[0] = at != NULL ? (uint8_t)values[at - names] : *s->p;
-    s->p++;
-    return 1;
-}
-
-static bool has_escape(struct pr_slice escaped)
-{
-    return escaped.n > 0 && memchr(escaped.p, '\\', escaped.n) != NULL;
-}
-
-bool pr_json_str_is(struct pr_slice escaped, const char *text)
-{
-    struct scan s = scan_of(escaped);
-    struct pr_cursor want = pr_cursor(pr_str(text));
-
-    if (!has_escape(escaped)) {
-        return pr_slice_is(escaped, text);
-    }
-    while (s.p != s.end) {
-        uint8_t c[4] = {*s.p};
-        size_t n = 1;
-
-        if (c[0] == '\\') {
-            n = take_escape(&s, c);
-        } else {
-            s.p++;
-        }
-        if (!pr_slice_eq(pr_get_bytes(&want, n), pr_bytes(c, n))) {
-            return false;
-        }
-    }
-    return want.left == 0;
-}
-
-void pr_json_unescape(struct pr_outbuf *o, struct pr_slice escaped)
-{
-    struct scan s = scan_of(escaped);
-
-    while (s.p != s.end) {
-        const uint8_t *next = memchr(s.p, '\\', left(&s));
-        const uint8_t *plain_end = next != NULL ? next : s.end;
-        uint8_t c[4];
-
-        pr_put(o, s.p, (size_t)(plain_end - s.p));
-        s.p = plain_end;
-        if (next != NULL) {
-            size_t n = take_escape(&s, c);
-            pr_put(o, c, n);
-        }
-    }
-}
-
-int pr_json_text(const struct pr_json *v, struct pr_outbuf *scratch, struct pr_slice *out)
-{
-    if (v->type != PR_JSON_STRING) {
-        return PR_ETYPE;
-    }
-    *out = pr_json_str(v);
-    if (!has_escape(*out)) {
-        return PR_OK;
-    }
-    size_t start = scratch->len;
-    pr_json_unescape(scratch, *out);
-    if (!pr_out_ok(scratch)) {
-        return PR_ESHORT;
-    }
-    *out = pr_bytes(scratch->p + start, scratch->len - start);
-    return PR_OK;
 }

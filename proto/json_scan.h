@@ -17,6 +17,7 @@
 #define PROTO_JSON_SCAN_H
 
 #include "proto/bytes.h"
+#include "proto/utf8.h"
 
 /* Deepest nesting of arrays and objects. No client sends more than a dozen; a payload is parsed
  * by every receiver, most of them recursively. */
@@ -72,7 +73,7 @@ PR_MUST_CHECK int pr_json_next(struct pr_json_iter *it, struct pr_slice *key, st
  */
 PR_MUST_CHECK int pr_json_member(struct pr_slice object, const char *name, struct pr_json *v);
 
-/* Text between the quotes of a PR_JSON_STRING, still escaped. */
+/* Texts, json_text.c. Between the quotes of a PR_JSON_STRING, still escaped. */
 struct pr_slice pr_json_str(const struct pr_json *v);
 /* Is an escaped text (of a checked string or key) this text? */
 bool pr_json_str_is(struct pr_slice escaped, const char *text);
@@ -84,8 +85,5 @@ void pr_json_unescape(struct pr_outbuf *o, struct pr_slice escaped);
  */
 PR_MUST_CHECK int pr_json_text(const struct pr_json *v, struct pr_outbuf *scratch,
                                struct pr_slice *out);
-
-/* Valid UTF-8 by RFC 3629? */
-bool pr_utf8_ok(struct pr_slice text);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/json_write.h"
 
-#include "proto/json_scan.h"
+#include "proto/utf8.h"
 
 /* Bytes that go out as they are. */
 static bool is_plain(uint8_t c)
