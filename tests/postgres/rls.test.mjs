@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: nobody sees a row or column that a SELECT as the same role and claims would not show.
+import { test, after as atEnd } from 'node:test'
+import assert from 'node:assert/strict'
+import { startNode, startPostgres } from '../harness/process.mjs'
+import { prepare, subscriber, after, U1, U2 } from './subscribers.mjs'
+
+const database = await startPostgres({ after: atEnd })
+const sql = await database.connect()
+await prepare(sql)
+const node = await startNode({ after: atEnd }, { database })
+let tables = 0
+
+async function table(columns, ...more) {
+  const name = `r${++tables}`
+  await sql.query(`create table ${name} (${columns})`)
+  for (const m of more) await sql.query(m.replaceAll('%', name))
+  await sql.query(`alter publication supabase_realtime add table ${name}`)
+  return name
+}
+const POLICY_A = ['alter table % enable row level security', 'create policy own on % for select using (user_id = (select auth.uid()))']
+const owned = () => table('id int primary key, user_id uuid, v text', ...POLICY_A)
+const all = (name, more) => [{ event: '*', schema: 'public', table: name, ...more }]
+const user = (sub, more) => ({ role: 'authenticated', sub, ...more })
+
+test('case 35: RLS without a policy', async (t) => {
+  const T = await table('id int primary key, v text', 'alter table % enable row level security')
+  const [s, a] = [await subscriber(t, node, all(T)), await subscriber(t, node, all(T), { role: 'anon' })]
+  const lists = await after(sql, [`insert into ${T} values (1,'a')`, `update ${T} set v='b'`, `delete from ${T}`], s, a)
+  for (const got of lists) assert.deepEqual(got.map((d) => [d.type, d.old_record]), [['DELETE', { id: 1 }]])
+})
+
+test('case 36: each sees its own', async (t) => {
+  const T = await owned()
+  const subs = [await subscriber(t, node, all(T), user(U1)), await subscriber(t, node, all(T), user(U2)), await subscriber(t, node, all(T), { role: 'anon' })]
+  const lists = await after(sql, [`insert into ${T} values (1,'${U1}','one')`, `insert into ${T} values (2,'${U2}','two')`], ...subs)
+  assert.deepEqual(lists.map((l) => l.map((d) => d.record.id)), [[1], [2], []])
+})
+
+test('case 37: 1 000 rows of two owners, many clients', async (t) => {
+  const T = await owned()
+  const subs = []
+  for (let i = 0; i < 100; i++) subs.push(await subscriber(t, node, all(T), user(i % 2 ? U1 : U2, { n: i % 10 })))
+  const lists = await after(sql, [`insert into ${T} select i, case when i % 2 = 1 then '${U1}' else '${U2}' end::uuid, 'x' from generate_series(1, 1000) i`], ...subs)
+  const expected = (odd) => [...Array(1000).keys()].map((i) => i + 1).filter((i) => i % 2 === odd)
+  lists.forEach((l, i) => assert.deepEqual(l.map((d) => d.record.id), expected(i % 2)))
+})
+
+test('membership policy follows the membership', async (t) => {
+  await sql.query('create table members (org int, user_id uuid, primary key (org, user_id)); grant select on members to authenticated')
+  const T = await table('id int primary key, org int', 'alter table % enable row level security',
+    'create policy m on % for select using (exists (select 1 from members m where m.org = %.org and m.user_id = (select auth.uid())))')
+  await sql.query(`insert into members values (1, '${U1}')`)
+  const s = await subscriber(t, node, all(T))
+  assert.equal((await after(sql, [`insert into ${T} values (1, 1)`], s))[0].length, 1)
+  assert.equal((await after(sql, ['delete from members', `insert into ${T} values (2, 1)`], s))[0].length, 0)
+})
+
+test('case 39: a row is judged by its own image', async (t) => {
+  const T = await table('id int primary key, v text', 'alter table % enable row level security', "create policy p on % for select using (v = 'p')")
+  const s = await subscriber(t, node, all(T))
+  const db = node.pid('db')
+  process.kill(db, 'SIGSTOP')
+  await sql.query(`insert into ${T} values (1,'n')`)
+  await sql.query(`update ${T} set v='p'`)
+  await sql.query(`insert into ${T} values (2,'p')`)
+  await sql.query(`update ${T} set v='n' where id = 2`)
+  process.kill(db, 'SIGCONT')
+  const [got] = await after(sql, [], s)
+  assert.deepEqual(got.map((d) => [d.type, d.record.id, d.record.v]), [['UPDATE', 1, 'p'], ['INSERT', 2, 'p']])
+})
+
+test('case 41: 5 000 single inserts, none judged too early', async (t) => {
+  const T = await owned()
+  const s = await subscriber(t, node, all(T), user(U1))
+  const others = await Promise.all([1, 2, 3].map(() => database.connect()))
+  await Promise.all([sql, ...others].map(async (c, k) => {
+    for (let i = 0; i < 1250; i++) await c.query(`insert into ${T} values ($1, $2, 'x')`, [k * 1250 + i, U1])
+  }))
+  const [got] = await after(sql, [], s)
+  assert.equal(got.length, 5000)
+  assert.equal(new Set(got.map((d) => d.record.id)).size, 5000)
+})
+
+test('case 42: a policy that raises denies that row only', async (t) => {
+  const T = await table('id int primary key, v text', 'alter table % enable row level security', 'create policy c on % for select using (v::int > 0)')
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [[`insert into ${T} values (1,'5')`, `insert into ${T} values (2,'abc')`, `insert into ${T} values (3,'7')`]], s)
+  assert.deepEqual(got.map((d) => d.record.id), [1, 3])
+})
+
+test('case 45: a role that bypasses RLS', async (t) => {
+  const T = await owned()
+  const s = await subscriber(t, node, all(T), { role: 'service_role' })
+  const [got] = await after(sql, [`insert into ${T} values (1,'${U1}','a')`, `insert into ${T} values (2,'${U2}','b')`, `delete from ${T} where id = 1`], s)
+  assert.deepEqual(got.map((d) => [d.type, (d.record ?? d.old_record).id]), [['INSERT', 1], ['INSERT', 2], ['DELETE', 1]])
+  assert.deepEqual(got[2].old_record, { id: 1 })
+})
+
+test('case 46: a refreshed token changes what is seen', async (t) => {
+  const T = await owned()
+  const s = await subscriber(t, node, all(T), user(U1))
+  s.s.send('1', null, s.topic, 'access_token', { access_token: node.token(user(U2)) })
+  await s.s.event(s.topic, 'system')
+  const [got] = await after(sql, [`insert into ${T} values (1,'${U1}','a')`, `insert into ${T} values (2,'${U2}','b')`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [2])
+})
+
+test('case 47: RLS switched on between two inserts', async (t) => {
+  const T = await table('id int primary key, v text')
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [`insert into ${T} values (1,'a')`, `alter table ${T} enable row level security`, `insert into ${T} values (2,'b')`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [1])
+})
+
+test('case 48: grants between inserts', async (t) => {
+  const T = await table('id int primary key, v text')
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [`insert into ${T} values (1,'a')`, `revoke all on ${T} from authenticated`, `insert into ${T} values (2,'b')`,
+    `grant select (id) on ${T} to authenticated`, `insert into ${T} values (3,'c')`, `grant select on ${T} to authenticated`, `insert into ${T} values (4,'d')`], s)
+  assert.deepEqual(got.map((d) => [d.record, d.errors]), [[{ id: 1, v: 'a' }, null], [{}, ['Error 401: Unauthorized']], [{ id: 3 }, null], [{ id: 4, v: 'd' }, null]])
+})
+
+test('roles that may not be taken', async (t) => {
+  const T = await owned()
+  for (const [role, text] of [['postgres', 'role "postgres" is not allowed'], ['nobody_here', 'role "nobody_here" does not exist']]) {
+    const s = await subscriber(t, node, all(T), { role }, { status: 'error' })
+    assert.ok(s.system.message.includes(text), s.system.message)
+  }
+})
