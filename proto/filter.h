@@ -26,9 +26,8 @@ enum pr_filter_op { PR_F_EQ = 1, PR_F_NEQ, PR_F_LT, PR_F_LTE, PR_F_GT, PR_F_GTE,
 struct pr_cond {
     struct pr_slice column; /* borrows from the filter text */
     enum pr_filter_op op;
-    struct pr_slice value;  /* unquoted, for `in` the text between the parentheses; in the arena
-                               or in the filter text */
-    uint32_t nvalues;       /* `in`: its values, else 1 */
+    struct pr_slice value;  /* unquoted; for `in` the text between the parentheses as it came */
+    uint32_t nvalues;       /* `in`: how many it lists, else 1 */
     struct pr_slice values; /* packed, walk with pr_cond_values_next */
 };
 struct pr_filter {
@@ -37,12 +36,15 @@ struct pr_filter {
 };
 
 /*
- * Parses. Unquoted values are put into `arena` (2 * text.n + 4 * PR_FILTER_CONDS_MAX * 101 bytes
- * always suffice, PR_FILTER_ARENA(text.n)); *f borrows from text and arena.
+ * Parses. Unquoted values are put into `arena`, which has room for PR_FILTER_ARENA(text.n) bytes;
+ * *f borrows from text and arena. What stands in the parentheses of `in` is the inside of an array
+ * literal: Postgres is asked with '{' value '}', and judges whether it is one; nvalues may be over
+ * PR_FILTER_IN_MAX (then `values` holds the first ones), which is the caller's to refuse.
  * PR_OK, or an error with the text for the client's `system` message appended to `err`:
  * PR_ESYNTAX, PR_EOP (operator that is unknown or not built), PR_ERANGE (too long, too many).
+ * Texts: those of supabase/realtime, lib/extensions/postgres_cdc_rls/subscriptions.ex.
  */
-#define PR_FILTER_ARENA(n) (2u * (size_t)(n) + 4u * PR_FILTER_CONDS_MAX * (PR_FILTER_IN_MAX + 1u))
+#define PR_FILTER_ARENA(n) (2u * (size_t)(n) + 5u * PR_FILTER_CONDS_MAX * PR_FILTER_IN_MAX)
 PR_MUST_CHECK int pr_filter_parse(struct pr_slice text, struct pr_filter *f,
                                   struct pr_outbuf *arena, struct pr_outbuf *err);
 /* Takes the next value. 1 = taken, 0 = none left, negative = damaged. *null: unquoted NULL in `in`,
@@ -53,9 +55,10 @@ void pr_cond_value_put(struct pr_outbuf *o, struct pr_slice v, bool null);
 
 /* "eq", "in" ... */
 const char *pr_filter_op_name(enum pr_filter_op op);
-/* Appends [{"col", "op", "value", false}] as the error messages show it; [] for no filter. */
+/* Appends [{"col", "op", "value", false}] as the error messages show it, the values of `in` as
+ * {a,b}; [] for no filter. */
 void pr_filter_inspect(struct pr_outbuf *o, const struct pr_filter *f);
-/* Appends a text as Elixir's inspect prints a string. */
+/* Appends a text as Elixir's inspect prints a string: the error texts were made by it. */
 void pr_inspect_string(struct pr_outbuf *o, struct pr_slice s);
 
 /* Can C evaluate the operator on that type? */

@@ -79,9 +79,8 @@ const struct pr_pg_type *pr_pg_base(const struct pr_pg_type *t);
  */
 PR_MUST_CHECK int pr_pg_json(struct pr_outbuf *o, const struct pr_pg_type *t, struct pr_slice text,
                              struct pr_outbuf *scratch);
-/* Appends `text` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
-void pr_pg_json_string(struct pr_outbuf *o, struct pr_slice text);
-/* Appends the text of a JSON value if it is one (depth at most 512), else it as a string. */
+/* Appends the text of a JSON value as it is, if it is one for json_scan.h (which also bounds its
+ * nesting), else as a JSON string. */
 void pr_pg_json_raw(struct pr_outbuf *o, struct pr_slice text);
 
 /*
