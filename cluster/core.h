@@ -19,9 +19,9 @@
 
 enum cl_err {
     CL_OK = 0,
-    CL_ENOMEM = -1,  /* the allocator refused, or a limit is reached; nothing changed */
-    CL_EAGAIN = -2,  /* take the waiting actions first */
-    CL_EPROTO = -3,  /* the peer sent what it may not; it is cut by an action */
+    CL_ENOMEM = -1, /* the allocator refused, or a limit is reached; nothing changed */
+    CL_EAGAIN = -2, /* take the waiting actions first */
+    CL_EPROTO = -3, /* the peer sent what it may not; it is cut by an action */
     CL_ENOENT = -4,
     CL_EEXIST = -5,
     CL_ERANGE = -6
@@ -43,9 +43,9 @@ struct cl_alloc {
 
 /* Every table is bounded by one of these; 0 is an error. */
 struct cl_limits {
-    uint32_t edges;          /* edge processes of this node, at most 64 */
-    uint32_t topics;         /* topics with subscribers here */
-    uint32_t presences;      /* entries held */
+    uint32_t edges;     /* edge processes of this node, at most 64 */
+    uint32_t topics;    /* topics with subscribers here */
+    uint32_t presences; /* entries held */
     uint32_t presences_per_topic;
     uint32_t presence_bytes; /* keys and metas held */
     uint32_t pending_bytes;  /* publishes parked while edges attach */
@@ -112,7 +112,12 @@ struct cl;
 struct cl *cl_new(const struct cl_config *cfg, struct cl_rand rand, cl_ms now);
 void cl_free(struct cl *cl);
 
-/* 0 or an enum cl_err; after an error nothing has changed (but the cut of a bad peer is queued). */
+/*
+ * 0 or an enum cl_err; after an error nothing has changed (but the cut of a bad peer is queued).
+ * CL_ENOMEM and CL_EAGAIN for CL_EV_EDGE_IN: the frame was not taken. Give it again, after taking
+ * the actions, or close that edge's connection; leaving it out would break the order.
+ * CL_ENOENT: of an edge that is not up. CL_ERANGE: an edge index over the limit.
+ */
 CL_MUST_CHECK int cl_step(struct cl *cl, cl_ms now, const struct cl_event *ev);
 /* False: none left. Spans in *out stay valid until the next cl_step. */
 bool cl_next_action(struct cl *cl, struct cl_action *out);
@@ -120,7 +125,8 @@ bool cl_next_action(struct cl *cl, struct cl_action *out);
 cl_ms cl_deadline(const struct cl *cl);
 
 void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx);
-void cl_inspect_presence(const struct cl *cl, struct pr_slice topic, cl_presence_fn emit, void *ctx);
+void cl_inspect_presence(const struct cl *cl, struct pr_slice topic, cl_presence_fn emit,
+                         void *ctx);
 /* Own invariants: each step in simulation, never in production. *what names the broken one. */
 bool cl_check(const struct cl *cl, const char **what);
 
@@ -128,6 +134,7 @@ bool cl_check(const struct cl *cl, const char **what);
 struct cl_stats {
     uint64_t published, events, repeats, parked, pub_full, presence_puts, presence_dels, diffs;
     uint64_t topics, presences; /* now */
+    uint64_t sub_refused;       /* SUBs answered by an epoch of zeros: cl_limits.topics */
 };
 void cl_stats(const struct cl *cl, struct cl_stats *out);
 

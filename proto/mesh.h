@@ -114,7 +114,7 @@ struct pr_sub {
 };
 struct pr_sub_ok {
     struct pr_slice topic;
-    struct pr_epoch epoch;
+    struct pr_epoch epoch; /* zeros: refused, the owner holds no more topics */
     uint64_t seq; /* everything after it reaches the subscriber */
 };
 struct pr_unsub {
@@ -176,7 +176,8 @@ void pr_pdel_put(struct pr_outbuf *o, uint64_t n);
 PR_MUST_CHECK int pr_padds_next(struct pr_slice *list, struct pr_pent *e);
 PR_MUST_CHECK int pr_pdels_next(struct pr_slice *list, uint64_t *n);
 
-/* One sender's whole knowledge of an actor, as a hash: equal or a P_PULL / full delta follows. */
+/* One sender's whole knowledge of an actor, as a hash: equal or a P_PULL / full delta follows.
+ * From the owner it answers ATTACHED, and says that the owner has heard all edges. */
 struct pr_p_digest {
     uint64_t actor;
     uint64_t hash;
