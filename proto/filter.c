@@ -203,9 +203,9 @@ static bool parse_in(struct pr_slice text, struct pr_cond *c, struct pr_outbuf *
         return false;
     }
     c->value = pr_bytes(text.p + 1, text.n - 2);
-    rest = c->value;
+    rest = trim(c->value);
     c->nvalues = 0;
-    if (trim(rest).n > 0) {
+    if (rest.n > 0) {
         put_element(&rest, arena, true);
         c->nvalues = 1;
     }

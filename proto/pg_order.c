@@ -230,7 +230,7 @@ static bool take_bc(struct pr_slice *s)
     return true;
 }
 
-/* YYYY-MM-DD, proleptic Gregorian, to days since 0000-03-01; the years begin in March, so that
+/* YYYY-MM-DD, proleptic Gregorian, to days since 2000-01-01. The years begin in March here, so that
  * the leap day is the last of its year. */
 static bool read_date(struct pr_slice *s, bool bc, int64_t *days)
 {
@@ -248,7 +248,8 @@ static bool read_date(struct pr_slice *s, bool bc, int64_t *days)
     era = (y >= 0 ? y : y - 399) / 400;
     y -= era * 400;
     m += m > 2 ? -3 : 9;
-    *days = era * 146097 + y * 365 + y / 4 - y / 100 + (153 * m + 2) / 5 + d - 1;
+    *days = era * 146097 + y * 365 + y / 4 - y / 100 + (153 * m + 2) / 5 + d - 1 -
+            730425; /* 2000-01-01 counted from 0000-03-01 */
     return true;
 }
 
@@ -286,15 +287,15 @@ static bool read_zone(struct pr_slice *s, int64_t *us)
 
     if (!take(s, west ? '-' : '+') || !read_digits(s, 2, &part[0]) ||
         (take(s, ':') && !read_digits(s, 2, &part[1])) ||
-        (take(s, ':') && !read_digits(s, 2, &part[2]))) {
+        (take(s, ':') && !read_digits(s, 2, &part[2])) || part[0] > 24) {
         return false;
     }
     *us = ((part[0] * 60 + part[1]) * 60 + part[2]) * (west ? -1000000 : 1000000);
     return true;
 }
 
-/* Largest day of a timestamp (year 294276) with room for its microseconds in 64 bits. */
-#define TIMESTAMP_DAYS_MAX INT64_C(106000000)
+/* Last day of a timestamp, 294276-12-31; its microseconds, and a zone, fit 64 bits. */
+#define TIMESTAMP_DAYS_MAX INT64_C(106751982)
 
 /* Date, time and timestamps as one number: days, or microseconds. */
 static bool read_moment(enum pr_pg_kind kind, struct pr_slice s, int64_t *v)
