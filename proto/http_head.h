@@ -34,6 +34,7 @@ struct pr_http_head {
     bool websocket; /* a well-formed WebSocket upgrade, RFC 6455 4.2.1 */
     struct pr_slice websocket_key;
     bool chunked;
+    bool expect_continue; /* the client waits for "100 Continue" before it sends the body */
     bool has_length;
     uint64_t length_bytes;
     uint32_t nheaders;
@@ -43,8 +44,9 @@ struct pr_http_head {
 /*
  * Reads the head at the start of `in`, which holds everything received so far. Returns its length
  * (> 0), 0 if more bytes are needed, or -status of the answer after which the connection closes:
- *   400 malformed        411 a POST, PUT or PATCH of HTTP/1.1 tells no length
+ *   400 malformed, or an Upgrade to anything but a well-formed WebSocket
  *   405 a method other than GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS
+ *   417 an Expect other than 100-continue
  *   426 a WebSocket version other than 13 (answer with Sec-WebSocket-Version: 13)
  *   431 over PR_HTTP_HEAD_MAX bytes or PR_HTTP_HEADERS_MAX headers
  *   501 a transfer coding we do not know     505 not HTTP/1.0 or 1.1

@@ -412,22 +412,39 @@ int pr_json_next(struct pr_json_iter *it, struct pr_slice *key, struct pr_json *
     return rc == PR_OK ? 1 : rc;
 }
 
-int pr_json_member(struct pr_slice object, const char *name, struct pr_json *v)
+int pr_json_pick(struct pr_slice object, const char *const *names, size_t count,
+                 struct pr_json *values)
 {
     struct pr_json_iter it;
     struct pr_slice key;
     struct pr_json member;
-    int found = 0;
     int rc = pr_json_open(&it, object);
 
     if (rc != PR_OK || !it.object) {
         return rc != PR_OK ? rc : PR_ETYPE;
     }
+    for (size_t i = 0; i < count; i++) {
+        values[i].type = PR_JSON_NULL;
+        values[i].raw = pr_bytes(NULL, 0);
+    }
     while ((rc = pr_json_next(&it, &key, &member)) > 0) {
-        if (pr_json_str_is(key, name)) {
-            *v = member;
-            found = 1;
+        for (size_t i = 0; i < count; i++) {
+            if (pr_json_str_is(key, names[i])) {
+                values[i] = member;
+            }
         }
     }
-    return rc < 0 ? rc : found;
+    return rc;
+}
+
+int pr_json_member(struct pr_slice object, const char *name, struct pr_json *v)
+{
+    struct pr_json member;
+    int rc = pr_json_pick(object, &name, 1, &member);
+
+    if (rc != PR_OK || member.raw.n == 0) {
+        return rc;
+    }
+    *v = member;
+    return 1;
 }

@@ -68,6 +68,13 @@ PR_MUST_CHECK int pr_json_open(struct pr_json_iter *it, struct pr_slice text);
 PR_MUST_CHECK int pr_json_next(struct pr_json_iter *it, struct pr_slice *key, struct pr_json *v);
 
 /*
+ * Picks the members of these names (the last of each) out of an object text, in one pass:
+ * values[i].raw is empty where names[i] is not there. PR_OK, PR_ETYPE if the text is no object, or
+ * the errors of pr_json_next.
+ */
+PR_MUST_CHECK int pr_json_pick(struct pr_slice object, const char *const *names, size_t count,
+                               struct pr_json *values);
+/*
  * Last member of this name in an object text: 1 found, 0 none, or the error of a text that is not
  * an object. Reads the whole object, so for one or two members only.
  */

@@ -12,6 +12,7 @@
 
 #include <openssl/evp.h>
 
+#include "proto/base64url.h"
 #include "proto/bytes.h"
 
 #define PR_JWKS_KEYS_MAX  32u
@@ -57,10 +58,5 @@ PR_MUST_CHECK int pr_jwt_keys_init(struct pr_jwt_keys *k, struct pr_slice secret
                                    struct pr_slice jwks, const char **why);
 /* Frees what OpenSSL holds and wipes the secrets. */
 void pr_jwt_keys_deinit(struct pr_jwt_keys *k);
-
-/* Appends the bytes of base64url text without padding (RFC 7515 2); PR_ESYNTAX otherwise. */
-PR_MUST_CHECK int pr_base64url_decode(struct pr_outbuf *o, struct pr_slice text);
-/* Appends base64url text without padding. */
-void pr_base64url_put(struct pr_outbuf *o, struct pr_slice bytes);
 
 #endif

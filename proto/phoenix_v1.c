@@ -5,44 +5,11 @@
 
 enum field { TOPIC = 0, EVENT, PAYLOAD, REF, JOIN_REF, FIELDS };
 
-/* Which member this is; FIELDS for one that means nothing to us. */
-static int field_of(struct pr_slice key)
-{
-    static const char *const names[FIELDS] = {"topic", "event", "payload", "ref", "join_ref"};
-
-    for (int i = 0; i < FIELDS; i++) {
-        if (pr_json_str_is(key, names[i])) {
-            return i;
-        }
-    }
-    return FIELDS;
-}
-
-/* All members we know, the last of each name; type 0 = not there. */
-static int read_fields(struct pr_slice in, struct pr_json fields[FIELDS])
-{
-    struct pr_json_iter it;
-    struct pr_slice key;
-    struct pr_json v;
-    int rc = pr_json_open(&it, in);
-
-    if (rc != PR_OK || !it.object) {
-        return rc != PR_OK ? rc : PR_ETYPE;
-    }
-    while ((rc = pr_json_next(&it, &key, &v)) > 0) {
-        int field = field_of(key);
-
-        if (field < FIELDS) {
-            fields[field] = v;
-        }
-    }
-    return rc;
-}
-
 int pr_phx_v1_decode(struct pr_slice in, struct pr_outbuf *scratch, struct pr_phx_msg *m)
 {
-    struct pr_json fields[FIELDS] = {{.raw = {NULL, 0}}};
-    int rc = read_fields(in, fields);
+    static const char *const names[FIELDS] = {"topic", "event", "payload", "ref", "join_ref"};
+    struct pr_json fields[FIELDS];
+    int rc = pr_json_pick(in, names, FIELDS, fields);
 
     if (rc != PR_OK) {
         return rc;
