@@ -18,6 +18,7 @@ struct cl *cl_new(const struct cl_config *cfg, struct cl_rand rand, cl_ms now)
         .presences = lim->presences,
         .presences_per_topic = lim->presences_per_topic,
         .bytes = lim->presence_bytes,
+        .seed = cl_rand_next(&rand),
         .mem = cfg->mem,
     };
     struct cl *cl = NULL;

@@ -56,6 +56,7 @@ struct cl_pres_config {
     uint32_t presences;           /* entries; for one window as many removed but still shown ones */
     uint32_t presences_per_topic; /* entries of one topic */
     uint32_t bytes;               /* keys and metas of entries */
+    uint64_t seed;                /* secret number for the table of topics: clients choose them */
     const struct cl_alloc *mem;   /* borrowed for the object's life */
 };
 
@@ -99,8 +100,8 @@ typedef int (*cl_pres_view_fn)(void *ctx, const struct pr_p_view *view);
 /*
  * To be called after each batch of changes and when cl_pres_deadline is reached: emits the diffs of
  * the topics whose window is over, and forgets what is due to be forgotten.
- * 0; CL_ENOMEM, or the value of `emit`: that topic's diff, and those not reached, remain due, and
- * nothing of the refused diff counts as shown.
+ * 0; CL_ENOMEM, or the value of `emit`: nothing of the refused diff counts as shown, it is due
+ * again after CL_PRES_WINDOW_MS; topics not reached remain due.
  */
 CL_MUST_CHECK int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn emit, void *ctx);
 /* Counts everything as shown without a diff: for an owner process that has just been told all,
