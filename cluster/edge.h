@@ -24,17 +24,17 @@
 #define CLE_SUB_TIMEOUT_MS 5000u
 
 enum cle_action_type {
-    CLE_SEND = 1,    /* bytes to the owner; only while the link is up */
-    CLE_SUBSCRIBED,  /* topic: the fence stands, joins waiting for it may be answered */
-    CLE_SUB_FAILED,  /* topic: no answer in time; its waiting joins get an error */
-    CLE_EVENT,       /* topic, payload; oseq != 0: this edge published it under `cookie` */
-    CLE_PUB_DONE,    /* cookie, result (enum pr_pub_result): for publishes with PR_PUB_ACK, and
-                        for every one that was given up */
-    CLE_PRES_VIEW,   /* topic, view: answer to cle_presence_view */
-    CLE_PRES_DIFF,   /* topic, diff */
-    CLE_PRES_RESET,  /* topic: the owner process is new and has synced; ask for the view and give
-                        every presence member a whole state */
-    CLE_GAP          /* topic, lost: events that were certainly missed */
+    CLE_SEND = 1,   /* bytes to the owner; only while the link is up */
+    CLE_SUBSCRIBED, /* topic: the fence stands, joins waiting for it may be answered */
+    CLE_SUB_FAILED, /* topic: no answer in time; its waiting joins get an error */
+    CLE_EVENT,      /* topic, payload; oseq != 0: this edge published it under `cookie` */
+    CLE_PUB_DONE,   /* cookie, result (enum pr_pub_result): for publishes with PR_PUB_ACK, and
+                       for every one that was given up */
+    CLE_PRES_VIEW,  /* topic, view: answer to cle_presence_view */
+    CLE_PRES_DIFF,  /* topic, diff */
+    CLE_PRES_RESET, /* topic: the owner process is new and has synced; ask for the view and give
+                       every presence member a whole state */
+    CLE_GAP         /* topic, lost: events that were certainly missed */
 };
 
 struct cle_action {
@@ -51,8 +51,8 @@ struct cle_action {
 };
 
 struct cle_config {
-    uint32_t index;  /* of this edge process */
-    uint64_t boot;   /* random, one per process life */
+    uint32_t index; /* of this edge process */
+    uint64_t boot;  /* random, one per process life */
     uint32_t topics_max, presences_max;
     const struct cl_alloc *mem; /* borrowed for the object's life */
 };

@@ -163,6 +163,12 @@ void cl_out_rollback(struct cl_out *o, struct cl_out_mark m)
     o->promised = 0;
 }
 
+void *cl_out_at(const struct cl_out *o, uint32_t i)
+{
+    assert(o->head <= i && i < o->count);
+    return o->items + o->item_bytes * i;
+}
+
 void *cl_out_take(struct cl_out *o)
 {
     if (o->head == o->count) {

@@ -50,6 +50,8 @@ struct cl_out_mark {
 };
 struct cl_out_mark cl_out_mark(const struct cl_out *o);
 void cl_out_rollback(struct cl_out *o, struct cl_out_mark m);
+/* Item by its place, head .. count-1. */
+void *cl_out_at(const struct cl_out *o, uint32_t i);
 /* Takes the oldest item, NULL if there is none. Valid until the next reserve. */
 void *cl_out_take(struct cl_out *o);
 
