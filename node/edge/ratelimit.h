@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ratelimit.h - token bucket: `per_s` on average, `burst` at once.
+ *
+ * Counts thousandths of a token, so that no time between two calls is lost to rounding.
+ */
+#ifndef NODE_EDGE_RATELIMIT_H
+#define NODE_EDGE_RATELIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Shared by all buckets of a kind. Both > 0 and at most 1 000 000 000. */
+struct rt_rate {
+    uint32_t per_s;
+    uint32_t burst;
+};
+
+struct rt_bucket {
+    uint64_t milli; /* thousandths of a token, <= burst * 1000 */
+    uint64_t at_ms; /* when `milli` was right */
+};
+
+/* Full at first. */
+void rt_bucket_init(struct rt_bucket *b, const struct rt_rate *rate, uint64_t now_ms);
+/* Takes `n` tokens, or none and false. n over the burst is always refused. A `now_ms` before the
+ * last one counts as the last one. */
+bool rt_bucket_take(struct rt_bucket *b, const struct rt_rate *rate, uint32_t n, uint64_t now_ms);
+/* Whole tokens left. */
+uint32_t rt_bucket_left(struct rt_bucket *b, const struct rt_rate *rate, uint64_t now_ms);
+/* Milliseconds until `n` (<= burst) tokens are there; 0: now. */
+uint64_t rt_bucket_wait_ms(struct rt_bucket *b, const struct rt_rate *rate, uint32_t n,
+                           uint64_t now_ms);
+
+#endif
