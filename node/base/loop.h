@@ -32,6 +32,20 @@ void rt_random(void *p, size_t n);
 /* Called at the end of each turn, before the loop waits; in the order of adding. At most 8. */
 void rt_loop_on_turn(struct rt_loop *l, void (*fn)(void *ctx), void *ctx);
 
+/*
+ * Work for the end of this turn, after all hooks: sends that gathered during the turn. Embedded in
+ * its owner, zeroed before use; scheduling twice is one call.
+ */
+struct rt_defer {
+    struct rt_defer *next;
+    void (*fn)(void *ctx);
+    void *ctx;
+    bool waiting;
+};
+void rt_loop_defer(struct rt_loop *l, struct rt_defer *d, void (*fn)(void *ctx), void *ctx);
+/* Takes it back before its owner's memory goes. */
+void rt_loop_undefer(struct rt_loop *l, struct rt_defer *d);
+
 /* One timer of the caller (embedded; init before use, stop before its memory goes). */
 struct rt_timer {
     uv_timer_t uv;
