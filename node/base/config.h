@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h - the settings of a node, read once from the environment and the file of --config.
+ *
+ * Precedence: environment, then file, then aliases of Supabase's container (DB_HOST DB_PORT DB_USER
+ * DB_PASSWORD DB_NAME API_JWT_SECRET API_JWT_JWKS JWT_CLAIM_VALIDATORS PORT), then the default.
+ * Every role reads them anew from its own environment; nobody changes them afterwards.
+ */
+#ifndef NODE_BASE_CONFIG_H
+#define NODE_BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "node/base/loop.h"
+#include "node/base/log.h"
+#include "node/base/metrics.h"
+#include "node/base/settings.h"
+
+struct rt_list {
+    uint32_t count;
+    char **items; /* trimmed, not empty */
+};
+
+struct rt_config {
+    /* Texts are NULL if unset and without a default; numbers and flags always have a value. After
+     * rt_config_load: edges is 1..RT_EDGES_MAX, node is set, database_check_url is set if
+     * database_url is. */
+#define RT_TEXT(field, ...) char *field;
+#define RT_LIST(field, ...) struct rt_list field;
+#define RT_NUM(field, ...)  uint32_t field;
+#define RT_FLAG(field, ...) bool field;
+    RT_SETTINGS(RT_TEXT, RT_LIST, RT_NUM, RT_FLAG, RT_TEXT)
+#undef RT_TEXT
+#undef RT_LIST
+#undef RT_NUM
+#undef RT_FLAG
+    const char *project;  /* "default": the only one; static */
+    bool limits_supabase; /* limits is "supabase" */
+};
+
+/*
+ * What the main of a role gets beside the settings:
+ *   int rt_edge_main(const struct rt_config *cfg, const struct rt_role_args *args);
+ * node/edge/edge.h int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args);
+ * node/owner/owner.h int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args);
+ * node/db/db.h
+ *
+ * A main makes its own loop (rt_loop_new), starts rt_heart_start(loop, args->heart_fd) at once,
+ * ends after SIGTERM or SIGINT with everything freed, and returns the exit code of the process:
+ * 0, or 1 if it cannot go on (the supervisor starts it again, with backoff). SIGHUP: read the key
+ * files again; no role ends by it. `cfg` and `args` live longer than the main.
+ * The edge closes its clients with 1012 at SIGTERM and must be gone within cfg->stop_ms.
+ */
+struct rt_role_args {
+    enum rt_role role;
+    uint32_t index;             /* of the edge; 0 for others */
+    uint64_t boot;              /* random name of this process life, never 0 */
+    int listen_fd;              /* edge: client listener, bound, listening, non-blocking; else -1 */
+    int admin_fd;               /* edge 0: admin listener, the same; else -1 */
+    int heart_fd;               /* for rt_heart_start; -1 if started by hand */
+    struct rt_log *log;         /* borrowed; "NODE/edge.2" */
+    struct rt_metrics *metrics; /* borrowed; own slot taken */
+};
+
+/* Trouble found in settings, one sentence each: what is wrong and what would be right. */
+#define RT_CONFIG_NOTES_MAX 32u
+struct rt_config_note {
+    bool fatal; /* else a warning */
+    char text[RT_ERROR_TEXT_MAX];
+};
+struct rt_config_report {
+    uint32_t count, fatal; /* of notes kept; fatal ones among them */
+    struct rt_config_note notes[RT_CONFIG_NOTES_MAX];
+};
+
+/*
+ * Reads, checks and completes the settings. `env` as of environ(7); `path` of an INI file, or NULL.
+ * 0, or RT_ECONFIG if the report has a fatal note. rt_config_free in both cases.
+ */
+int rt_config_load(struct rt_config *cfg, char *const *env, const char *path,
+                   struct rt_config_report *report);
+void rt_config_free(struct rt_config *cfg);
+/* All settings with defaults and help, for --help. */
+void rt_config_help(FILE *out);
+/* All values in effect, secrets as "(set)", for --check. */
+void rt_config_print(const struct rt_config *cfg, FILE *out);
+enum rt_log_level rt_config_log_level(const struct rt_config *cfg);
+/* RUNTIME_DIR/NAME. 0, or RT_ECONFIG if it does not fit. */
+int rt_config_path(const struct rt_config *cfg, const char *name, char *out, size_t cap);
+
+#endif
