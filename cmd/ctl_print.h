@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ctl_print.h - rows of realtimectl: a table for people, one JSON object per line for scripts.
+ */
+#ifndef CMD_CTL_PRINT_H
+#define CMD_CTL_PRINT_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+struct rt_rows {
+    json_t *list; /* array of objects */
+};
+
+void rt_rows_init(struct rt_rows *r);
+void rt_rows_deinit(struct rt_rows *r);
+/* Takes a row. */
+void rt_rows_add(struct rt_rows *r, json_t *row);
+/* One object per line, keys in the order of the row. */
+void rt_rows_print_json(const struct rt_rows *r);
+/* Columns are the keys of the first row, in upper case; numbers to the right. Nested values as
+ * compact JSON. Prints "(none)" if there is no row. */
+void rt_rows_print_table(const struct rt_rows *r);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/ctl_status.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cmd/ctl_print.h"
+#include "node/base/alloc.h"
+#include "node/base/control.h"
+#include "node/base/metrics.h"
+
+/* How long the owner may take to say that it lives; a person is waiting. */
+#define OWNER_MS 1000u
+
+static bool keep_row(void *ctx, struct pr_slice text)
+{
+    json_t **row = ctx;
+
+    json_decref(*row);
+    *row = json_loadb((const char *)text.p, text.n, 0, NULL);
+    return true;
+}
+
+/* What the owner says of itself, NULL if it does not answer. */
+static json_t *ask_owner(const char *socket_path)
+{
+    struct rt_error err = {0};
+    struct rt_loop *loop = rt_loop_new();
+    json_t *row = NULL;
+    struct rt_control_question q = {.path = socket_path,
+                                    .cmd = "status",
+                                    .args = pr_str("{}"),
+                                    .timeout_ms = OWNER_MS,
+                                    .on_row = keep_row,
+                                    .ctx = &row};
+
+    if (rt_control_ask(loop, &q, &err) != 0) {
+        json_decref(row);
+        row = NULL;
+    }
+    rt_loop_free(loop);
+    return row;
+}
+
+/* The figures of a process that tell most at one look. */
+static void add_figures(json_t *row, const struct rt_slot *slot, enum rt_role role)
+{
+    static const struct {
+        enum rt_role role;
+        enum rt_metric id;
+        const char *name;
+    } figures[] = {
+        {RT_EDGE, RT_M_CONNECTIONS, "connections"}, {RT_EDGE, RT_M_CHANNELS, "channels"},
+        {RT_EDGE, RT_M_DELIVERIES, "deliveries"},   {RT_OWNER, RT_M_OWNER_TOPICS, "topics"},
+        {RT_OWNER, RT_M_OWNER_EVENTS, "events"},    {RT_DB, RT_M_DB_UP, "database_up"},
+        {RT_DB, RT_M_DB_STREAMING, "streaming"},    {RT_DB, RT_M_DB_SUBSCRIPTIONS, "subscriptions"},
+    };
+
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        if (figures[i].role == role) {
+            uint64_t v = atomic_load_explicit(&slot->value[figures[i].id], memory_order_relaxed);
+
+            (void)json_object_set_new(row, figures[i].name, json_integer((json_int_t)v));
+        }
+    }
+}
+
+static json_t *process_row(const struct rt_metrics *m, const char *line, bool *missing)
+{
+    char name[16];
+    unsigned index;
+    int pid;
+    enum rt_role role;
+    json_t *row;
+    const struct rt_slot *slot;
+    bool alive;
+
+    if (sscanf(line, "%15s %u %d", name, &index, &pid) != 3 || !rt_role_parse(name, &role)) {
+        return NULL;
+    }
+    alive = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+    *missing = *missing || !alive;
+    row = json_pack("{s:s, s:i, s:i, s:s}", "role", name, "index", (int)index, "pid", pid, "state",
+                    alive ? "alive" : "dead");
+    slot = m->slots != NULL ? rt_metrics_slot(m, role, index) : NULL;
+    if (slot != NULL) {
+        uint64_t start = atomic_load_explicit(&slot->start_ms, memory_order_relaxed);
+        uint64_t now = rt_wall_ms();
+
+        (void)json_object_set_new(
+            row, "up_s",
+            json_integer(start != 0 && now > start ? (json_int_t)((now - start) / 1000u) : 0));
+        add_figures(row, slot, role);
+    }
+    return row;
+}
+
+/* NULL if the directory has no list of pids. */
+static json_t *processes(const char *dir, bool *missing)
+{
+    char path[600], line[128];
+    struct rt_metrics m = {0};
+    struct rt_error err = {0};
+    json_t *list;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/pids", dir);
+    f = fopen(path, "re");
+    if (f == NULL) {
+        return NULL;
+    }
+    if (rt_metrics_open_reader(&m, dir, &err) != 0) {
+        (void)fprintf(stderr, "realtimectl: %s\n", err.text);
+    }
+    list = json_array();
+    while (fgets(line, sizeof line, f) != NULL) {
+        json_t *row = process_row(&m, line, missing);
+
+        if (row != NULL) {
+            (void)json_array_append_new(list, row);
+        }
+    }
+    (void)fclose(f);
+    if (m.slots != NULL) {
+        rt_metrics_close(&m);
+    }
+    return list;
+}
+
+static void print_table(json_t *status)
+{
+    struct rt_rows r;
+    const char *node = json_string_value(json_object_get(status, "node"));
+    json_t *row;
+    size_t i;
+
+    (void)printf("node %s   owner %s\n", node != NULL ? node : "-",
+                 json_string_value(json_object_get(status, "owner")));
+    rt_rows_init(&r);
+    json_array_foreach(json_object_get(status, "processes"), i, row)
+    {
+        static const char *const columns[] = {"role", "index", "pid", "state", "up_s"};
+        json_t *short_row = json_object();
+        json_t *figures = json_copy(row);
+        char *text;
+
+        for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+            (void)json_object_set(short_row, columns[c], json_object_get(row, columns[c]));
+            (void)json_object_del(figures, columns[c]);
+        }
+        text = json_dumps(figures, JSON_COMPACT);
+        (void)json_object_set_new(short_row, "figures", json_string(text));
+        rt_free(text);
+        json_decref(figures);
+        rt_rows_add(&r, short_row);
+    }
+    rt_rows_print_table(&r);
+    rt_rows_deinit(&r);
+}
+
+int rt_ctl_status(const char *socket_path, bool json)
+{
+    char dir[512];
+    char *slash;
+    bool missing = false;
+    json_t *list, *owner, *status, *node;
+
+    (void)snprintf(dir, sizeof dir, "%s", socket_path);
+    slash = strrchr(dir, '/');
+    (void)snprintf(slash != NULL ? slash : dir, 2, "%s", slash != NULL ? "" : ".");
+    list = processes(dir, &missing);
+    if (list == NULL) {
+        (void)fprintf(stderr, "realtimectl: no node runs in %s: %s/pids cannot be read\n", dir,
+                      dir);
+        return 1;
+    }
+    owner = ask_owner(socket_path);
+    node = json_object_get(owner, "node");
+    status = json_pack("{s:O?, s:s, s:o}", "node", node, "owner",
+                       owner != NULL ? "answers" : "silent", "processes", list);
+    if (json) {
+        char *text = json_dumps(status, JSON_COMPACT);
+
+        (void)puts(text);
+        rt_free(text);
+    } else {
+        print_table(status);
+    }
+    json_decref(status);
+    json_decref(owner);
+    return missing || owner == NULL ? 1 : 0;
+}
