@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* owner_in.h - what the files of this room share. */
+#ifndef NODE_OWNER_OWNER_IN_H
+#define NODE_OWNER_OWNER_IN_H
+
+#include "cluster/core.h"
+#include "node/base/alloc.h"
+#include "node/base/config.h"
+#include "node/base/control.h"
+#include "node/base/ipc.h"
+#include "node/owner/owner.h"
+
+/* Connections that have not said HELLO: edges and db attach one by one, so few at a time. */
+#define RT_STRANGERS_MAX 16u
+/* A connection that says nothing is cut: only a stuck or foreign process does that. */
+#define RT_HELLO_MS 5000u
+
+struct owner;
+
+/* One local process. */
+struct peer {
+    struct owner *owner;
+    struct rt_ipc *ipc;
+    uint32_t role;  /* enum pr_role; 0 until HELLO */
+    uint32_t index; /* of an edge */
+    uint64_t boot;
+    uint64_t since_ms;
+};
+
+/* One question of realtimectl that others answer. */
+struct ask {
+    struct owner *owner;
+    struct rt_asker *asker; /* NULL: the slot is free */
+    uint32_t id;
+    uint64_t edges; /* bitmap of edges that have not ended their answer */
+    bool db;        /* neither has db */
+    bool stream;
+    struct rt_timer timer;
+};
+
+struct owner {
+    const struct rt_config *cfg;
+    const struct rt_role_args *args;
+    struct rt_loop *loop;
+    struct cl *cl;
+    struct cl_limits limits;
+    struct rt_budget budget;
+    uint64_t node_id, epoch;
+    struct rt_ipc_server *server;
+    struct rt_control_server *control;
+    struct rt_timer tick, stats;
+    uint64_t tick_at; /* deadline the timer is set to */
+    struct peer *edge[RT_EDGES_MAX];
+    struct peer *db;
+    struct peer *stranger[RT_STRANGERS_MAX];
+    struct cl_stats counted; /* what the metrics already hold */
+    struct ask asks[RT_CONTROL_ASKERS_MAX];
+    uint32_t next_id;
+};
+
+/* owner.c: gives an event to the core and carries out its actions. False: the edge was closed. */
+bool rt_owner_step(struct owner *o, const struct cl_event *ev);
+
+/* edges.c: the local processes. */
+int rt_owner_listen(struct owner *o, struct rt_error *err);
+void rt_owner_edges_free(struct owner *o);
+/* Ends a peer's connection; `why` goes to the log. */
+void rt_owner_cut(struct peer *p, const char *why);
+/* Cuts those that connected and said nothing. Called now and then. */
+void rt_owner_cut_silent(struct owner *o);
+
+/* control_cmds.c: answers to realtimectl. */
+int rt_owner_control_open(struct owner *o, struct rt_error *err);
+void rt_owner_control_free(struct owner *o);
+void rt_owner_on_ctl_reply(struct owner *o, const struct peer *from, const struct pr_frame *f);
+/* A process that was asked is gone. */
+void rt_owner_asks_lost(struct owner *o, const struct peer *gone);
+
+#endif
