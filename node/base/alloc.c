@@ -57,33 +57,33 @@ void rt_free(void *p)
     free(p);
 }
 
-static void *budget_get(void *ctx, size_t n)
+static void *pool_get(void *ctx, size_t n)
 {
-    struct rt_budget *b = ctx;
+    struct rt_pool *pool = ctx;
 
-    if (n > b->max_bytes - b->used_bytes) {
+    if (n > pool->limit - pool->used) {
         return NULL;
     }
-    b->used_bytes += n;
+    pool->used += n;
     return rt_malloc(n);
 }
 
-static void budget_put(void *ctx, void *p, size_t n)
+static void pool_put(void *ctx, void *p, size_t n)
 {
-    struct rt_budget *b = ctx;
+    struct rt_pool *pool = ctx;
 
     if (p != NULL) {
-        assert(b->used_bytes >= n);
-        b->used_bytes -= n;
+        assert(pool->used >= n);
+        pool->used -= n;
         rt_free(p);
     }
 }
 
-void rt_budget_init(struct rt_budget *b, size_t max_bytes)
+void rt_pool_init(struct rt_pool *pool, size_t limit)
 {
-    b->used_bytes = 0;
-    b->max_bytes = max_bytes;
-    b->alloc.get = budget_get;
-    b->alloc.put = budget_put;
-    b->alloc.ctx = b;
+    pool->used = 0;
+    pool->limit = limit;
+    pool->alloc.get = pool_get;
+    pool->alloc.put = pool_put;
+    pool->alloc.ctx = pool;
 }

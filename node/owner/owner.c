@@ -142,7 +142,7 @@ static struct cl *new_core(struct owner *o)
     struct cl_config cfg = {.name = pr_str(o->cfg->node),
                             .edges = o->cfg->edges,
                             .lim = &o->limits,
-                            .mem = &o->budget.alloc};
+                            .mem = &o->pool.alloc};
     char text[300];
     uint64_t seed, chance;
     int n = snprintf(text, sizeof text, "node%s", o->cfg->node);
@@ -154,7 +154,7 @@ static struct cl *new_core(struct owner *o)
                                    .presence_bytes = PRESENCE_BYTES,
                                    .pending_bytes = PENDING_BYTES,
                                    .actions = ACTIONS_MAX};
-    rt_budget_init(&o->budget, BUDGET_BYTES);
+    rt_pool_init(&o->pool, BUDGET_BYTES);
     rt_random(&seed, sizeof seed);
     rt_random(&chance, sizeof chance);
     o->node_id = cl_hash64(pr_bytes(text, (size_t)n));

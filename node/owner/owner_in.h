@@ -44,7 +44,7 @@ struct owner {
     struct rt_loop *loop;
     struct cl *cl;
     struct cl_limits limits;
-    struct rt_budget budget;
+    struct rt_pool pool;
     uint64_t node_id, epoch;
     struct rt_ipc_server *server;
     struct rt_control_server *control;
