@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/base/metrics.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/alloc.h"
+#include "node/base/loop.h"
+
+/* Another build may have another table: a file of another size is refused, not misread. */
+#define FILE_BYTES (RT_SLOTS * sizeof(struct rt_slot))
+/* Longest line of the text: name, three labels, a number; a node's name is at most 255 bytes. */
+#define TEXT_LINE_MAX 512u
+
+static const struct rt_metric_info table[RT_METRICS_COUNT] = {
+#define RT_X(id, whose, what, text, about)                                                         \
+    [id] = {.name = "realtime_" text, .help = about, .role = whose, .kind = what},
+    RT_METRICS(RT_X)
+#undef RT_X
+};
+
+static const char *const role_names[RT_ROLES] = {"supervisor", "owner", "db", "edge"};
+
+const char *rt_role_name(enum rt_role role)
+{
+    return role_names[role];
+}
+
+bool rt_role_parse(const char *name, enum rt_role *role)
+{
+    for (uint32_t i = 0; i < RT_ROLES; i++) {
+        if (strcmp(name, role_names[i]) == 0) {
+            *role = (enum rt_role)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct rt_metric_info rt_metric_info(enum rt_metric id)
+{
+    return table[id];
+}
+
+/* Roles before RT_EDGE have one process each, so role and index add up to the place. */
+static bool slot_index(enum rt_role role, uint32_t index, uint32_t *at)
+{
+    if (role == RT_EDGE ? index >= RT_EDGES_MAX : index != 0) {
+        return false;
+    }
+    *at = (uint32_t)role + index;
+    return true;
+}
+
+static int file_path(const char *runtime_dir, char *out, size_t cap, struct rt_error *err)
+{
+    int n = snprintf(out, cap, "%s/metrics", runtime_dir);
+
+    if (n < 0 || (size_t)n >= cap) {
+        return rt_error_set(err, RT_ECONFIG, "the runtime directory's name is too long: %s",
+                            runtime_dir);
+    }
+    return RT_OK;
+}
+
+int rt_metrics_create(const char *runtime_dir, struct rt_error *err)
+{
+    char path[512];
+    char fresh[520];
+    int fd;
+
+    if (file_path(runtime_dir, path, sizeof path, err) != RT_OK) {
+        return RT_ECONFIG;
+    }
+    /* Under another name first: a reader never maps a file that is still too short. */
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd == -1) {
+        return rt_error_errno(err, errno, "open %s", fresh);
+    }
+    /* Allocated, not sparse: a full disk must show here, not as SIGBUS in a process. */
+    int rv = posix_fallocate(fd, 0, (off_t)FILE_BYTES);
+
+    (void)close(fd);
+    if (rv != 0) {
+        return rt_error_errno(err, rv, "cannot reserve %zu bytes for %s", FILE_BYTES, fresh);
+    }
+    if (rename(fresh, path) == -1) {
+        return rt_error_errno(err, errno, "rename %s", fresh);
+    }
+    return RT_OK;
+}
+
+static int map(struct rt_metrics *m, const char *runtime_dir, bool writable, struct rt_error *err)
+{
+    char path[512];
+    struct stat st;
+    void *p = MAP_FAILED;
+    int fd;
+
+    memset(m, 0, sizeof *m);
+    if (file_path(runtime_dir, path, sizeof path, err) != RT_OK) {
+        return RT_ECONFIG;
+    }
+    fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    if (fd == -1) {
+        return rt_error_errno(err, errno, "open %s", path);
+    }
+    if (fstat(fd, &st) == -1 || st.st_size != (off_t)FILE_BYTES) {
+        (void)close(fd);
+        return rt_error_set(err, RT_EPEER, "%s was made by another version; start realtimed anew",
+                            path);
+    }
+    p = mmap(NULL, FILE_BYTES, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (p == MAP_FAILED) {
+        return rt_error_errno(err, errno, "mmap %s", path);
+    }
+    m->slots = p;
+    m->map_bytes = FILE_BYTES;
+    return RT_OK;
+}
+
+int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role role,
+                    uint32_t index, struct rt_error *err)
+{
+    uint32_t at;
+
+    if (!slot_index(role, index, &at)) {
+        memset(m, 0, sizeof *m);
+        return rt_error_set(err, RT_ECONFIG,
+                            "index %u of role %s; edges go up to %u, others have 0", index,
+                            rt_role_name(role), RT_EDGES_MAX - 1);
+    }
+    if (map(m, runtime_dir, true, err) != RT_OK) {
+        return err != NULL ? err->code : RT_ESYSTEM;
+    }
+    m->own = &m->slots[at];
+    for (uint32_t i = 0; i < RT_METRICS_COUNT; i++) {
+        if (table[i].kind == RT_GAUGE && table[i].role == role) {
+            rt_gauge(m, (enum rt_metric)i, 0);
+        }
+    }
+    atomic_store_explicit(&m->own->pid, (uint64_t)getpid(), memory_order_relaxed);
+    atomic_store_explicit(&m->own->start_ms, rt_wall_ms(), memory_order_relaxed);
+    return RT_OK;
+}
+
+int rt_metrics_open_reader(struct rt_metrics *m, const char *runtime_dir, struct rt_error *err)
+{
+    return map(m, runtime_dir, false, err);
+}
+
+void rt_metrics_private(struct rt_metrics *m)
+{
+    m->slots = rt_calloc(RT_SLOTS, sizeof *m->slots);
+    m->own = &m->slots[RT_EDGE];
+    m->map_bytes = 0;
+}
+
+void rt_metrics_close(struct rt_metrics *m)
+{
+    if (m->map_bytes > 0) {
+        (void)munmap(m->slots, m->map_bytes);
+    } else {
+        rt_free(m->slots);
+    }
+    memset(m, 0, sizeof *m);
+}
+
+const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role role, uint32_t index)
+{
+    uint32_t at;
+
+    return slot_index(role, index, &at) ? &m->slots[at] : NULL;
+}
+
+uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t index,
+                        enum rt_metric id)
+{
+    const struct rt_slot *s = rt_metrics_slot(m, role, index);
+
+    return s == NULL ? 0 : atomic_load_explicit(&s->value[id], memory_order_relaxed);
+}
+
+uint64_t rt_metrics_sum(const struct rt_metrics *m, enum rt_metric id)
+{
+    uint64_t sum = 0;
+    uint32_t count = table[id].role == RT_EDGE ? RT_EDGES_MAX : 1;
+
+    for (uint32_t i = 0; i < count; i++) {
+        sum += rt_metrics_get(m, table[id].role, i, id);
+    }
+    return sum;
+}
+
+struct text {
+    char *p;
+    size_t len, cap;
+};
+
+static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    if (t->cap - t->len < TEXT_LINE_MAX) {
+        t->cap = t->cap * 2 + TEXT_LINE_MAX;
+        t->p = rt_realloc(t->p, t->cap);
+    }
+    va_start(ap, fmt);
+    n = vsnprintf(t->p + t->len, TEXT_LINE_MAX, fmt, ap);
+    va_end(ap);
+    assert(n >= 0 && n < (int)TEXT_LINE_MAX);
+    t->len += (size_t)n;
+}
+
+/* A label's value: quote, backslash and line feed are escaped; names longer than a host's are cut.
+ */
+static void label(const char *in, char *out, size_t cap)
+{
+    size_t n = 0;
+
+    for (; *in != '\0' && n + 3 < cap; in++) {
+        if (*in == '"' || *in == '\\' || *in == '\n') {
+            out[n++] = '\\';
+        }
+        out[n++] = *in == '\n' ? 'n' : *in;
+    }
+    out[n] = '\0';
+}
+
+static void put_metric(struct text *t, const struct rt_metrics *m, enum rt_metric id,
+                       const char *node)
+{
+    const struct rt_metric_info *info = &table[id];
+    uint32_t count = info->role == RT_EDGE ? RT_EDGES_MAX : 1;
+
+    put(t, "# HELP %s %s\n", info->name, info->help);
+    put(t, "# TYPE %s %s\n", info->name, info->kind == RT_COUNTER ? "counter" : "gauge");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct rt_slot *s = rt_metrics_slot(m, info->role, i);
+
+        if (atomic_load_explicit(&s->pid, memory_order_relaxed) != 0) {
+            put(t, "%s{node=\"%s\",role=\"%s\",index=\"%u\"} %" PRIu64 "\n", info->name, node,
+                rt_role_name(info->role), i, rt_metrics_get(m, info->role, i, id));
+        }
+    }
+}
+
+char *rt_metrics_text(const struct rt_metrics *m, const char *node, size_t *len)
+{
+    struct text t = {.p = NULL};
+    char name[260];
+
+    label(node, name, sizeof name);
+    for (uint32_t i = 0; i < RT_METRICS_COUNT; i++) {
+        put_metric(&t, m, (enum rt_metric)i, name);
+    }
+    *len = t.len;
+    return t.p;
+}
