@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supervisor_in.h - what the files of this room share. */
+#ifndef NODE_SUPERVISOR_SUPERVISOR_IN_H
+#define NODE_SUPERVISOR_SUPERVISOR_IN_H
+
+#include <signal.h>
+
+#include "node/base/alloc.h"
+#include "node/base/heart.h"
+#include "node/supervisor/backoff.h"
+#include "node/supervisor/supervisor.h"
+
+/* owner, db, and the edges. */
+#define RT_CHILDREN_MAX (2u + RT_EDGES_MAX)
+
+struct supervisor;
+struct ear;
+
+/* One process of the node, over all its lives. */
+struct child {
+    struct supervisor *s;
+    enum rt_role role;
+    uint32_t index;
+    int listen_fd, admin_fd; /* owned by the supervisor, inherited by the child; -1 = none */
+    uv_process_t process;
+    bool running;
+    uint64_t started_ms;
+    struct rt_backoff backoff;
+    struct rt_timer restart;
+    struct ear *ear;  /* the supervisor's end of the socket pair; NULL: none */
+    uint64_t beat_ms; /* last sign of life */
+    bool aborted;     /* SIGABRT was sent for silence */
+};
+
+struct supervisor {
+    const struct rt_config *cfg;
+    const char *config_path;
+    struct rt_log *log;
+    struct rt_metrics metrics;
+    struct rt_loop *loop;
+    int lock_fd;
+    struct child child[RT_CHILDREN_MAX];
+    uint32_t nchildren;
+    struct rt_timer watch; /* silence of children; steps of a stop */
+    uint32_t stopping;     /* 0: no; else the phase, see supervisor.c */
+    uint64_t phase_ms;     /* when the phase began */
+};
+
+/* runtime.c: directory, lock, descriptors, listening sockets. 0 or a code of enum rt_err. */
+int rt_runtime_dir(struct supervisor *s, struct rt_error *err);
+void rt_raise_nofile(struct supervisor *s);
+/* Bound, listening, non-blocking, close-on-exec. A descriptor, or a negative code of enum rt_err.
+ */
+int rt_listen_tcp(const char *address, bool reuse_port, struct rt_error *err);
+
+/* child.c */
+void rt_child_init(struct supervisor *s, struct child *c, enum rt_role role, uint32_t index);
+void rt_child_start(struct child *c);
+void rt_child_kill(struct child *c, int signo);
+/* Ends the process if it has been silent for too long. */
+void rt_child_watch(struct child *c);
+/* Closes handles; the process must not run any more. */
+void rt_child_free(struct child *c);
+/* Rewrites RUNTIME_DIR/pids. */
+void rt_write_pids(struct supervisor *s);
+
+/* supervisor.c: a child ended by itself or as told. */
+void rt_on_child_end(struct child *c);
+
+#endif
