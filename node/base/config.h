@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <sys/socket.h>
+
 #include "node/base/loop.h"
 #include "node/base/log.h"
 #include "node/base/metrics.h"
@@ -57,11 +59,13 @@ struct rt_role_args {
     enum rt_role role;
     uint32_t index;             /* of the edge; 0 for others */
     uint64_t boot;              /* random name of this process life, never 0 */
-    int listen_fd;              /* edge: client listener, bound, listening, non-blocking; else -1 */
+    int listen_fd;              /* edge: client listener, listening, non-blocking; else -1 */
     int admin_fd;               /* edge 0: admin listener, the same; else -1 */
     int heart_fd;               /* for rt_heart_start; -1 if started by hand */
     struct rt_log *log;         /* borrowed; "NODE/edge.2" */
     struct rt_metrics *metrics; /* borrowed; own slot taken */
+    char *const *env;           /* for rt_config_load at SIGHUP */
+    const char *config_path;    /* the same; NULL if there is no file */
 };
 
 /* Trouble found in settings, one sentence each: what is wrong and what would be right. */
@@ -87,6 +91,12 @@ void rt_config_help(FILE *out);
 /* All values in effect, secrets as "(set)", for --check. */
 void rt_config_print(const struct rt_config *cfg, FILE *out);
 enum rt_log_level rt_config_log_level(const struct rt_config *cfg);
+/* Text of the key set: the setting itself, or the file that it names. 0 with *text (rt_free; NULL
+ * if there is none), or an error. */
+int rt_config_jwks(const struct rt_config *cfg, char **text, struct rt_error *err);
+/* "1.2.3.4:80", "[::1]:80", "localhost:80", ":80" or "*:80" (all addresses). Length of the address,
+ * or 0 with *why (static). */
+socklen_t rt_config_address(const char *text, struct sockaddr_storage *out, const char **why);
 /* RUNTIME_DIR/NAME. 0, or RT_ECONFIG if it does not fit. */
 int rt_config_path(const struct rt_config *cfg, const char *name, char *out, size_t cap);
 

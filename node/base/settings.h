@@ -28,7 +28,7 @@
     TEXT(tls_cert, "REALTIME_TLS_CERT", NULL, true,                                                \
         "PEM file of the certificate chain: TLS on the client listener")                           \
     TEXT(tls_key, "REALTIME_TLS_KEY", NULL, true, "PEM file of its private key")                   \
-    NUM(edges, "REALTIME_EDGES", 0, 0, 0, 64, "edge processes; 0 = one per core")                  \
+    NUM(edges, "REALTIME_EDGES", 0, 0, 1, 64, "edge processes; default: one per core")             \
     TEXT(node, "REALTIME_NODE", NULL, true, "name of the node, unique; default: the host's name")  \
     TEXT(runtime_dir, "REALTIME_RUNTIME_DIR", "/run/realtime", true,                               \
         "directory of sockets, pids and counters")                                                 \

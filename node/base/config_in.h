@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_in.h - what the files of the settings share. */
+#ifndef NODE_BASE_CONFIG_IN_H
+#define NODE_BASE_CONFIG_IN_H
+
+#include "node/base/config.h"
+
+enum setting_kind { SET_TEXT = 1, SET_LIST, SET_NUM, SET_FLAG, SET_ONE };
+
+/* A row of RT_SETTINGS. */
+struct setting {
+    const char *name;
+    enum setting_kind kind;
+    size_t offset;                        /* of the field in struct rt_config */
+    const char *text;                     /* TEXT, ONE: default, or NULL */
+    const char *choices;                  /* ONE: separated by '|' */
+    uint32_t num, num_supabase, min, max; /* NUM; FLAG: num is 0 or 1 */
+    bool show;
+    const char *help;
+};
+
+/* config.c */
+extern const struct setting rt_setting[];
+extern const uint32_t rt_setting_count;
+void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * config_sources.c: raw texts per setting, in the order of rt_setting; NULL = not set. All are
+ * copies, to be freed by rt_config_raw_free. `from` names the source in messages: static.
+ */
+struct raw_value {
+    char *text;
+    const char *from;
+};
+struct raw_value *rt_config_raw(char *const *env, const char *path, struct rt_config_report *r);
+void rt_config_raw_free(struct raw_value *raw);
+
+/* config_check.c: what single values cannot show. Adds notes. */
+void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r);
+
+#endif

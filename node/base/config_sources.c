@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_sources.c - where texts of settings come from: environment, INI file, aliases. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <ini.h>
+
+#include "node/base/alloc.h"
+#include "node/base/config_in.h"
+
+/* A line of the file: a JWKS in one line fits. */
+#define LINE_MAX_BYTES 131072
+#define FROM_FILE      "file"
+
+static const char *env_get(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (; *env != NULL; env++) {
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=') {
+            /* An empty one is as good as none: compose files pass unset variables on as empty. */
+            return (*env)[n + 1] == '\0' ? NULL : *env + n + 1;
+        }
+    }
+    return NULL;
+}
+
+static int setting_of(const char *name)
+{
+    for (uint32_t i = 0; i < rt_setting_count; i++) {
+        if (strcasecmp(rt_setting[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+struct file_state {
+    struct raw_value *raw;
+    struct rt_config_report *report;
+    const char *path;
+};
+
+static int on_pair(void *user, const char *section, const char *name, const char *value)
+{
+    struct file_state *st = user;
+    int at = setting_of(name);
+
+    if (*section != '\0') {
+        rt_config_note(st->report, true,
+                       "%s has a section [%.80s]; this version knows one project and no sections",
+                       st->path, section);
+    } else if (at < 0) {
+        rt_config_note(st->report, true,
+                       "%s sets '%.80s', which is no setting; see realtimed --help", st->path,
+                       name);
+    } else if (st->raw[at].text != NULL) {
+        rt_config_note(st->report, true, "%s sets %s twice", st->path, rt_setting[at].name);
+    } else if (*value != '\0') {
+        st->raw[at].text = rt_strdup(value);
+        st->raw[at].from = FROM_FILE;
+    }
+    return 1;
+}
+
+static void read_file(const char *path, struct raw_value *raw, struct rt_config_report *r)
+{
+    struct file_state st = {.raw = raw, .report = r, .path = path};
+    FILE *f = fopen(path, "re");
+    int rv;
+
+    if (f == NULL) {
+        rt_config_note(r, true, "--config %s cannot be read: %s", path, strerror(errno));
+        return;
+    }
+    /* The library's own bound of 200 bytes per line would cut keys and URLs in two. */
+    ini_use_stack = false;
+    ini_allow_realloc = true;
+    ini_max_line = LINE_MAX_BYTES;
+    ini_allow_multiline = false;
+    ini_allow_inline_comments = false; /* a secret may hold " ;" */
+    rv = ini_parse_file(f, on_pair, &st);
+    (void)fclose(f);
+    if (rv != 0) {
+        rt_config_note(r, true, "%s, line %d: it must be 'name = value', or a comment after # or ;",
+                       path, rv);
+    }
+}
+
+static void put_percent(char *out, size_t cap, size_t *n, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+
+    for (; *text != '\0' && *n + 4 < cap; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (isalnum(c) || strchr("-._~", c) != NULL) {
+            out[(*n)++] = (char)c;
+        } else {
+            out[(*n)++] = '%';
+            out[(*n)++] = hex[c >> 4];
+            out[(*n)++] = hex[c & 15];
+        }
+    }
+    out[*n] = '\0';
+}
+
+static void put_plain(char *out, size_t cap, size_t *n, const char *text)
+{
+    while (*text != '\0' && *n + 1 < cap) {
+        out[(*n)++] = *text++;
+    }
+    out[*n] = '\0';
+}
+
+static const char *env_or(char *const *env, const char *name, const char *other)
+{
+    const char *v = env_get(env, name);
+
+    return v != NULL ? v : other;
+}
+
+/* Defaults as in Supabase's container. */
+static char *url_of_parts(char *const *env)
+{
+    const struct {
+        const char *before, *text;
+    } parts[] = {{"postgresql://", env_or(env, "DB_USER", "supabase_admin")},
+                 {":", env_or(env, "DB_PASSWORD", "postgres")},
+                 {"@", env_get(env, "DB_HOST")},
+                 {":", env_or(env, "DB_PORT", "5432")},
+                 {"/", env_or(env, "DB_NAME", "postgres")}};
+    size_t cap = 64;
+    size_t n = 0;
+    char *out;
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        cap += 3 * strlen(parts[i].text);
+    }
+    out = rt_malloc(cap);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        put_plain(out, cap, &n, parts[i].before);
+        put_percent(out, cap, &n, parts[i].text);
+    }
+    return out;
+}
+
+static void set_alias(struct raw_value *raw, const char *name, char *text, const char *from)
+{
+    int at = setting_of(name);
+
+    if (at >= 0 && raw[at].text == NULL) {
+        raw[at].text = text;
+        raw[at].from = from;
+    } else {
+        rt_free(text);
+    }
+}
+
+static void read_aliases(char *const *env, struct raw_value *raw)
+{
+    static const struct {
+        const char *alias, *name;
+    } same[] = {{"API_JWT_SECRET", "REALTIME_JWT_SECRET"},
+                {"API_JWT_JWKS", "REALTIME_JWT_JWKS"},
+                {"JWT_CLAIM_VALIDATORS", "REALTIME_JWT_CLAIMS"}};
+    const char *port = env_get(env, "PORT");
+
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        const char *v = env_get(env, same[i].alias);
+
+        if (v != NULL) {
+            set_alias(raw, same[i].name, rt_strdup(v), same[i].alias);
+        }
+    }
+    if (port != NULL) {
+        size_t n = strlen(port) + sizeof "0.0.0.0:";
+        char *text = rt_malloc(n);
+
+        (void)snprintf(text, n, "0.0.0.0:%s", port);
+        set_alias(raw, "REALTIME_LISTEN", text, "PORT");
+    }
+    if (env_get(env, "DB_HOST") != NULL) {
+        set_alias(raw, "REALTIME_DATABASE_URL", url_of_parts(env), "DB_HOST");
+    }
+}
+
+/* A misspelt name would otherwise be found only when its setting is missed. */
+static void warn_unknown(char *const *env, struct rt_config_report *r)
+{
+    static const char prefix[] = "REALTIME_";
+
+    for (; *env != NULL; env++) {
+        size_t n = strcspn(*env, "=");
+        char name[80];
+
+        if (strncmp(*env, prefix, sizeof prefix - 1) != 0 || n >= sizeof name) {
+            continue;
+        }
+        memcpy(name, *env, n);
+        name[n] = '\0';
+        if (setting_of(name) < 0) {
+            rt_config_note(
+                r, false, "%s is in the environment but is no setting; see realtimed --help", name);
+        }
+    }
+}
+
+struct raw_value *rt_config_raw(char *const *env, const char *path, struct rt_config_report *r)
+{
+    struct raw_value *raw = rt_calloc(rt_setting_count, sizeof *raw);
+
+    if (path != NULL) {
+        read_file(path, raw, r);
+    }
+    for (uint32_t i = 0; i < rt_setting_count; i++) {
+        const char *v = env_get(env, rt_setting[i].name);
+
+        if (v != NULL) {
+            rt_free(raw[i].text);
+            raw[i].text = rt_strdup(v);
+            raw[i].from = "environment";
+        }
+    }
+    read_aliases(env, raw);
+    warn_unknown(env, r);
+    return raw;
+}
+
+void rt_config_raw_free(struct raw_value *raw)
+{
+    for (uint32_t i = 0; i < rt_setting_count; i++) {
+        rt_free(raw[i].text);
+    }
+    rt_free(raw);
+}
