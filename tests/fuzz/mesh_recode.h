@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh_recode.h - any frame through its decoder and back; for test_mesh.c and fuzz_mesh.c. */
+#ifndef TESTS_MESH_RECODE_H
+#define TESTS_MESH_RECODE_H
+
+#include "proto/mesh.h"
+
+#define RECODE(type, name)                                                                         \
+    case type: {                                                                                   \
+        struct pr_##name m;                                                                        \
+        int rv = pr_##name##_decode(f, &m);                                                        \
+        if (rv == PR_OK) {                                                                         \
+            pr_##name##_encode(o, &m);                                                             \
+        }                                                                                          \
+        return rv;                                                                                 \
+    }
+
+static int mesh_recode_presence(const struct pr_frame *f, struct pr_outbuf *o)
+{
+    switch (f->type) {
+        RECODE(PR_T_P_DELTA, p_delta)
+        RECODE(PR_T_P_DIGEST, p_digest)
+        RECODE(PR_T_P_PULL, p_pull)
+        RECODE(PR_T_P_VIEW_GET, p_view_get)
+        RECODE(PR_T_P_VIEW, p_view)
+        RECODE(PR_T_P_DIFF, p_diff)
+    default:
+        return PR_EVERSION;
+    }
+}
+
+static int mesh_recode_changes(const struct pr_frame *f, struct pr_outbuf *o)
+{
+    switch (f->type) {
+        RECODE(PR_T_CHG_REG, chg_reg)
+        RECODE(PR_T_CHG_UNREG, chg_unreg)
+        RECODE(PR_T_CHG_REG_OK, chg_reg_ok)
+        RECODE(PR_T_CHG_SYNC, chg_sync)
+        RECODE(PR_T_CHG_SYNCED, chg_synced)
+        RECODE(PR_T_CHG_SYS, chg_sys)
+        RECODE(PR_T_CHG_GONE, chg_gone)
+        RECODE(PR_T_CHG, chg)
+        RECODE(PR_T_CHG_OK, chg_ok)
+    default:
+        return mesh_recode_presence(f, o);
+    }
+}
+
+/* Decodes f as its type and encodes that again into o; the error of the decoder. */
+static int mesh_recode(const struct pr_frame *f, struct pr_outbuf *o)
+{
+    switch (f->type) {
+        RECODE(PR_T_HELLO, hello)
+        RECODE(PR_T_HELLO_OK, hello_ok)
+        RECODE(PR_T_SUB, sub)
+        RECODE(PR_T_SUB_OK, sub_ok)
+        RECODE(PR_T_UNSUB, unsub)
+        RECODE(PR_T_PUB, pub)
+        RECODE(PR_T_PUB_OK, pub_ok)
+        RECODE(PR_T_EVENT, event)
+        RECODE(PR_T_CTL, ctl)
+        RECODE(PR_T_CTL_REPLY, ctl_reply)
+    case PR_T_ATTACHED: {
+        int rv = pr_attached_decode(f);
+
+        if (rv == PR_OK) {
+            pr_attached_encode(o);
+        }
+        return rv;
+    }
+    default:
+        return mesh_recode_changes(f, o);
+    }
+}
+
+#undef RECODE
+
+#endif
