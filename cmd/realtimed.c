@@ -59,6 +59,7 @@ static int run_role(const struct rt_config *cfg, const struct rt_args *a)
                                 .listen_fd = a->listen_fd,
                                 .admin_fd = a->admin_fd,
                                 .heart_fd = a->heart_fd,
+                                .env = environ,
                                 .config_path = a->config,
                                 .metrics = &metrics};
     char proc[32];

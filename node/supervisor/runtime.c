@@ -2,7 +2,7 @@
 /* runtime.c - what a node needs before its first process: directory, lock, descriptors, sockets. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,6 +15,10 @@
 
 /* Handshakes that may wait while an edge is busy or being started again. */
 #define BACKLOG 4096
+/* Processes of a supervisor that was killed end by themselves, within milliseconds unless they have
+ * gigabytes to give back; until then they hold its address. */
+#define ADDRESS_WAIT_MS 3000u
+#define RETRY_MS        20
 
 /* All parents too, as mkdir -p does. */
 static int make_dirs(const char *path)
@@ -87,41 +91,18 @@ void rt_raise_nofile(struct supervisor *s)
     rt_log(s->log, RT_INFO, "nofile", rt_kv_u("per_process", lim.rlim_cur));
 }
 
-/* "host:port" or "[v6]:port" in two texts. */
-static bool split_address(const char *address, char *host, size_t cap, const char **port)
-{
-    const char *colon = strrchr(address, ':');
-    size_t n;
-
-    if (colon == NULL) {
-        return false;
-    }
-    n = (size_t)(colon - address);
-    if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
-        address++;
-        n -= 2;
-    }
-    if (n >= cap) {
-        return false;
-    }
-    memcpy(host, address, n);
-    host[n] = '\0';
-    *port = colon + 1;
-    return true;
-}
-
-static int open_listener(const struct addrinfo *a, bool reuse_port)
+static int open_listener(const struct sockaddr_storage *a, socklen_t len, bool reuse_port)
 {
     int on = 1;
     int saved;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd == -1) {
         return -1;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         (!reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
-        bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
+        bind(fd, (const struct sockaddr *)a, len) == 0 && listen(fd, BACKLOG) == 0) {
         return fd;
     }
     saved = errno;
@@ -132,25 +113,30 @@ static int open_listener(const struct addrinfo *a, bool reuse_port)
 
 int rt_listen_tcp(const char *address, bool reuse_port, struct rt_error *err)
 {
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    char host[256];
-    const char *port = NULL;
-    int rv;
+    struct sockaddr_storage a;
+    const char *why;
+    socklen_t len = rt_config_address(address, &a, &why);
     int fd;
 
-    if (!split_address(address, host, sizeof host, &port)) {
-        return rt_error_set(err, RT_ECONFIG, "'%s' is not address:port", address);
+    if (len == 0) {
+        return rt_error_set(err, RT_ECONFIG, "cannot listen on '%s': %s", address, why);
     }
-    rv = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
-    if (rv != 0) {
-        return rt_error_set(err, RT_ECONFIG, "address '%s': %s", address, gai_strerror(rv));
+    fd = open_listener(&a, len, reuse_port);
+    return fd == -1 ? rt_error_errno(err, errno, "listen on %s", address) : fd;
+}
+
+int rt_address_free(const char *address, struct rt_error *err)
+{
+    for (uint32_t waited_ms = 0;; waited_ms += RETRY_MS) {
+        int fd = rt_listen_tcp(address, false, err);
+
+        if (fd >= 0) {
+            (void)close(fd);
+            return RT_OK;
+        }
+        if (errno != EADDRINUSE || waited_ms >= ADDRESS_WAIT_MS) {
+            return fd;
+        }
+        (void)poll(NULL, 0, RETRY_MS);
     }
-    fd = open_listener(found, reuse_port);
-    if (fd == -1) {
-        rv = rt_error_errno(err, errno, "listen on %s", address);
-    }
-    freeaddrinfo(found);
-    return fd == -1 ? rv : fd;
 }

@@ -10,6 +10,8 @@
 
 /* How often silence is looked for, and how fine the steps of a stop are. */
 #define WATCH_MS 100u
+/* A watch that comes later than this judges nobody. */
+#define LATE_MS 1000u
 /* owner and db hold no clients: what they do not end in this time they will not. */
 #define INNER_STOP_MS 3000u
 
@@ -91,12 +93,16 @@ static void on_watch(void *ctx)
 {
     struct supervisor *s = ctx;
     uint64_t limit_ms = s->stopping == STOP_EDGES ? s->cfg->stop_ms : INNER_STOP_MS;
+    uint64_t now = rt_now_ms(s->loop);
+    /* We stood still ourselves: what the children said meanwhile has not been read yet. */
+    bool late = now - s->watched_ms > LATE_MS;
 
+    s->watched_ms = now;
     if (s->stopping == RUNNING) {
-        for (uint32_t i = 0; i < s->nchildren; i++) {
+        for (uint32_t i = 0; i < s->nchildren && !late; i++) {
             rt_child_watch(&s->child[i]);
         }
-    } else if (rt_now_ms(s->loop) - s->phase_ms > limit_ms) {
+    } else if (now - s->phase_ms > limit_ms) {
         rt_log(s->log, RT_WARN, "stop_took_too_long", rt_kv_u("limit_ms", limit_ms));
         signal_phase(s, SIGKILL);
     }
@@ -128,18 +134,6 @@ static int open_sockets(struct supervisor *s, struct rt_error *err)
     return RT_OK;
 }
 
-/* Two nodes with one address would share its connections silently (SO_REUSEPORT): refused. */
-static int check_address_free(const struct supervisor *s, struct rt_error *err)
-{
-    int fd = rt_listen_tcp(s->cfg->listen, false, err);
-
-    if (fd < 0) {
-        return fd;
-    }
-    (void)close(fd);
-    return RT_OK;
-}
-
 static int prepare(struct supervisor *s, struct rt_error *err)
 {
     int rv = rt_runtime_dir(s, err);
@@ -152,7 +146,10 @@ static int prepare(struct supervisor *s, struct rt_error *err)
     }
     if (rv == RT_OK) {
         rt_raise_nofile(s);
-        rv = check_address_free(s, err);
+        rv = rt_address_free(s->cfg->listen, err);
+    }
+    if (rv == RT_OK && strcmp(s->cfg->admin_listen, "off") != 0) {
+        rv = rt_address_free(s->cfg->admin_listen, err);
     }
     return rv == RT_OK ? open_sockets(s, err) : rv;
 }
@@ -165,6 +162,7 @@ static void start(struct supervisor *s)
     for (uint32_t i = 0; i < s->nchildren; i++) {
         rt_child_start(&s->child[i]);
     }
+    s->watched_ms = rt_now_ms(s->loop);
     rt_timer_set(&s->watch, WATCH_MS);
     rt_log(s->log, RT_INFO, "node_up", rt_kv_s("listen", s->cfg->listen),
            rt_kv_s("admin", s->cfg->admin_listen), rt_kv_u("edges", s->cfg->edges));

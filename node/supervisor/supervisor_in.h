@@ -42,6 +42,7 @@ struct supervisor {
     struct child child[RT_CHILDREN_MAX];
     uint32_t nchildren;
     struct rt_timer watch; /* silence of children; steps of a stop */
+    uint64_t watched_ms;   /* when it fired last */
     uint32_t stopping;     /* 0: no; else the phase, see supervisor.c */
     uint64_t phase_ms;     /* when the phase began */
 };
@@ -52,6 +53,9 @@ void rt_raise_nofile(struct supervisor *s);
 /* Bound, listening, non-blocking, close-on-exec. A descriptor, or a negative code of enum rt_err.
  */
 int rt_listen_tcp(const char *address, bool reuse_port, struct rt_error *err);
+/* Two nodes with one address would share its connections silently (SO_REUSEPORT): refused. Waits
+ * some seconds for processes of a predecessor that was killed. */
+int rt_address_free(const char *address, struct rt_error *err);
 
 /* child.c */
 void rt_child_init(struct supervisor *s, struct child *c, enum rt_role role, uint32_t index);
