@@ -2,7 +2,8 @@
 /*
  * bcast.h - the body of a broadcast on its way between edges (opaque to owner and cluster).
  *
- *   u8 version = 1 | u8 form | u64be sender | u16be event_len | u16be meta_len | event | meta | payload
+ *   u8 version = 1 | u8 form | u64be sender | u16be event_len | u16be meta_len | event | meta |
+ * payload
  *
  * The publishing edge decodes the client's envelope once and passes the payload on as it came; the
  * receiving edges encode each wire form that their members use once.
@@ -13,9 +14,10 @@
 #include "proto/bytes.h"
 
 enum pr_bcast_form {
-    PR_BCAST_TEXT = 1,   /* payload is the whole payload object of a text push: {"type":"broadcast",…} */
-    PR_BCAST_JSON = 2,   /* kind 3, encoding 1: event, and a JSON value as payload */
-    PR_BCAST_BINARY = 3  /* kind 3, encoding 0: event, and bytes */
+    PR_BCAST_TEXT =
+        1, /* payload is the whole payload object of a text push: {"type":"broadcast",…} */
+    PR_BCAST_JSON = 2,  /* kind 3, encoding 1: event, and a JSON value as payload */
+    PR_BCAST_BINARY = 3 /* kind 3, encoding 0: event, and bytes */
 };
 
 struct pr_bcast {

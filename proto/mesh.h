@@ -2,7 +2,8 @@
 /*
  * mesh.h - what processes say to each other: one struct, one encode and one decode per message.
  *
- * Frame:  u32be length (of what follows) | u8 type | u8 class | u16be flags | msgpack array | payload
+ * Frame:  u32be length (of what follows) | u8 type | u8 class | u16be flags | msgpack array |
+ * payload
  *
  * The same frames travel on the Unix sockets of a node (edge - owner - db) and on the TCP links
  * between nodes. A client's payload stays raw bytes behind the array; nobody here looks into it.
@@ -22,11 +23,11 @@
 /* Longest frame after its length field, in bytes. 8 MiB + 64 KiB: a client message of the largest
  * allowed frame (5 000 000 bytes), or one batch of changes, fits whole; a length above it is
  * refused before anything is allocated. */
-#define PR_FRAME_MAX (8u * 1024u * 1024u + 65536u)
-#define PR_FRAME_HEAD 8u       /* length, type, class, flags */
-#define PR_TOPIC_KEY_MAX 2048u /* bytes of a topic key */
-#define PR_ID_MAX 255u         /* presence key, names and other short texts, in bytes */
-#define PR_LIST_MAX 65536u     /* elements of any array inside a frame */
+#define PR_FRAME_MAX     (8u * 1024u * 1024u + 65536u)
+#define PR_FRAME_HEAD    8u     /* length, type, class, flags */
+#define PR_TOPIC_KEY_MAX 2048u  /* bytes of a topic key */
+#define PR_ID_MAX        255u   /* presence key, names and other short texts, in bytes */
+#define PR_LIST_MAX      65536u /* elements of any array inside a frame */
 /* Filters, table and column names as clients wrote them, messages, claims, in bytes. Who takes
  * them from a client refuses longer ones there: encoders do not look, decoders cut the peer. */
 #define PR_TEXT_MAX 65535u
@@ -115,7 +116,7 @@ struct pr_sub {
 struct pr_sub_ok {
     struct pr_slice topic;
     struct pr_epoch epoch; /* zeros: refused, the owner holds no more topics */
-    uint64_t seq; /* everything after it reaches the subscriber */
+    uint64_t seq;          /* everything after it reaches the subscriber */
 };
 struct pr_unsub {
     struct pr_slice topic;
@@ -198,7 +199,8 @@ struct pr_pshown {
     uint64_t prev_n; /* joins of an update: the dot it replaces, same actor; else 0 */
 };
 #define PR_PHX_REF_LEN 16u
-/* 16 url-safe base64 characters of 48 bits of mix(actor) and 48 bits of n; the same on each node. */
+/* 16 url-safe base64 characters of 48 bits of mix(actor) and 48 bits of n; the same on each node.
+ */
 void pr_phx_ref(uint64_t actor, uint64_t n, char out[PR_PHX_REF_LEN]);
 
 struct pr_p_view_get {
@@ -253,7 +255,7 @@ struct pr_chg_reg_ok {
     struct pr_slice project;
     uint64_t boot;
     uint32_t handle;
-    uint32_t status;         /* enum pr_chg_status; WAIT: database trouble, it will be tried again */
+    uint32_t status; /* enum pr_chg_status; WAIT: database trouble, it will be tried again */
     struct pr_slice message; /* text for the client's `system` message; empty if live */
 };
 /* db to every edge: tell me all your registrations, then CHG_SYNCED. Starts a reader's life. */
@@ -303,7 +305,7 @@ struct pr_chg {
 enum pr_op_kind { PR_K_INSERT = 1, PR_K_UPDATE = 2, PR_K_DELETE = 3 };
 struct pr_chg_body {
     struct pr_pos pos;
-    uint32_t kind; /* enum pr_op_kind */
+    uint32_t kind;        /* enum pr_op_kind */
     struct pr_slice data; /* the JSON object `data` of a postgres_changes message */
     uint32_t ntargets;
     struct pr_slice targets; /* packed (boot, handle), walk with pr_chg_targets_next */

@@ -6,8 +6,8 @@
  * end. The edge decides; the transport knows no topic, token or route.
  *
  * Behind it stands libwebsockets on this process's libuv loop for TLS, HTTP, handshake and receive;
- * frames are sent by the transport's own writev, since one lws_write per writable callback was measured
- * at 2.6 times the cost of a bare send per delivery.
+ * frames are sent by the transport's own writev, since one lws_write per writable callback was
+ * measured at 2.6 times the cost of a bare send per delivery.
  */
 #ifndef NODE_EDGE_TRANSPORT_H
 #define NODE_EDGE_TRANSPORT_H
@@ -36,7 +36,7 @@ struct rt_request {
     struct pr_slice query; /* without '?', not decoded */
     bool websocket;        /* a well-formed WebSocket upgrade request, version 13 */
     struct pr_slice body;
-    char peer[48];         /* address of the client, text */
+    char peer[48]; /* address of the client, text */
 };
 
 struct rt_header {
@@ -86,7 +86,8 @@ int rt_conn_tag(const struct rt_conn *c);
 /* Value of a request header (name in lower case), empty if absent; only inside on_request. */
 struct pr_slice rt_conn_header(struct rt_conn *c, const char *name);
 /* Walks all headers: i = 0, 1, … until false. Only inside on_request. */
-bool rt_conn_header_at(struct rt_conn *c, uint32_t i, struct pr_slice *name, struct pr_slice *value);
+bool rt_conn_header_at(struct rt_conn *c, uint32_t i, struct pr_slice *name,
+                       struct pr_slice *value);
 
 /* Accepts the WebSocket handshake; on_open follows. */
 void rt_conn_upgrade(struct rt_conn *c);
@@ -98,9 +99,9 @@ void rt_conn_respond(struct rt_conn *c, int status, const struct rt_header *head
                      struct pr_slice body);
 
 enum rt_send_result {
-    RT_SEND_ALL = 1,  /* all frames are with the kernel or the transport */
-    RT_SEND_BLOCKED,  /* none was taken; on_writable follows */
-    RT_SEND_CLOSED    /* the connection is gone or going; on_close follows */
+    RT_SEND_ALL = 1, /* all frames are with the kernel or the transport */
+    RT_SEND_BLOCKED, /* none was taken; on_writable follows */
+    RT_SEND_CLOSED   /* the connection is gone or going; on_close follows */
 };
 /*
  * Sends `n` (1 .. RT_SEND_FRAMES_MAX) whole WebSocket frames, at most 64 KiB together unless it is

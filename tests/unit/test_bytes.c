@@ -93,8 +93,8 @@ static void test_slices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cursor),  cmocka_unit_test(test_cstr_open),
-        cmocka_unit_test(test_outbuf),  cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_cursor), cmocka_unit_test(test_cstr_open),
+        cmocka_unit_test(test_outbuf), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_slices),
     };
 
