@@ -56,6 +56,7 @@ bool rt_role_parse(const char *name, enum rt_role *role);
       "Local connections cut for a malformed frame or a full queue")                               \
     X(RT_M_CONNECTIONS, RT_EDGE, RT_GAUGE, "connections", "Open WebSockets")                       \
     X(RT_M_CHANNELS, RT_EDGE, RT_GAUGE, "channels", "Joined channels")                             \
+    X(RT_M_CLIENTS, RT_EDGE, RT_GAUGE, "clients", "Sockets with a joined channel")                 \
     X(RT_M_CONNECTS, RT_EDGE, RT_COUNTER, "connects_total", "WebSockets opened")                   \
     X(RT_M_CONNECT_REFUSED, RT_EDGE, RT_COUNTER, "connect_refused_total",                          \
       "WebSocket handshakes answered with an error")                                               \

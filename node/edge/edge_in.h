@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_in.h - what the files of this folder share: the structures of one edge process.
+ *
+ * One root (struct rt_edge) is passed down. Who owns what:
+ *   socket  owned by the edge from the accepted handshake until on_close; owns its channels
+ *   channel owned by its socket; holds one reference to its topic and one to its token
+ *   topic   lives while a channel or an observer refers to it
+ *   token   shared and counted; the cache holds one reference of its own
+ */
+#ifndef NODE_EDGE_EDGE_IN_H
+#define NODE_EDGE_EDGE_IN_H
+
+#include "cluster/edge.h"
+#include "node/base/alloc.h"
+#include "node/base/config.h"
+#include "node/base/ipc.h"
+#include "node/base/log.h"
+#include "node/base/loop.h"
+#include "node/base/metrics.h"
+#include "node/edge/authorize.h"
+#include "node/edge/outq.h"
+#include "node/edge/ratelimit.h"
+#include "node/edge/slots.h"
+#include "node/edge/transport.h"
+#include "node/edge/wheel.h"
+#include "proto/join.h"
+#include "proto/phoenix.h"
+
+#define RT_TOPIC_PREFIX     "realtime:"
+#define RT_TOPIC_PREFIX_LEN 9u
+
+struct rt_changes;  /* registrations of the process, registrations.h */
+struct rt_bindings; /* of one channel, changes.h */
+struct rt_pending;  /* a join that is not answered yet, pending.h */
+struct rt_tracker;  /* a channel's side of presence, presence_view.h */
+struct rt_roster;   /* a topic's side of presence, presence_view.h */
+struct rt_observer; /* realtimectl sub, ctl.h */
+struct rt_late;     /* a refusal that is held back, say.h */
+
+/* A ref or join_ref kept beyond its message: 14 bytes inline, longer ones on the heap. */
+struct rt_ref {
+    uint8_t len;
+    bool token;
+    union {
+        uint8_t in[14];
+        uint8_t *heap;
+    } u;
+};
+
+/* A place of a channel in a list of its topic. The socket stands here too, so that fan-out touches
+ * no channel. */
+struct rt_seat {
+    struct rt_socket *socket;
+    struct rt_channel *channel;
+};
+struct rt_seats {
+    struct rt_seat *at;
+    uint32_t count, cap;
+};
+
+struct rt_topic {
+    uint64_t hash;
+    uint32_t handle; /* of cle_subscribe */
+    uint32_t refs;   /* channels, joined or waiting, and observers */
+    bool subscribed; /* the fence stands */
+    uint16_t key_len;
+    uint16_t name_len;
+    struct rt_seats seats[2];   /* joined channels by vsn - 1 */
+    struct rt_pending *pending; /* joins that wait for the fence */
+    struct rt_roster *roster;   /* NULL: no channel here wants presence */
+    struct rt_observer *observers;
+    uint8_t text[]; /* the key (mesh.h), then the name with its prefix */
+};
+
+/* At most 192 bytes: see the static assert in channel.c. */
+struct rt_channel {
+    uint64_t id; /* of rt_edge.channels; its slot is the presence slot */
+    struct rt_socket *socket;
+    struct rt_topic *topic;
+    struct rt_channel *next;     /* of the socket */
+    struct rt_token *token;
+    struct rt_pending *pending;  /* until the join is answered */
+    struct rt_bindings *changes; /* NULL: no postgres_changes */
+    struct rt_tracker *tracker;
+    char *held_token;            /* pushed too soon after the last one */
+    struct rt_wheel_entry timer; /* expiry, or the held token */
+    uint64_t refreshed_ms;
+    struct rt_ref join_ref;
+    uint32_t seat;     /* in topic->seats[vsn - 1] */
+    uint32_t presence; /* in topic->roster */
+    bool self, ack, legacy;
+    bool presence_on;   /* has a seat in the roster */
+    bool presence_told; /* got its presence_state: diffs may follow */
+};
+
+/* At most 384 bytes: see the static assert in socket.c. */
+struct rt_socket {
+    struct rt_edge *edge;
+    struct rt_conn *conn;
+    struct rt_outq out;
+    struct rt_socket *next, *prev; /* all of the edge */
+    struct rt_socket *dirty_next;
+    struct rt_channel *channels;
+    struct rt_token *token; /* of the handshake */
+    struct rt_late *late;
+    struct rt_wheel_entry clock; /* idle, ping, no channels; or the end of a close */
+    uint64_t id;
+    uint64_t seen_ms;        /* something was received */
+    uint64_t empty_since_ms; /* no channel since */
+    uint64_t bad_since_ms, refused_since_ms, told_rate_ms;
+    uint32_t bad, refused; /* malformed messages and refused joins since then */
+    uint32_t nchannels;
+    struct rt_bucket joins, events;
+    const char *close_reason; /* static */
+    uint16_t close_code;      /* not 0: going; nothing is read or queued any more */
+    uint8_t vsn;              /* enum pr_vsn */
+    bool open, dirty, blocked, pinged, warned, client, closing, close_sent;
+};
+
+/* Connection to the owner, link.c. */
+struct rt_link {
+    struct rt_ipc *ipc; /* NULL: none */
+    bool up;            /* HELLO was answered */
+    uint32_t tries;     /* since it was last up */
+    struct rt_timer retry;
+    uint64_t node; /* id of the node, from HELLO_OK */
+};
+
+struct rt_topics {
+    struct rt_topic **at; /* open addressing, a power of two */
+    uint32_t cap, count;
+    uint64_t seed;
+    struct rt_topic **by_handle; /* index: cle handle */
+    uint32_t handles;
+};
+
+/* Growing text of one message in the making. */
+struct rt_scratch {
+    uint8_t *p;
+    size_t cap;
+};
+
+/* Refused handshakes of one source address, http_connect.c. Collisions share a row. */
+#define RT_SOURCES 256u
+struct rt_source {
+    uint64_t hash;
+    uint64_t since_ms;
+    uint32_t refused;
+};
+
+struct rt_edge {
+    const struct rt_config *cfg;
+    const struct rt_role_args *args;
+    struct rt_log *log;
+    struct rt_metrics *metrics;
+    struct rt_loop *loop;
+    uint64_t now_ms; /* of this turn */
+    struct rt_wheel wheel;
+    struct rt_transport *transport;
+    struct rt_pool pool; /* memory of cle */
+    struct cle *cle;
+    struct rt_timer cle_timer;
+    struct rt_link link;
+    struct rt_auth *auth;
+    struct rt_topics topics;
+    struct rt_slots channels;
+    struct rt_slots acks; /* struct rt_ack, broadcast.c */
+    struct rt_changes *changes;
+    struct rt_observer *observers;
+    struct rt_socket *sockets;
+    struct rt_socket *dirty_head, *dirty_tail;
+    struct rt_timer more; /* sockets left to flush: another turn at once */
+    uint64_t next_socket;
+    uint32_t nsockets, nchannels, nclients;
+    struct rt_bucket joins, events; /* of all clients, this edge's share */
+    struct rt_scratch scratch;
+    struct rt_source sources[RT_SOURCES];
+    struct rt_timer drain;
+    bool draining;
+};
+
+static inline struct pr_slice rt_topic_key(const struct rt_topic *t)
+{
+    return (struct pr_slice){.p = t->text, .n = t->key_len};
+}
+/* With "realtime:". */
+static inline struct pr_slice rt_topic_name(const struct rt_topic *t)
+{
+    return (struct pr_slice){.p = t->text + t->key_len, .n = t->name_len};
+}
+/* Without. */
+static inline struct pr_slice rt_topic_sub(const struct rt_topic *t)
+{
+    return (struct pr_slice){.p = t->text + t->key_len + RT_TOPIC_PREFIX_LEN,
+                             .n = t->name_len - RT_TOPIC_PREFIX_LEN};
+}
+
+#endif
