@@ -231,18 +231,40 @@ static int on_p_delta(struct cl *cl, uint32_t i, const struct pr_p_delta *d)
     return rv < 0 ? rv : CL_OK;
 }
 
-/* Every 30 s an edge tells what it has. It is the last word: if this owner has something else, the
- * edge tells all of it again. */
+struct pull_from {
+    struct cl *cl;
+    uint32_t edge;
+};
+
+static void pull_topic(void *ctx, struct pr_slice topic, uint64_t known)
+{
+    struct pull_from *from = ctx;
+    int rv = push_pull(from->cl, from->edge, topic, known);
+
+    (void)rv; /* no room for more: the next digest goes on */
+}
+
+/*
+ * Before ATTACHED and every 30 s an edge tells what it has. It is the last word: if this owner
+ * holds something else, it asks for all of it, and for each topic it knows of, since the edge may
+ * have forgotten one whose last deletion was lost with a connection.
+ */
 static int on_p_digest(struct cl *cl, uint32_t i, const struct pr_p_digest *d)
 {
+    struct pull_from from = {.cl = cl, .edge = i};
     struct pr_slice all = {0};
     struct pr_p_digest own = {0};
+    int rv = CL_OK;
 
     cl_pres_digest(cl->pres, d->actor, &own);
     if (own.hash == d->hash && own.entries == d->entries) {
         return CL_OK;
     }
-    return push_pull(cl, i, all, 0);
+    rv = push_pull(cl, i, all, 0);
+    if (rv == CL_OK) {
+        cl_pres_topics_of(cl->pres, d->actor, pull_topic, &from);
+    }
+    return rv;
 }
 
 struct to_edges {

@@ -173,12 +173,14 @@ static int tell_all(struct cle *c, size_t start)
     return CL_OK;
 }
 
+/* With the digest of what was told: an owner that knew this edge before compares. */
 static int send_attached(struct cle *c)
 {
     struct pr_outbuf w;
-    int rv = cl_out_reserve(&c->out, CLE_FRAME_SMALL, 1);
+    int rv = cl_out_reserve(&c->out, 2 * CLE_FRAME_SMALL, 2);
 
     if (rv == CL_OK) {
+        cle_view_push_digest(c);
         w = cl_out_writer(&c->out);
         pr_attached_encode(&w);
         cle_push_send(c, &w);

@@ -188,6 +188,8 @@ bool cle_pres_check(const struct cle *c, const char **what);
 /* edge_view.c */
 CL_MUST_CHECK int cle_view_send_get(struct cle *c, uint32_t topic);
 CL_MUST_CHECK int cle_view_send_digest(struct cle *c);
+/* The same; room was reserved. */
+void cle_view_push_digest(struct cle *c);
 CL_MUST_CHECK int cle_view_on_frame(struct cle *c, const struct pr_frame *f);
 
 #endif

@@ -37,17 +37,22 @@ int cle_presence_view(struct cle *c, cl_ms now, uint32_t handle)
     return cle_view_send_get(c, handle);
 }
 
-int cle_view_send_digest(struct cle *c)
+void cle_view_push_digest(struct cle *c)
 {
     struct pr_p_digest d = {.actor = c->boot, .hash = c->digest, .entries = c->pres.used};
-    struct pr_outbuf w;
+    struct pr_outbuf w = cl_out_writer(&c->out);
+
+    pr_p_digest_encode(&w, &d);
+    cle_push_send(c, &w);
+    c->digest_at = c->now + CLE_DIGEST_MS;
+}
+
+int cle_view_send_digest(struct cle *c)
+{
     int rv = cl_out_reserve(&c->out, CLE_FRAME_SMALL, 1);
 
     if (rv == CL_OK) {
-        w = cl_out_writer(&c->out);
-        pr_p_digest_encode(&w, &d);
-        cle_push_send(c, &w);
-        c->digest_at = c->now + CLE_DIGEST_MS;
+        cle_view_push_digest(c);
     }
     return rv;
 }

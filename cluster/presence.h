@@ -126,6 +126,10 @@ void cl_pres_digest(const struct cl_pres *p, uint64_t actor, struct pr_p_digest 
 /* ctx of (topic, actor), 0 if unknown. */
 uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t actor);
 
+/* The topics in which something of an actor is held, with its ctx there. */
+typedef void (*cl_pres_topic_fn)(void *ctx, struct pr_slice topic, uint64_t known);
+void cl_pres_topics_of(const struct cl_pres *p, uint64_t actor, cl_pres_topic_fn emit, void *ctx);
+
 /* Visible entries of a topic. */
 uint32_t cl_pres_members(const struct cl_pres *p, struct pr_slice topic);
 /* One row per entry held of the topic, visible or not. */

@@ -22,6 +22,21 @@ uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t bo
     return i == NONE ? 0 : cl_pres_pair(p, i)->ctx;
 }
 
+void cl_pres_topics_of(const struct cl_pres *p, uint64_t boot, cl_pres_topic_fn emit, void *ctx)
+{
+    uint32_t a = cl_pres_find_actor(p, boot);
+    uint32_t i = a == NONE ? NONE : cl_pres_actor(p, a)->pairs;
+
+    for (; i != NONE; i = cl_pres_pair(p, i)->anext) {
+        const struct pair *pair = cl_pres_pair(p, i);
+        const struct topic *t = cl_pres_topic(p, pair->topic);
+
+        if (pair->alive > 0) {
+            emit(ctx, (struct pr_slice){.p = t->key, .n = t->key_len}, pair->ctx);
+        }
+    }
+}
+
 uint32_t cl_pres_members(const struct cl_pres *p, struct pr_slice topic)
 {
     uint32_t t = cl_pres_find_topic(p, topic);

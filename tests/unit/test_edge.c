@@ -439,6 +439,34 @@ static void test_no_ghost_after_reconnect(void **state)
     w_deinit(&w);
 }
 
+/* The deletion was sent, forgotten here, and lost with the connection: the owner, which lives on,
+ * must learn of it all the same. */
+static void test_no_ghost_of_a_lost_deletion(void **state)
+{
+    uint32_t a = 0;
+    uint32_t b = 0;
+
+    (void)state;
+    w_init(&w, 2);
+    a = w_sub(&w, 0, "t");
+    b = w_sub(&w, 1, "t");
+    w_want(&w, 1, b, true);
+    w_put_pres(&w, 0, a, 1, "ann", "{1}");
+    w_run(&w, 2000);
+    w.e[1].log_len = 0;
+    assert_int_equal(cle_presence_del(w.e[0].c, w.now, a, 1), CL_OK);
+    cle_unsubscribe(w.e[0].c, w.now, a);
+    w.now += CLE_UNSUB_MS;
+    w_tick(&w); /* sends, and forgets the topic; nothing of it arrives */
+    w_disconnect(&w, 0);
+    w_connect(&w, 0);
+    w_run(&w, 2000);
+    w_want(&w, 1, b, true);
+    w_settle(&w);
+    assert_non_null(strstr(w.e[1].log, "view[] "));
+    w_deinit(&w);
+}
+
 static void test_bad_frames(void **state)
 {
     static const struct {
@@ -548,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_presence_of_a_dead_edge),
         cmocka_unit_test(test_presence_over_owner_restart),
         cmocka_unit_test(test_no_ghost_after_reconnect),
+        cmocka_unit_test(test_no_ghost_of_a_lost_deletion),
         cmocka_unit_test(test_bad_frames),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_owner_full),
