@@ -21,7 +21,7 @@
 #define CL_UNPARK_MAX 64u
 /* Upper bound of an encoded frame without its texts and payload: head, array, 9 numbers, in bytes.
  */
-#define CL_FRAME_SMALL 160u
+#define CL_FRAME_SMALL ((size_t)160)
 
 /* An edge process. Its boot and what was ordered of it outlive its connection: it may come back. */
 struct edge {

@@ -24,12 +24,12 @@
 #define CLE_PUMP_BYTES  65536u
 #define CLE_PUMP_TOPICS 256u
 /* An encoded frame without its texts and payload, at most, in bytes. */
-#define CLE_FRAME_SMALL 160u
+#define CLE_FRAME_SMALL ((size_t)160)
 /* Presence bytes of this edge in one topic. Its whole state must fit one frame, because a state cut
  * in pieces could not tell what was removed meanwhile. */
-#define CLE_PRES_TOPIC_BYTES_MAX (4u * 1024u * 1024u)
+#define CLE_PRES_TOPIC_BYTES_MAX ((size_t)4 * 1024 * 1024)
 /* What an entry adds to the length of a packed list besides its texts, at most, in bytes. */
-#define CLE_PRES_ENTRY_BYTES 32u
+#define CLE_PRES_ENTRY_BYTES ((size_t)32)
 /* An edge repeats for CLE_HELD_MS at most; after this no repeat of a publisher can come, in ms. */
 #define CLE_PUBLISHER_MS 30000u
 /* Edges that publish into one topic within CLE_PUBLISHER_MS. Above: the one longest silent is

@@ -194,10 +194,11 @@ static void set_value(struct cle *c, struct own_pres *p, uint8_t *data, struct p
     p->key_len = (uint32_t)key.n;
     p->meta_len = (uint32_t)meta.n;
     p->n = c->n;
-    if (key.n > 0) {
+    assert(data != NULL || texts(p) == 0);
+    if (data != NULL && key.n > 0) {
         memcpy(data, key.p, key.n);
     }
-    if (meta.n > 0) {
+    if (data != NULL && meta.n > 0) {
         memcpy(data + key.n, meta.p, meta.n);
     }
     c->digest += cl_pres_dot_hash(cle_topic_key(c, p->topic), p->n);

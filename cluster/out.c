@@ -8,7 +8,7 @@
 #define ITEMS_MIN 64u
 #define BYTES_MIN 4096u
 /* Bytes kept for the next time; what one large message needed is given back, in bytes. */
-#define BYTES_KEPT (256u * 1024u)
+#define BYTES_KEPT ((size_t)256 * 1024)
 
 void cl_out_init(struct cl_out *o, const struct cl_alloc *mem, size_t item_bytes, uint32_t max)
 {
@@ -79,7 +79,7 @@ static int grow_items(struct cl_out *o, uint32_t need)
         return CL_ENOMEM;
     }
     o->items = items;
-    o->room = (uint32_t)room;
+    o->room = room;
     return CL_OK;
 }
 

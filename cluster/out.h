@@ -14,14 +14,14 @@
 #include "cluster/core.h"
 
 /* Two largest frames and a burst of small ones, in bytes. */
-#define CL_OUT_BYTES_MAX (4u * PR_FRAME_MAX)
+#define CL_OUT_BYTES_MAX (4 * (size_t)PR_FRAME_MAX)
 
 struct cl_out {
     const struct cl_alloc *mem; /* borrowed */
     size_t item_bytes;
     uint32_t max;
     uint8_t *items;
-    uint32_t room; /* items that fit */
+    size_t room;   /* items that fit */
     uint32_t head; /* next to be taken */
     uint32_t count;
     uint8_t *bytes;

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cluster/hash.h"
 
@@ -44,7 +45,8 @@ static void say_key(struct line *l, struct pr_slice key)
     for (size_t i = 0; i < key.n && l->len + 1 < CL_TRACE_LINE_MAX; i++) {
         bool plain = key.p[i] > ' ' && key.p[i] < 0x7f;
 
-        l->p[l->len++] = plain ? (char)key.p[i] : '.';
+        memcpy(l->p + l->len, plain ? (const char *)key.p + i : ".", 1);
+        l->len++;
         l->p[l->len] = '\0';
     }
 }
