@@ -73,6 +73,8 @@ struct rt_change {
 const struct rt_rights *rt_relation_rights(const struct rt_relation *rel, struct pr_slice role);
 /* Index of the column of that name, or -1. */
 int rt_relation_column(const struct rt_relation *rel, struct pr_slice name);
+/* Value of column `i` in the old image; absent if it is not part of it. */
+struct rt_value rt_change_old(const struct rt_change *c, uint32_t i);
 /* Value by which filters judge column `i`: of the new row (unchanged TOAST: of the old one if it is
  * known), for DELETE of the old row's identity columns. */
 struct rt_value rt_change_value(const struct rt_change *c, uint32_t i);

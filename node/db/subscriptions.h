@@ -17,6 +17,7 @@
 #ifndef NODE_DB_SUBSCRIPTIONS_H
 #define NODE_DB_SUBSCRIPTIONS_H
 
+#include "node/db/chains.h"
 #include "node/db/change.h"
 #include "proto/filter.h"
 
@@ -31,8 +32,9 @@ struct rt_group {
     uint32_t refs;
     struct pr_slice role;
     struct pr_slice claims;
-    uint64_t hash;
-    void *user; /* of the row-level security check; NULL at first, never freed here */
+    struct rt_link link;
+    struct rt_chains *home; /* NULL once the index is gone */
+    void *user;             /* of the row-level security check; NULL at first, never freed here */
 };
 /* (role, select): one rendering per change. */
 struct rt_shape {
@@ -41,15 +43,15 @@ struct rt_shape {
     bool has_select;
     uint32_t nselect;
     struct pr_slice select; /* packed strings, walk with pr_strs_next */
-    uint64_t hash;
+    struct rt_link link;
+    struct rt_chains *home; /* NULL once the index is gone */
 };
 
-/* A condition with the values that Postgres made of it, for one table. */
+/* A condition with the values that Postgres made of it, for one table. If the column has another
+ * kind of type later, it matches nothing until it is attached anew. */
 struct rt_sub_cond {
     struct pr_slice column;
     enum pr_filter_op op;
-    enum pr_pg_kind kind;   /* of the column under its domains, when the values were normalized; a
-                               table that has another by now matches nothing until attached anew */
     struct pr_slice values; /* packed, pr_cond_value_put */
 };
 
@@ -61,9 +63,8 @@ void rt_subs_free(struct rt_subs *s);
 int rt_subs_add(struct rt_subs *s, const struct pr_chg_reg *reg);
 /*
  * The registration concerns this table from now on; attached already: conditions are replaced.
- * Every condition must be one that C can evaluate (pr_filter_native). Copies. `type` per condition
- * is taken from `rel`, whose columns must contain them. 0 or RT_SUBS_ENOENT (no such registration,
- * no such column).
+ * Every condition must be one that C can evaluate (pr_filter_native). Copies.
+ * 0 or RT_SUBS_ENOENT (no such registration, or a column that `rel` does not have).
  */
 int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
                    const struct rt_sub_cond *conds, uint32_t nconds);

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registry: registrations, the tables they are attached to, groups and shapes. */
+#include "node/db/subscriptions.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/base/alloc.h"
+#include "node/db/subs_in.h"
+
+uint64_t rt_subs_hash(const struct rt_subs *s, struct pr_slice a, struct pr_slice b)
+{
+    uint64_t first = XXH3_64bits_withSeed(a.p, a.n, s->seed);
+
+    return b.n == 0 ? first : XXH3_64bits_withSeed(b.p, b.n, first);
+}
+
+/* Copies `from` to *at and moves *at behind it. */
+static struct pr_slice keep(uint8_t **at, struct pr_slice from)
+{
+    struct pr_slice to = pr_bytes(*at, from.n);
+
+    if (from.n > 0) {
+        memcpy(*at, from.p, from.n);
+    }
+    *at += from.n;
+    return to;
+}
+
+static struct rt_group *group_of(struct rt_subs *s, struct pr_slice role, struct pr_slice claims)
+{
+    uint64_t hash = rt_subs_hash(s, claims, role);
+    struct rt_group *g = NULL;
+    uint8_t *at = NULL;
+
+    for (struct rt_link *l = rt_chains_find(&s->groups, hash); l != NULL; l = rt_chains_next(l)) {
+        g = RT_LINKED(l, struct rt_group, link);
+        if (pr_slice_eq(g->role, role) && pr_slice_eq(g->claims, claims)) {
+            g->refs++;
+            return g;
+        }
+    }
+    g = rt_malloc(sizeof *g + role.n + claims.n);
+    *g = (struct rt_group){.refs = 1, .home = &s->groups};
+    at = (uint8_t *)(g + 1);
+    g->role = keep(&at, role);
+    g->claims = keep(&at, claims);
+    rt_chains_add(&s->groups, &g->link, hash);
+    return g;
+}
+
+static struct rt_shape *shape_of(struct rt_subs *s, const struct pr_chg_reg *reg)
+{
+    uint64_t hash = rt_subs_hash(s, reg->role, reg->has_select ? reg->select : pr_str(""));
+    struct pr_slice select = reg->has_select ? reg->select : pr_str("");
+    struct rt_shape *g = NULL;
+    uint8_t *at = NULL;
+
+    for (struct rt_link *l = rt_chains_find(&s->shapes, hash); l != NULL; l = rt_chains_next(l)) {
+        g = RT_LINKED(l, struct rt_shape, link);
+        if (pr_slice_eq(g->role, reg->role) && g->has_select == reg->has_select &&
+            pr_slice_eq(g->select, select)) {
+            g->refs++;
+            return g;
+        }
+    }
+    g = rt_malloc(sizeof *g + reg->role.n + select.n);
+    *g = (struct rt_shape){.refs = 1, .home = &s->shapes, .has_select = reg->has_select};
+    g->nselect = reg->has_select ? reg->nselect : 0;
+    at = (uint8_t *)(g + 1);
+    g->role = keep(&at, reg->role);
+    g->select = keep(&at, select);
+    rt_chains_add(&s->shapes, &g->link, hash);
+    return g;
+}
+
+void rt_group_unref(struct rt_group *g)
+{
+    assert(g->refs > 0);
+    g->refs--;
+    if (g->refs == 0) {
+        if (g->home != NULL) {
+            rt_chains_remove(g->home, &g->link);
+        }
+        rt_free(g);
+    }
+}
+
+void rt_shape_unref(struct rt_shape *g)
+{
+    assert(g->refs > 0);
+    g->refs--;
+    if (g->refs == 0) {
+        if (g->home != NULL) {
+            rt_chains_remove(g->home, &g->link);
+        }
+        rt_free(g);
+    }
+}
+
+struct rt_subs *rt_subs_new(void)
+{
+    struct rt_subs *s = rt_malloc(sizeof *s);
+
+    *s = (struct rt_subs){.seed = (uint64_t)(uintptr_t)s * UINT64_C(0x9e3779b97f4a7c15)};
+    return s;
+}
+
+static uint64_t reg_hash(const struct rt_subs *s, uint64_t boot, uint32_t handle)
+{
+    uint64_t words[2] = {boot, handle};
+
+    return rt_subs_hash(s, pr_bytes(words, sizeof words), pr_str(""));
+}
+
+static struct reg *find_reg(const struct rt_subs *s, uint64_t boot, uint32_t handle)
+{
+    struct rt_link *l = rt_chains_find(&s->regs, reg_hash(s, boot, handle));
+
+    for (; l != NULL; l = rt_chains_next(l)) {
+        struct reg *r = RT_LINKED(l, struct reg, link);
+
+        if (r->boot == boot && r->handle == handle) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t bucket_of(struct pr_slice event)
+{
+    if (pr_slice_is(event, "INSERT")) {
+        return BUCKET_INSERT;
+    }
+    if (pr_slice_is(event, "UPDATE")) {
+        return BUCKET_UPDATE;
+    }
+    return pr_slice_is(event, "DELETE") ? BUCKET_DELETE : BUCKET_ALL;
+}
+
+int rt_subs_add(struct rt_subs *s, const struct pr_chg_reg *reg)
+{
+    struct reg *r = NULL;
+
+    if (find_reg(s, reg->boot, reg->handle) != NULL) {
+        return RT_SUBS_EEXIST;
+    }
+    if (s->regs.count >= RT_SUBS_MAX) {
+        return RT_SUBS_EFULL;
+    }
+    r = rt_malloc(sizeof *r);
+    *r = (struct reg){.boot = reg->boot, .handle = reg->handle, .bucket = bucket_of(reg->event)};
+    r->group = group_of(s, reg->role, reg->claims);
+    r->shape = shape_of(s, reg);
+    r->next = s->all;
+    if (s->all != NULL) {
+        s->all->prev = r;
+    }
+    s->all = r;
+    rt_chains_add(&s->regs, &r->link, reg_hash(s, r->boot, r->handle));
+    return 0;
+}
+
+struct table *rt_subs_table(const struct rt_subs *s, struct pr_slice schema, struct pr_slice name)
+{
+    struct rt_link *l = rt_chains_find(&s->tables, rt_subs_hash(s, name, schema));
+
+    for (; l != NULL; l = rt_chains_next(l)) {
+        struct table *t = RT_LINKED(l, struct table, link);
+
+        if (pr_slice_eq(t->schema, schema) && pr_slice_eq(t->name, name)) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static struct table *table_of(struct rt_subs *s, struct pr_slice schema, struct pr_slice name)
+{
+    struct table *t = rt_subs_table(s, schema, name);
+    uint8_t *at = NULL;
+
+    if (t != NULL) {
+        return t;
+    }
+    t = rt_malloc(sizeof *t + schema.n + name.n);
+    *t = (struct table){0};
+    at = (uint8_t *)(t + 1);
+    t->schema = keep(&at, schema);
+    t->name = keep(&at, name);
+    rt_chains_add(&s->tables, &t->link, rt_subs_hash(s, name, schema));
+    return t;
+}
+
+static void free_table(struct rt_subs *s, struct table *t)
+{
+    assert(t->all == NULL);
+    rt_chains_remove(&s->tables, &t->link);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        assert(t->buckets[i].list == NULL && t->buckets[i].indexes == NULL);
+    }
+    rt_free(t);
+}
+
+static void free_attachment(struct rt_subs *s, struct attachment *a)
+{
+    struct table *t = a->table;
+
+    rt_subs_unindex(a);
+    if (a->prev_all != NULL) {
+        a->prev_all->next_all = a->next_all;
+    } else {
+        t->all = a->next_all;
+    }
+    if (a->next_all != NULL) {
+        a->next_all->prev_all = a->prev_all;
+    }
+    rt_free(a);
+    if (t->all == NULL) {
+        free_table(s, t);
+    }
+}
+
+/* One block: the attachment, its conditions and their texts. */
+static struct attachment *new_attachment(const struct rt_sub_cond *conds, uint32_t nconds)
+{
+    size_t size = sizeof(struct attachment) + nconds * sizeof(struct cond);
+    struct attachment *a = NULL;
+    uint8_t *at = NULL;
+
+    for (uint32_t i = 0; i < nconds; i++) {
+        size += conds[i].column.n + conds[i].values.n;
+    }
+    a = rt_malloc(size);
+    *a = (struct attachment){.nconds = nconds, .conds = (struct cond *)(void *)(a + 1)};
+    at = (uint8_t *)(a->conds + nconds);
+    for (uint32_t i = 0; i < nconds; i++) {
+        a->conds[i] = (struct cond){.op = conds[i].op};
+        a->conds[i].column = keep(&at, conds[i].column);
+        a->conds[i].values = keep(&at, conds[i].values);
+    }
+    return a;
+}
+
+static bool set_kinds(struct attachment *a, const struct rt_relation *rel)
+{
+    for (uint32_t i = 0; i < a->nconds; i++) {
+        int column = rt_relation_column(rel, a->conds[i].column);
+
+        if (column < 0) {
+            return false;
+        }
+        a->conds[i].kind = pr_pg_base(rel->columns[column].type)->kind;
+        a->conds[i].place = (struct place){.version = rel->version, .column = column};
+    }
+    return true;
+}
+
+static void detach(struct rt_subs *s, struct reg *r, struct pr_slice schema, struct pr_slice table)
+{
+    for (struct attachment **at = &r->attachments; *at != NULL; at = &(*at)->next_of_reg) {
+        struct attachment *a = *at;
+
+        if (pr_slice_eq(a->table->name, table) && pr_slice_eq(a->table->schema, schema)) {
+            *at = a->next_of_reg;
+            free_attachment(s, a);
+            return;
+        }
+    }
+}
+
+int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
+                   const struct rt_sub_cond *conds, uint32_t nconds)
+{
+    struct reg *r = find_reg(s, boot, handle);
+    struct attachment *a = NULL;
+
+    if (r == NULL) {
+        return RT_SUBS_ENOENT;
+    }
+    a = new_attachment(conds, nconds);
+    if (!set_kinds(a, rel)) {
+        rt_free(a);
+        return RT_SUBS_ENOENT;
+    }
+    detach(s, r, rel->schema, rel->table);
+    a->reg = r;
+    a->table = table_of(s, rel->schema, rel->table);
+    a->next_of_reg = r->attachments;
+    r->attachments = a;
+    a->next_all = a->table->all;
+    if (a->next_all != NULL) {
+        a->next_all->prev_all = a;
+    }
+    a->table->all = a;
+    rt_subs_index(s, a, rel);
+    return 0;
+}
+
+void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr_slice schema,
+                    struct pr_slice table)
+{
+    struct reg *r = find_reg(s, boot, handle);
+
+    if (r != NULL) {
+        detach(s, r, schema, table);
+    }
+}
+
+static void free_reg(struct rt_subs *s, struct reg *r)
+{
+    while (r->attachments != NULL) {
+        struct attachment *a = r->attachments;
+
+        r->attachments = a->next_of_reg;
+        free_attachment(s, a);
+    }
+    rt_chains_remove(&s->regs, &r->link);
+    if (r->prev != NULL) {
+        r->prev->next = r->next;
+    } else {
+        s->all = r->next;
+    }
+    if (r->next != NULL) {
+        r->next->prev = r->prev;
+    }
+    rt_group_unref(r->group);
+    rt_shape_unref(r->shape);
+    rt_free(r);
+}
+
+int rt_subs_remove(struct rt_subs *s, uint64_t boot, uint32_t handle)
+{
+    struct reg *r = find_reg(s, boot, handle);
+
+    if (r == NULL) {
+        return RT_SUBS_ENOENT;
+    }
+    free_reg(s, r);
+    return 0;
+}
+
+uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot)
+{
+    uint32_t count = 0;
+    struct reg *next = NULL;
+
+    for (struct reg *r = s->all; r != NULL; r = next) {
+        next = r->next;
+        if (r->boot == boot) {
+            free_reg(s, r);
+            count++;
+        }
+    }
+    return count;
+}
+
+void rt_subs_clear(struct rt_subs *s)
+{
+    while (s->all != NULL) {
+        free_reg(s, s->all);
+    }
+}
+
+void rt_subs_free(struct rt_subs *s)
+{
+    struct rt_link *l = NULL;
+
+    rt_subs_clear(s);
+    /* What is left belongs to matches that are still out. */
+    while ((l = rt_chains_any(&s->groups)) != NULL) {
+        rt_chains_remove(&s->groups, l);
+        RT_LINKED(l, struct rt_group, link)->home = NULL;
+    }
+    while ((l = rt_chains_any(&s->shapes)) != NULL) {
+        rt_chains_remove(&s->shapes, l);
+        RT_LINKED(l, struct rt_shape, link)->home = NULL;
+    }
+    rt_chains_free(&s->regs);
+    rt_chains_free(&s->tables);
+    rt_chains_free(&s->groups);
+    rt_chains_free(&s->shapes);
+    rt_free(s->key);
+    rt_free(s);
+}
+
+uint32_t rt_subs_count(const struct rt_subs *s)
+{
+    return (uint32_t)s->regs.count;
+}
+
+bool rt_subs_concern(const struct rt_subs *s, struct pr_slice schema, struct pr_slice table)
+{
+    return rt_subs_table(s, schema, table) != NULL;
+}
+
+static bool role_before(const struct attachment *all, const struct attachment *a)
+{
+    for (const struct attachment *b = all; b != a; b = b->next_all) {
+        if (pr_slice_eq(b->reg->group->role, a->reg->group->role)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void rt_subs_roles(const struct rt_subs *s, struct pr_slice schema, struct pr_slice table,
+                   void (*fn)(void *ctx, struct pr_slice role), void *ctx)
+{
+    const struct table *t = rt_subs_table(s, schema, table);
+
+    for (const struct attachment *a = t == NULL ? NULL : t->all; a != NULL; a = a->next_all) {
+        if (!role_before(t->all, a)) {
+            fn(ctx, a->reg->group->role);
+        }
+    }
+}
