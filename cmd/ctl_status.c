@@ -69,23 +69,63 @@ static void add_figures(json_t *row, const struct rt_slot *slot, enum rt_role ro
     }
 }
 
+/* Takes a decimal number of at most nine digits off *at. */
+static bool take_number(const char **at, uint32_t *out)
+{
+    size_t n = strspn(*at, "0123456789");
+
+    *out = 0;
+    for (size_t i = 0; i < n && n <= 9; i++) {
+        *out = *out * 10 + (uint32_t)((*at)[i] - '0');
+    }
+    *at += n;
+    return n > 0 && n <= 9;
+}
+
+/* ROLE INDEX PID */
+static bool parse_line(const char *line, enum rt_role *role, uint32_t *index, int *pid)
+{
+    size_t n = strcspn(line, " ");
+    const char *at = line + n;
+    char name[16];
+    uint32_t number;
+
+    if (n >= sizeof name) {
+        return false;
+    }
+    memcpy(name, line, n);
+    name[n] = '\0';
+    if (!rt_role_parse(name, role) || *at != ' ') {
+        return false;
+    }
+    at++;
+    if (!take_number(&at, index) || *at != ' ') {
+        return false;
+    }
+    at++;
+    if (!take_number(&at, &number)) {
+        return false;
+    }
+    *pid = (int)number;
+    return true;
+}
+
 static json_t *process_row(const struct rt_metrics *m, const char *line, bool *missing)
 {
-    char name[16];
-    unsigned index;
+    uint32_t index;
     int pid;
     enum rt_role role;
     json_t *row;
     const struct rt_slot *slot;
     bool alive;
 
-    if (sscanf(line, "%15s %u %d", name, &index, &pid) != 3 || !rt_role_parse(name, &role)) {
+    if (!parse_line(line, &role, &index, &pid)) {
         return NULL;
     }
     alive = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
     *missing = *missing || !alive;
-    row = json_pack("{s:s, s:i, s:i, s:s}", "role", name, "index", (int)index, "pid", pid, "state",
-                    alive ? "alive" : "dead");
+    row = json_pack("{s:s, s:i, s:i, s:s}", "role", rt_role_name(role), "index", (int)index, "pid",
+                    pid, "state", alive ? "alive" : "dead");
     slot = m->slots != NULL ? rt_metrics_slot(m, role, index) : NULL;
     if (slot != NULL) {
         uint64_t start = atomic_load_explicit(&slot->start_ms, memory_order_relaxed);
@@ -100,11 +140,9 @@ static json_t *process_row(const struct rt_metrics *m, const char *line, bool *m
 }
 
 /* NULL if the directory has no list of pids. */
-static json_t *processes(const char *dir, bool *missing)
+static json_t *processes(const char *dir, const struct rt_metrics *m, bool *missing)
 {
     char path[600], line[128];
-    struct rt_metrics m = {0};
-    struct rt_error err = {0};
     json_t *list;
     FILE *f;
 
@@ -113,21 +151,15 @@ static json_t *processes(const char *dir, bool *missing)
     if (f == NULL) {
         return NULL;
     }
-    if (rt_metrics_open_reader(&m, dir, &err) != 0) {
-        (void)fprintf(stderr, "realtimectl: %s\n", err.text);
-    }
     list = json_array();
     while (fgets(line, sizeof line, f) != NULL) {
-        json_t *row = process_row(&m, line, missing);
+        json_t *row = process_row(m, line, missing);
 
         if (row != NULL) {
             (void)json_array_append_new(list, row);
         }
     }
     (void)fclose(f);
-    if (m.slots != NULL) {
-        rt_metrics_close(&m);
-    }
     return list;
 }
 
@@ -167,20 +199,25 @@ int rt_ctl_status(const char *socket_path, bool json)
     char dir[512];
     char *slash;
     bool missing = false;
-    json_t *list, *owner, *status, *node;
+    struct rt_metrics m = {0};
+    struct rt_error err = {0};
+    json_t *list, *owner, *status;
 
     (void)snprintf(dir, sizeof dir, "%s", socket_path);
     slash = strrchr(dir, '/');
     (void)snprintf(slash != NULL ? slash : dir, 2, "%s", slash != NULL ? "" : ".");
-    list = processes(dir, &missing);
+    if (rt_metrics_open_reader(&m, dir, &err) != 0) {
+        (void)fprintf(stderr, "realtimectl: %s\n", err.text);
+    }
+    list = processes(dir, &m, &missing);
     if (list == NULL) {
+        rt_metrics_close(&m);
         (void)fprintf(stderr, "realtimectl: no node runs in %s: %s/pids cannot be read\n", dir,
                       dir);
         return 1;
     }
     owner = ask_owner(socket_path);
-    node = json_object_get(owner, "node");
-    status = json_pack("{s:O?, s:s, s:o}", "node", node, "owner",
+    status = json_pack("{s:s?, s:s, s:o}", "node", m.node, "owner",
                        owner != NULL ? "answers" : "silent", "processes", list);
     if (json) {
         char *text = json_dumps(status, JSON_COMPACT);
@@ -191,6 +228,7 @@ int rt_ctl_status(const char *socket_path, bool json)
         print_table(status);
     }
     json_decref(status);
+    rt_metrics_close(&m);
     json_decref(owner);
     return missing || owner == NULL ? 1 : 0;
 }

@@ -16,7 +16,7 @@
 #include "node/base/loop.h"
 
 /* Another build may have another table: a file of another size is refused, not misread. */
-#define FILE_BYTES (RT_SLOTS * sizeof(struct rt_slot))
+#define FILE_BYTES sizeof(struct rt_metrics_file)
 /* Longest line of the text: name, three labels, a number; a node's name is at most 255 bytes. */
 #define TEXT_LINE_MAX 512u
 
@@ -71,8 +71,10 @@ static int file_path(const char *runtime_dir, char *out, size_t cap, struct rt_e
     return RT_OK;
 }
 
-int rt_metrics_create(const char *runtime_dir, struct rt_error *err)
+int rt_metrics_create(const char *runtime_dir, const char *node, struct rt_error *err)
 {
+    const size_t at = offsetof(struct rt_metrics_file, node);
+    size_t len = strnlen(node, sizeof((struct rt_metrics_file *)NULL)->node - 1);
     char path[512];
     char fresh[520];
     int fd;
@@ -89,6 +91,9 @@ int rt_metrics_create(const char *runtime_dir, struct rt_error *err)
     /* Allocated, not sparse: a full disk must show here, not as SIGBUS in a process. */
     int rv = posix_fallocate(fd, 0, (off_t)FILE_BYTES);
 
+    if (rv == 0 && pwrite(fd, node, len, (off_t)at) != (ssize_t)len) {
+        rv = EIO;
+    }
     (void)close(fd);
     if (rv != 0) {
         return rt_error_errno(err, rv, "cannot reserve %zu bytes for %s", FILE_BYTES, fresh);
@@ -124,7 +129,8 @@ static int map(struct rt_metrics *m, const char *runtime_dir, bool writable, str
     if (p == MAP_FAILED) {
         return rt_error_errno(err, errno, "mmap %s", path);
     }
-    m->slots = p;
+    m->slots = ((struct rt_metrics_file *)p)->slots;
+    m->node = ((struct rt_metrics_file *)p)->node;
     m->map_bytes = FILE_BYTES;
     return RT_OK;
 }
@@ -163,6 +169,7 @@ void rt_metrics_private(struct rt_metrics *m)
 {
     m->slots = rt_calloc(RT_SLOTS, sizeof *m->slots);
     m->own = &m->slots[RT_EDGE];
+    m->node = "";
     m->map_bytes = 0;
 }
 

@@ -115,14 +115,21 @@ struct rt_slot {
     _Atomic uint64_t value[RT_METRICS_COUNT];
 };
 
+/* What the file holds. */
+struct rt_metrics_file {
+    struct rt_slot slots[RT_SLOTS];
+    char node[256]; /* name of the node, NUL at its end */
+};
+
 struct rt_metrics {
     struct rt_slot *slots; /* RT_SLOTS, mapped */
+    const char *node;      /* mapped; empty if not known */
     struct rt_slot *own;   /* NULL for a mere reader */
     size_t map_bytes;
 };
 
-/* Creates the file with all slots 0 (supervisor). 0 or an error. */
-int rt_metrics_create(const char *runtime_dir, struct rt_error *err);
+/* Creates the file with all slots 0 (supervisor); `node` of at most 255 bytes. 0 or an error. */
+int rt_metrics_create(const char *runtime_dir, const char *node, struct rt_error *err);
 /* Maps it and takes the slot of (role, index): sets pid and start, clears its gauges. */
 int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role role,
                     uint32_t index, struct rt_error *err);

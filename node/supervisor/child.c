@@ -13,6 +13,9 @@
 /* Descriptors of a child, by number; what it has not got is -1 in its arguments. */
 enum { FD_LISTEN = 3, FD_ADMIN = 4, FD_HEART = 5, FD_COUNT };
 
+/* Time to write the core that shows where a silent process stands. */
+#define CORE_MS 2000u
+
 /* Words of a role's command line, see role_words(). */
 #define WORDS_MAX 13u
 
@@ -181,7 +184,7 @@ void rt_child_start(struct child *c)
         (void)close(heart);
     }
     c->started_ms = rt_now_ms(s->loop);
-    c->aborted = false;
+    c->abort_ms = 0;
     c->process.data = c;
     if (rv != 0) {
         rt_log(s->log, RT_ERROR, "process_not_started", rt_kv_s("role", rt_role_name(c->role)),
@@ -207,19 +210,22 @@ void rt_child_kill(struct child *c, int signo)
 
 void rt_child_watch(struct child *c)
 {
-    uint64_t silent_ms = rt_now_ms(c->s->loop) - c->beat_ms;
+    uint64_t now = rt_now_ms(c->s->loop);
+    uint64_t silent_ms = now - c->beat_ms;
 
     if (!c->running || c->ear == NULL || silent_ms < RT_HEART_SILENCE_MS) {
         return;
     }
-    if (!c->aborted) {
+    if (c->abort_ms == 0) {
         rt_count(&c->s->metrics, RT_M_HANGS, 1);
         rt_log(c->s->log, RT_ERROR, "process_hangs", rt_kv_s("role", rt_role_name(c->role)),
                rt_kv_u("index", c->index), rt_kv_u("silent_ms", silent_ms));
+        c->abort_ms = now;
+        (void)uv_process_kill(&c->process, SIGABRT);
+    } else if (now - c->abort_ms >= CORE_MS) {
+        /* A stopped process takes no abort. */
+        (void)uv_process_kill(&c->process, SIGKILL);
     }
-    /* First a core that shows where it stands, then certainty: a stopped process takes no abort. */
-    (void)uv_process_kill(&c->process, c->aborted ? SIGKILL : SIGABRT);
-    c->aborted = true;
 }
 
 void rt_child_free(struct child *c)

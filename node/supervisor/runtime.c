@@ -125,7 +125,7 @@ int rt_listen_tcp(const char *address, bool reuse_port, struct rt_error *err)
     return fd == -1 ? rt_error_errno(err, errno, "listen on %s", address) : fd;
 }
 
-int rt_address_free(const char *address, struct rt_error *err)
+int rt_address_free(const char *setting, const char *address, struct rt_error *err)
 {
     for (uint32_t waited_ms = 0;; waited_ms += RETRY_MS) {
         int fd = rt_listen_tcp(address, false, err);
@@ -134,8 +134,14 @@ int rt_address_free(const char *address, struct rt_error *err)
             (void)close(fd);
             return RT_OK;
         }
-        if (errno != EADDRINUSE || waited_ms >= ADDRESS_WAIT_MS) {
+        if (errno != EADDRINUSE) {
             return fd;
+        }
+        if (waited_ms >= ADDRESS_WAIT_MS) {
+            return rt_error_set(
+                err, RT_EBUSY,
+                "another program listens on %s; stop it, or set %s to another address", address,
+                setting);
         }
         (void)poll(NULL, 0, RETRY_MS);
     }

@@ -139,17 +139,17 @@ static int prepare(struct supervisor *s, struct rt_error *err)
     int rv = rt_runtime_dir(s, err);
 
     if (rv == RT_OK) {
-        rv = rt_metrics_create(s->cfg->runtime_dir, err);
+        rv = rt_metrics_create(s->cfg->runtime_dir, s->cfg->node, err);
     }
     if (rv == RT_OK) {
         rv = rt_metrics_open(&s->metrics, s->cfg->runtime_dir, RT_SUPERVISOR, 0, err);
     }
     if (rv == RT_OK) {
         rt_raise_nofile(s);
-        rv = rt_address_free(s->cfg->listen, err);
+        rv = rt_address_free("REALTIME_LISTEN", s->cfg->listen, err);
     }
     if (rv == RT_OK && strcmp(s->cfg->admin_listen, "off") != 0) {
-        rv = rt_address_free(s->cfg->admin_listen, err);
+        rv = rt_address_free("REALTIME_ADMIN_LISTEN", s->cfg->admin_listen, err);
     }
     return rv == RT_OK ? open_sockets(s, err) : rv;
 }

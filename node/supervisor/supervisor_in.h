@@ -27,9 +27,9 @@ struct child {
     uint64_t started_ms;
     struct rt_backoff backoff;
     struct rt_timer restart;
-    struct ear *ear;  /* the supervisor's end of the socket pair; NULL: none */
-    uint64_t beat_ms; /* last sign of life */
-    bool aborted;     /* SIGABRT was sent for silence */
+    struct ear *ear;   /* the supervisor's end of the socket pair; NULL: none */
+    uint64_t beat_ms;  /* last sign of life */
+    uint64_t abort_ms; /* when SIGABRT was sent for silence; 0: not */
 };
 
 struct supervisor {
@@ -55,7 +55,7 @@ void rt_raise_nofile(struct supervisor *s);
 int rt_listen_tcp(const char *address, bool reuse_port, struct rt_error *err);
 /* Two nodes with one address would share its connections silently (SO_REUSEPORT): refused. Waits
  * some seconds for processes of a predecessor that was killed. */
-int rt_address_free(const char *address, struct rt_error *err);
+int rt_address_free(const char *setting, const char *address, struct rt_error *err);
 
 /* child.c */
 void rt_child_init(struct supervisor *s, struct child *c, enum rt_role role, uint32_t index);

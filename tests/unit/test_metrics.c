@@ -43,11 +43,12 @@ static void processes_share_the_file(void **state)
     struct rt_metrics edge0, edge1, owner, reader;
     struct rt_error err = {0};
 
-    assert_int_equal(rt_metrics_create(d->path, &err), 0);
+    assert_int_equal(rt_metrics_create(d->path, "n1", &err), 0);
     assert_int_equal(rt_metrics_open(&edge0, d->path, RT_EDGE, 0, &err), 0);
     assert_int_equal(rt_metrics_open(&edge1, d->path, RT_EDGE, RT_EDGES_MAX - 1, &err), 0);
     assert_int_equal(rt_metrics_open(&owner, d->path, RT_OWNER, 0, &err), 0);
     assert_int_equal(rt_metrics_open_reader(&reader, d->path, &err), 0);
+    assert_string_equal(reader.node, "n1");
     rt_count(&edge0, RT_M_JOINS, 2);
     rt_count(&edge1, RT_M_JOINS, 3);
     rt_gauge(&edge1, RT_M_CONNECTIONS, 7);
@@ -82,10 +83,10 @@ static void refuses(void **state)
     assert_int_not_equal(rt_metrics_open(&m, d->path, RT_EDGE, 0, &err), 0); /* not created */
     assert_int_not_equal(rt_metrics_open(&m, d->path, RT_EDGE, RT_EDGES_MAX, &err), 0);
     assert_int_not_equal(rt_metrics_open(&m, d->path, RT_DB, 1, &err), 0);
-    assert_int_not_equal(rt_metrics_create("/does/not/exist", &err), 0);
+    assert_int_not_equal(rt_metrics_create("/does/not/exist", "n", &err), 0);
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
-    assert_int_equal(rt_metrics_create(longer, &err), RT_ECONFIG);
+    assert_int_equal(rt_metrics_create(longer, "n", &err), RT_ECONFIG);
     (void)snprintf(file, sizeof file, "%s/metrics", d->path);
     f = fopen(file, "we");
     assert_non_null(f);
