@@ -64,6 +64,7 @@ struct etopic {
     bool view_due;         /* P_VIEW_GET, once the owner has synced */
     bool view_open;        /* inside the parts of a view */
     uint32_t views;        /* P_VIEW_GET without the last part of its answer */
+    uint32_t views_stale;  /* so many of them were sent before diffs were off: they serve nobody */
     struct pr_epoch epoch; /* followed; zeros at first */
     uint64_t seq;          /* last event taken or answered by SUB_OK */
     uint64_t told_n;       /* the b of the last delta */

@@ -249,6 +249,9 @@ int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
         push_sub(c, t);
     }
     t->presence = on;
+    if (!on) {
+        t->views_stale = t->views; /* diffs are missed from here on: nothing follows from them */
+    }
     return CL_OK;
 }
 
@@ -396,6 +399,7 @@ void cle_topics_link_down(struct cle *c)
         t->reset_due = false;
         t->view_due = t->view_due || t->views > 0;
         t->views = 0;
+        t->views_stale = 0;
         t->view_open = false;
     }
 }

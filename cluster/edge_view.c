@@ -31,7 +31,7 @@ int cle_presence_view(struct cle *c, cl_ms now, uint32_t handle)
         t->view_due = true;
         return CL_OK;
     }
-    if (t->views > (t->view_open ? 1u : 0u)) {
+    if (t->views - t->views_stale > (t->view_open && t->views_stale == 0 ? 1u : 0u)) {
         return CL_OK; /* an answer that has not begun serves everybody who waits */
     }
     return cle_view_send_get(c, handle);
@@ -132,14 +132,17 @@ static int on_view(struct cle *c, const struct pr_p_view *view)
     if (t == NULL || t->views == 0) {
         return CL_OK; /* nobody is left to tell */
     }
-    rv = cl_out_reserve(&c->out, 0, 1);
-    if (rv != CL_OK) {
-        return rv;
+    if (t->views_stale == 0) {
+        rv = cl_out_reserve(&c->out, 0, 1);
+        if (rv != CL_OK) {
+            return rv;
+        }
+        cle_push(c, CLE_PRES_VIEW, i)->view = *view;
     }
-    cle_push(c, CLE_PRES_VIEW, i)->view = *view;
     t->view_open = !view->last;
     if (view->last) {
         t->views--;
+        t->views_stale -= t->views_stale > 0;
     }
     return CL_OK;
 }
@@ -151,6 +154,9 @@ static int on_diff(struct cle *c, const struct pr_p_diff *diff)
 
     if (i == NONE || !cle_topic(c, i)->presence || cle_topic(c, i)->refs == 0) {
         return CL_OK;
+    }
+    if (!c->synced || cle_topic(c, i)->reset_due) {
+        return CL_OK; /* follows from what members have not seen; CLE_PRES_RESET is to come */
     }
     rv = cl_out_reserve(&c->out, 0, 1);
     if (rv == CL_OK) {

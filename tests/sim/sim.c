@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A run that does not come to rest by itself has failed. */
+#define STEPS_MAX 2000000u
+
+void *sim_grow(void *p, uint32_t used, uint32_t *room, size_t item)
+{
+    void *fresh = p;
+
+    if (used == *room) {
+        *room = *room == 0 ? 16 : *room * 2;
+        fresh = realloc(p, *room * item);
+        if (fresh == NULL) {
+            abort();
+        }
+    }
+    return fresh;
+}
+
+uint64_t sim_below(struct sim *s, uint64_t n)
+{
+    return cl_rand_below(&s->rand, n);
+}
+
+void sim_fail(struct sim *s, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (s->failed) {
+        return;
+    }
+    s->failed = true;
+    va_start(ap, fmt);
+    (void)vsnprintf(s->why, sizeof s->why, fmt, ap);
+    va_end(ap);
+}
+
+void sim_line(struct sim *s)
+{
+    if (s->trace) {
+        printf("%s\n", s->t.line);
+    }
+}
+
+void sim_note(struct sim *s, const char *what, uint32_t who)
+{
+    if (s->trace) {
+        printf("t=%06llu.%03llu -- %s %u\n", (unsigned long long)(s->now / 1000),
+               (unsigned long long)(s->now % 1000), what, who);
+    }
+}
+
+static void *heap_get(void *ctx, size_t n)
+{
+    struct heap *h = ctx;
+    void *p = NULL;
+
+    if (h->refuse_in != 0 && cl_rand_below(&h->rand, h->refuse_in) == 0) {
+        return NULL;
+    }
+    p = malloc(n == 0 ? 1 : n);
+    if (p == NULL) {
+        abort();
+    }
+    h->bytes += n;
+    return p;
+}
+
+static void heap_put(void *ctx, void *p, size_t n)
+{
+    struct heap *h = ctx;
+
+    h->bytes -= n;
+    free(p);
+}
+
+void sim_heap_init(struct sim *s, struct heap *h, uint64_t salt)
+{
+    *h = (struct heap){.alloc = {heap_get, heap_put, h}};
+    h->rand = cl_rand_seed(s->seed * 1000 + salt);
+    h->refuse_in = s->k.refuse && !s->healing ? 1000 : 0;
+}
+
+static bool earlier(const struct event *a, const struct event *b)
+{
+    return a->at != b->at ? a->at < b->at : a->seq < b->seq;
+}
+
+void sim_at(struct sim *s, cl_ms at, enum ev_kind kind, uint32_t who, uint64_t arg)
+{
+    uint32_t i = s->nheap;
+    struct event ev = {at, s->seq++, kind, who, arg};
+
+    s->heap = sim_grow(s->heap, s->nheap, &s->heap_room, sizeof *s->heap);
+    s->nheap++;
+    while (i > 0 && earlier(&ev, &s->heap[(i - 1) / 2])) {
+        s->heap[i] = s->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    s->heap[i] = ev;
+}
+
+static struct event take(struct sim *s)
+{
+    struct event first = s->heap[0];
+    struct event last = s->heap[--s->nheap];
+    uint32_t i = 0;
+
+    for (uint32_t child = 1; child < s->nheap; child = 2 * i + 1) {
+        if (child + 1 < s->nheap && earlier(&s->heap[child + 1], &s->heap[child])) {
+            child++;
+        }
+        if (!earlier(&s->heap[child], &last)) {
+            break;
+        }
+        s->heap[i] = s->heap[child];
+        i = child;
+    }
+    s->heap[i] = last;
+    return first;
+}
+
+/* Runs until virtual time `until`, or nothing is left, or the run has failed. */
+static void run(struct sim *s, cl_ms until)
+{
+    while (!s->failed && s->nheap > 0 && s->heap[0].at <= until) {
+        struct event ev = take(s);
+
+        s->now = ev.at;
+        s->step++;
+        if (ev.kind == EV_WORK) {
+            sim_work(s);
+        } else if (ev.kind == EV_FAULT) {
+            sim_fault(s);
+        } else {
+            sim_net_event(s, &ev);
+        }
+        if (s->step == s->until) {
+            printf("stopped at step %llu\n", (unsigned long long)s->step);
+            s->failed = true;
+        }
+        if (s->step > STEPS_MAX) {
+            sim_fail(s, "no rest after %u steps", STEPS_MAX);
+        }
+    }
+    if (!s->failed) {
+        s->now = until;
+    }
+}
+
+static void all_leave(struct sim *s)
+{
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        if (s->client[i].used) {
+            sim_disconnect(s, i);
+        }
+    }
+}
+
+static void free_all(struct sim *s)
+{
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        for (uint32_t k = 0; k < JOINS_MAX; k++) {
+            sim_member_free(&s->client[i].m[k]);
+        }
+    }
+    sim_net_free(s);
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        free(s->topic[i].log);
+    }
+    free(s->pubs);
+    free(s->heap);
+}
+
+/* One whole run. False: it failed, and s->why says how. */
+static bool run_seed(struct sim *s)
+{
+    sim_draw(s);
+    run(s, s->k.work_until);
+    if (!s->failed) {
+        sim_heal(s);
+        run(s, s->now + 75000);
+        sim_check_quiet(s);
+    }
+    if (!s->failed) {
+        sim_check_probe_start(s);
+        run(s, s->now + 2000);
+        sim_check_probe_end(s);
+    }
+    if (!s->failed) {
+        all_leave(s);
+        run(s, s->now + 150000);
+        sim_check_empty(s);
+    }
+    free_all(s);
+    return !s->failed;
+}
+
+struct options {
+    uint64_t seed, until, many, base;
+    bool trace, twice, demand; /* demand: some seed must fail */
+};
+
+static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
+{
+    struct sim *s = calloc(1, sizeof *s);
+    bool ok = false;
+
+    if (s == NULL) {
+        abort();
+    }
+    s->seed = seed;
+    s->rand = cl_rand_seed(seed);
+    s->trace = o->trace;
+    s->until = o->until;
+    ok = run_seed(s);
+    *hash = s->t.hash;
+    if (!ok) {
+        printf("seed %llu FAILED at step %llu, t=%llu ms: %s\n", (unsigned long long)seed,
+               (unsigned long long)s->step, (unsigned long long)s->now, s->why);
+    } else if (o->many == 0) {
+        printf("seed %llu ok: %u edges, %u clients, %u topics, steps %llu, joins %llu, publishes "
+               "%u, events %llu, gaps %llu, excused %llu, views %llu, diffs %llu, crashes %llu, "
+               "trace %016llx\n",
+               (unsigned long long)seed, s->k.edges, s->k.clients, s->k.topics,
+               (unsigned long long)s->step, (unsigned long long)s->joins, s->npubs,
+               (unsigned long long)s->events, (unsigned long long)s->gaps,
+               (unsigned long long)s->excused, (unsigned long long)s->views,
+               (unsigned long long)s->diffs, (unsigned long long)s->crashes,
+               (unsigned long long)s->t.hash);
+    }
+    free(s);
+    return ok;
+}
+
+static int many(const struct options *o, const char *self)
+{
+    uint64_t all = 0, hash = 0;
+
+    printf("seeds %llu .. %llu\n", (unsigned long long)o->base,
+           (unsigned long long)(o->base + o->many - 1));
+    for (uint64_t i = 0; i < o->many; i++) {
+        if (!one(o, o->base + i, &hash)) {
+            printf("repeat: %s --seed %llu --trace\n", self, (unsigned long long)(o->base + i));
+            return o->demand ? 0 : 1;
+        }
+        all = cl_mix64(all ^ hash);
+    }
+    printf("%llu seeds without a failure, trace %016llx\n", (unsigned long long)o->many,
+           (unsigned long long)all);
+    return o->demand ? 1 : 0;
+}
+
+static int twice(const struct options *o)
+{
+    uint64_t a = 0, b = 0;
+
+    for (uint64_t i = 0; i < o->many; i++) {
+        if (!one(o, o->base + i, &a) || !one(o, o->base + i, &b) || a != b) {
+            printf("seed %llu: traces %016llx and %016llx\n", (unsigned long long)(o->base + i),
+                   (unsigned long long)a, (unsigned long long)b);
+            return 1;
+        }
+    }
+    printf("%llu seeds gave the same trace twice\n", (unsigned long long)o->many);
+    return 0;
+}
+
+static bool number(const char *text, uint64_t *out)
+{
+    char *end = NULL;
+
+    if (text == NULL || *text == '\0') {
+        return false;
+    }
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0';
+}
+
+static int usage(const char *self)
+{
+    fprintf(stderr,
+            "usage: %s --seed N [--trace] [--until STEP]\n"
+            "       %s --many COUNT --base B [--twice | --must-fail]\n",
+            self, self);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+    bool seed = false;
+    uint64_t hash = 0;
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        uint64_t *into = NULL;
+
+        if (strcmp(argv[i], "--trace") == 0) {
+            o.trace = true;
+            continue;
+        } else if (strcmp(argv[i], "--twice") == 0) {
+            o.twice = true;
+            continue;
+        } else if (strcmp(argv[i], "--must-fail") == 0) {
+            o.demand = true;
+            continue;
+        } else if (strcmp(argv[i], "--seed") == 0) {
+            into = &o.seed;
+            seed = true;
+        } else if (strcmp(argv[i], "--until") == 0) {
+            into = &o.until;
+        } else if (strcmp(argv[i], "--many") == 0) {
+            into = &o.many;
+        } else if (strcmp(argv[i], "--base") == 0) {
+            into = &o.base;
+        }
+        if (into == NULL || !number(value, into)) {
+            return usage(argv[0]);
+        }
+        i++;
+    }
+    if (seed == (o.many != 0)) {
+        return usage(argv[0]);
+    }
+    if (seed) {
+        return one(&o, o.seed, &hash) ? 0 : 1;
+    }
+    return o.twice ? twice(&o) : many(&o, argv[0]);
+}
