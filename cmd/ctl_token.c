@@ -62,7 +62,7 @@ static int mint(const char *role, const char *sub, int64_t life_s)
         return bad("REALTIME_JWT_SECRET is not set; it must hold the secret of the server");
     }
     claims = json_pack("{s:s, s:I, s:I}", "role", role, "iat", (json_int_t)now_s, "exp",
-                       (json_int_t)(now_s + life_s));
+                       (json_int_t)now_s + (json_int_t)life_s);
     if (claims == NULL) {
         return bad("--role is not UTF-8");
     }

@@ -15,43 +15,43 @@
 
 const struct setting rt_setting[] = {
 #define RT_TEXT(field, label, def, may_show, about)                                                \
-    {.name = label,                                                                                \
+    {.name = (label),                                                                              \
      .kind = SET_TEXT,                                                                             \
      .offset = offsetof(struct rt_config, field),                                                  \
-     .text = def,                                                                                  \
-     .show = may_show,                                                                             \
-     .help = about},
+     .text = (def),                                                                                \
+     .show = (may_show),                                                                           \
+     .help = (about)},
 #define RT_LIST(field, label, may_show, about)                                                     \
-    {.name = label,                                                                                \
+    {.name = (label),                                                                              \
      .kind = SET_LIST,                                                                             \
      .offset = offsetof(struct rt_config, field),                                                  \
-     .show = may_show,                                                                             \
-     .help = about},
+     .show = (may_show),                                                                           \
+     .help = (about)},
 #define RT_NUM(field, label, def, supabase, least, most, about)                                    \
-    {.name = label,                                                                                \
+    {.name = (label),                                                                              \
      .kind = SET_NUM,                                                                              \
      .offset = offsetof(struct rt_config, field),                                                  \
-     .num = def,                                                                                   \
-     .num_supabase = supabase,                                                                     \
-     .min = least,                                                                                 \
-     .max = most,                                                                                  \
+     .num = (def),                                                                                 \
+     .num_supabase = (supabase),                                                                   \
+     .min = (least),                                                                               \
+     .max = (most),                                                                                \
      .show = true,                                                                                 \
-     .help = about},
+     .help = (about)},
 #define RT_FLAG(field, label, def, about)                                                          \
-    {.name = label,                                                                                \
+    {.name = (label),                                                                              \
      .kind = SET_FLAG,                                                                             \
      .offset = offsetof(struct rt_config, field),                                                  \
-     .num = def,                                                                                   \
+     .num = (def),                                                                                 \
      .show = true,                                                                                 \
-     .help = about},
+     .help = (about)},
 #define RT_ONE(field, label, among, def, about)                                                    \
-    {.name = label,                                                                                \
+    {.name = (label),                                                                              \
      .kind = SET_ONE,                                                                              \
      .offset = offsetof(struct rt_config, field),                                                  \
-     .text = def,                                                                                  \
-     .choices = among,                                                                             \
+     .text = (def),                                                                                \
+     .choices = (among),                                                                           \
      .show = true,                                                                                 \
-     .help = about},
+     .help = (about)},
     RT_SETTINGS(RT_TEXT, RT_LIST, RT_NUM, RT_FLAG, RT_ONE)
 #undef RT_TEXT
 #undef RT_LIST

@@ -178,6 +178,9 @@ void *rt_asker_user(const struct rt_asker *a)
     return a->user;
 }
 
+/* What a frame holds beside the arguments is far less. */
+#define ARGS_MAX ((size_t)PR_FRAME_MAX - 65536u)
+
 /* One question under way at the client. */
 struct asking {
     struct rt_loop *loop;
@@ -279,9 +282,9 @@ int rt_control_ask(struct rt_loop *l, const struct rt_control_question *q, struc
     struct rt_ipc *ipc;
     int code;
 
-    if (q->args.n > PR_FRAME_MAX - 65536u) {
-        return rt_error_set(err, RT_ELIMIT, "the arguments are %zu bytes, at most %u fit",
-                            q->args.n, PR_FRAME_MAX - 65536u);
+    if (q->args.n > ARGS_MAX) {
+        return rt_error_set(err, RT_ELIMIT, "the arguments are %zu bytes, at most %zu fit",
+                            q->args.n, ARGS_MAX);
     }
     w = rt_calloc(1, sizeof *w);
     w->loop = l;

@@ -13,7 +13,7 @@
 #include "node/base/loop.h"
 #include "proto/mesh.h"
 
-#define RT_IPC_QUEUE_MAX (32u * 1024u * 1024u)
+#define RT_IPC_QUEUE_MAX ((size_t)32 * 1024 * 1024)
 
 struct rt_ipc;        /* one connection */
 struct rt_ipc_server; /* one listening socket */

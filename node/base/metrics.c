@@ -22,7 +22,7 @@
 
 static const struct rt_metric_info table[RT_METRICS_COUNT] = {
 #define RT_X(id, whose, what, text, about)                                                         \
-    [id] = {.name = "realtime_" text, .help = about, .role = whose, .kind = what},
+    [id] = {.name = "realtime_" text, .help = (about), .role = (whose), .kind = (what)},
     RT_METRICS(RT_X)
 #undef RT_X
 };
@@ -241,7 +241,11 @@ static void label(const char *in, char *out, size_t cap)
         if (*in == '"' || *in == '\\' || *in == '\n') {
             out[n++] = '\\';
         }
-        out[n++] = *in == '\n' ? 'n' : *in;
+        out[n] = *in;
+        if (*in == '\n') {
+            out[n] = 'n';
+        }
+        n++;
     }
     out[n] = '\0';
 }

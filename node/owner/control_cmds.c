@@ -99,12 +99,13 @@ static void presence(struct owner *o, struct rt_asker *a, struct pr_slice args)
     if (topic == NULL) {
         add_error(a, "presence needs the name of a topic");
     } else {
-        for (uint8_t v = '0'; v <= '1'; v++) { /* the public topic of that name, and the private */
+        /* The public topic of that name, and the private. */
+        for (unsigned v = '0'; v <= '1'; v++) {
             struct pr_outbuf out = pr_outbuf(key, sizeof key);
 
             pr_put_str(&out, o->cfg->project);
             pr_put_u8(&out, 0);
-            pr_put_u8(&out, v);
+            pr_put_u8(&out, (uint8_t)v);
             pr_put_str(&out, topic);
             if (pr_out_ok(&out)) {
                 cl_inspect_presence(o->cl, pr_bytes(key, out.len), presence_row, a);

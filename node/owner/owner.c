@@ -19,6 +19,19 @@
 /* Metrics are read every few seconds; once a second is fresh enough and costs nothing. */
 #define STATS_MS 1000u
 
+/* The same bytes to every edge of `edges`. Gives those whose queue is full. */
+static uint64_t send_edges(struct owner *o, uint64_t edges, struct pr_slice bytes)
+{
+    uint64_t full = 0;
+
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if ((edges >> i & 1u) != 0 && o->edge[i] != NULL && !rt_ipc_send(o->edge[i]->ipc, bytes)) {
+            full |= UINT64_C(1) << i;
+        }
+    }
+    return full;
+}
+
 /*
  * Cutting an edge makes an event of its own, which may not be given to the core while actions of
  * the last one wait: what is to be cut is remembered and cut after the last action.
@@ -26,17 +39,14 @@
 static void do_actions(struct owner *o, uint64_t *cut, const char **why)
 {
     struct cl_action a;
+    uint64_t full;
 
     while (cl_next_action(o->cl, &a)) {
         switch (a.type) {
         case CL_ACT_EDGE_SEND:
-            for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-                if ((a.edges >> i & 1u) != 0 && o->edge[i] != NULL &&
-                    !rt_ipc_send(o->edge[i]->ipc, a.bytes)) {
-                    *cut |= UINT64_C(1) << i;
-                    *why = "its queue is full: it does not read";
-                }
-            }
+            full = send_edges(o, a.edges, a.bytes);
+            *cut |= full;
+            *why = full != 0 ? "its queue is full: it does not read" : *why;
             break;
         case CL_ACT_EDGE_CUT:
             *cut |= UINT64_C(1) << a.edge;
