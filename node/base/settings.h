@@ -50,6 +50,8 @@
         "how long an authorized channel lives on after its token expired")                         \
     ONE(expired_event, "REALTIME_EXPIRED_EVENT", "close|error", "close",                           \
         "a channel whose token expired gets phx_close, or phx_error so that it rejoins")           \
+    ONE(presence_update, "REALTIME_PRESENCE_UPDATE", "single|split", "single",                     \
+        "split: a changed presence as two diffs, for realtime-js 2.100 to 2.110.8")                \
     FLAG(private_only, "REALTIME_PRIVATE_ONLY", false, "refuse public channels")                   \
     /* Postgres. */                                                                                \
     TEXT(database_url, "REALTIME_DATABASE_URL", NULL, false,                                       \

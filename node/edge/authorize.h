@@ -24,7 +24,7 @@ struct rt_token {
     uint8_t sha[32];
     int64_t exp_s; /* unix seconds */
     struct pr_slice role, sub, claims;
-    struct rt_token *chain;       /* of the cache's hash table */
+    struct rt_token *chain;         /* of the cache's hash table */
     struct rt_token *newer, *older; /* order of use */
     uint8_t text[];
 };

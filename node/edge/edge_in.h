@@ -23,6 +23,7 @@
 #include "node/edge/ratelimit.h"
 #include "node/edge/slots.h"
 #include "node/edge/transport.h"
+#include "node/edge/users.h"
 #include "node/edge/wheel.h"
 #include "proto/join.h"
 #include "proto/phoenix.h"
@@ -36,6 +37,7 @@ struct rt_pending;  /* a join that is not answered yet, pending.h */
 struct rt_tracker;  /* a channel's side of presence, presence_view.h */
 struct rt_roster;   /* a topic's side of presence, presence_view.h */
 struct rt_observer; /* realtimectl sub, ctl.h */
+struct rt_waiting;  /* a message behind a join, pending.h */
 struct rt_late;     /* a refusal that is held back, say.h */
 
 /* A ref or join_ref kept beyond its message: 14 bytes inline, longer ones on the heap. */
@@ -78,7 +80,7 @@ struct rt_channel {
     uint64_t id; /* of rt_edge.channels; its slot is the presence slot */
     struct rt_socket *socket;
     struct rt_topic *topic;
-    struct rt_channel *next;     /* of the socket */
+    struct rt_channel *next; /* of the socket */
     struct rt_token *token;
     struct rt_pending *pending;  /* until the join is answered */
     struct rt_bindings *changes; /* NULL: no postgres_changes */
@@ -96,6 +98,7 @@ struct rt_channel {
 
 /* At most 384 bytes: see the static assert in socket.c. */
 struct rt_socket {
+    enum rt_user_kind kind; /* RT_USER_SOCKET */
     struct rt_edge *edge;
     struct rt_conn *conn;
     struct rt_outq out;
@@ -104,6 +107,7 @@ struct rt_socket {
     struct rt_channel *channels;
     struct rt_token *token; /* of the handshake */
     struct rt_late *late;
+    struct rt_waiting *backlog;  /* behind joins that are answered now, pending.h */
     struct rt_wheel_entry clock; /* idle, ping, no channels; or the end of a close */
     uint64_t id;
     uint64_t seen_ms;        /* something was received */
@@ -177,7 +181,8 @@ struct rt_edge {
     struct rt_scratch scratch;
     struct rt_source sources[RT_SOURCES];
     struct rt_timer drain;
-    bool draining;
+    uint64_t verified_before, cached_before; /* counters of earlier lives of this process */
+    bool draining, started;
 };
 
 static inline struct pr_slice rt_topic_key(const struct rt_topic *t)

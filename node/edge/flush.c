@@ -7,11 +7,12 @@
 #include <assert.h>
 
 #include "node/edge/channel.h"
+#include "node/edge/pending.h"
 
 /* Sends in one turn for one socket; a client that takes more than that waits for the next. */
 #define ROUNDS_MAX 8u
 
-static void mark_dirty(struct rt_socket *s)
+void rt_socket_wake(struct rt_socket *s)
 {
     struct rt_edge *e = s->edge;
 
@@ -49,7 +50,7 @@ void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
     }
     rt_count(e->metrics, RT_M_BYTES_OUT, f->len);
     if (!s->blocked) {
-        mark_dirty(s);
+        rt_socket_wake(s);
     }
 }
 
@@ -60,7 +61,7 @@ void rt_socket_close(struct rt_socket *s, uint16_t code, const char *reason)
     }
     s->close_code = code;
     s->close_reason = reason;
-    mark_dirty(s);
+    rt_socket_wake(s);
 }
 
 static void send_close(struct rt_socket *s)
@@ -74,8 +75,7 @@ static void send_close(struct rt_socket *s)
 
 static void closing_due(struct rt_wheel_entry *timer)
 {
-    send_close(
-        (struct rt_socket *)(void *)((char *)timer - offsetof(struct rt_socket, clock)));
+    send_close((struct rt_socket *)(void *)((char *)timer - offsetof(struct rt_socket, clock)));
 }
 
 /* First look at a socket that is to close: whatever happens on the wire, it has left its
@@ -115,7 +115,7 @@ static void send_queued(struct rt_socket *s)
         }
     }
     if (s->out.count > 0) {
-        mark_dirty(s);
+        rt_socket_wake(s);
     }
 }
 
@@ -124,6 +124,7 @@ static void flush_one(struct rt_socket *s)
     if (!s->open) {
         return;
     }
+    rt_backlog_run(s);
     if (s->close_code != 0 && !s->closing) {
         begin_close(s);
     }
@@ -138,7 +139,7 @@ static void flush_one(struct rt_socket *s)
 void rt_socket_writable(struct rt_socket *s)
 {
     s->blocked = false;
-    mark_dirty(s);
+    rt_socket_wake(s);
 }
 
 void rt_sockets_flush(struct rt_edge *e)

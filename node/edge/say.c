@@ -218,8 +218,7 @@ void rt_say_system(struct rt_channel *ch, const struct rt_system *sys)
 
 static void late_due(struct rt_wheel_entry *timer)
 {
-    struct rt_late *l =
-        (struct rt_late *)(void *)((char *)timer - offsetof(struct rt_late, timer));
+    struct rt_late *l = (struct rt_late *)(void *)((char *)timer - offsetof(struct rt_late, timer));
     struct rt_late **at = &l->socket->late;
 
     while (*at != l) {

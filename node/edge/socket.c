@@ -72,6 +72,7 @@ struct rt_socket *rt_socket_new(struct rt_edge *e, struct rt_conn *c, enum pr_vs
     struct rt_rate events = {.per_s = e->cfg->max_client_events_per_second,
                              .burst = e->cfg->max_client_events_per_second * 2};
 
+    s->kind = RT_USER_SOCKET;
     s->edge = e;
     s->conn = c;
     s->vsn = (uint8_t)vsn;
@@ -141,6 +142,7 @@ void rt_socket_gone(struct rt_socket *s)
 
     leave_all(s);
     rt_late_free(s);
+    rt_backlog_free(s);
     dirty_leave(s);
     rt_wheel_clear(&e->wheel, &s->clock);
     rt_outq_clear(&s->out);
@@ -194,9 +196,8 @@ struct rt_channel *rt_socket_channel(struct rt_socket *s, struct pr_slice name)
         ch->next = s->channels;
         s->channels = ch;
     }
-    return s->channels != NULL && pr_slice_eq(rt_topic_name(s->channels->topic), name)
-               ? s->channels
-               : NULL;
+    return s->channels != NULL && pr_slice_eq(rt_topic_name(s->channels->topic), name) ? s->channels
+                                                                                       : NULL;
 }
 
 void rt_socket_alive(struct rt_socket *s)
@@ -260,6 +261,7 @@ void rt_socket_message(struct rt_socket *s, struct pr_slice message, bool text)
     rt_socket_alive(s);
     rt_count(s->edge->metrics, RT_M_MESSAGES_IN, 1);
     rt_count(s->edge->metrics, RT_M_BYTES_IN, message.n);
+    rt_backlog_run(s); /* came before it */
     if (s->close_code == 0) {
         rt_socket_handle(s, message, text);
     }

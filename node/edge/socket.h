@@ -35,6 +35,8 @@ void rt_socket_alive(struct rt_socket *s);
 
 /* Queues a frame (takes its own reference). Over the bound: the socket is closed with 1013. */
 void rt_socket_queue(struct rt_socket *s, struct rt_frame *f);
+/* Something is to be done for it at the end of this turn. */
+void rt_socket_wake(struct rt_socket *s);
 /* Room again. */
 void rt_socket_writable(struct rt_socket *s);
 /* Sends what is queued at sockets that have something, once per loop turn. */

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/broadcast.h"
+
+#include "node/edge/say.h"
+#include "node/edge/socket.h"
+#include "node/edge/topics.h"
+
+struct rt_ack {
+    uint64_t channel;
+    struct rt_ref ref;
+};
+
+size_t rt_broadcast_bytes_max(const struct rt_edge *e)
+{
+    return (size_t)e->cfg->max_payload_kb * 1000;
+}
+
+struct rt_rate rt_share(const struct rt_edge *e, uint32_t per_s)
+{
+    return (struct rt_rate){.per_s = (per_s + e->cfg->edges - 1) / e->cfg->edges, .burst = per_s};
+}
+
+bool rt_broadcast_take(struct rt_edge *e, uint32_t n)
+{
+    struct rt_rate rate = rt_share(e, e->cfg->max_events_per_second);
+
+    return rate.per_s == 0 || rt_bucket_take(&e->events, &rate, n, e->now_ms);
+}
+
+static bool in_rate(struct rt_socket *s)
+{
+    struct rt_edge *e = s->edge;
+    struct rt_rate rate = {.per_s = e->cfg->max_client_events_per_second,
+                           .burst = e->cfg->max_client_events_per_second * 2};
+
+    if (rate.per_s > 0 && !rt_bucket_take(&s->events, &rate, 1, e->now_ms)) {
+        return false;
+    }
+    return rt_broadcast_take(e, 1);
+}
+
+static void say_rate(struct rt_channel *ch)
+{
+    struct rt_socket *s = ch->socket;
+    struct rt_edge *e = s->edge;
+    struct rt_system sys = {
+        .extension = "system", .ok = false, .message = pr_str("Too many messages per second")};
+
+    rt_count(e->metrics, RT_M_RATE_LIMITED, 1);
+    if (s->told_rate_ms != 0 && e->now_ms - s->told_rate_ms < RT_RATE_TOLD_MS) {
+        return;
+    }
+    s->told_rate_ms = e->now_ms;
+    rt_log(e->log, RT_WARN, "client_rate_limited",
+           rt_kv_s("code", "MessagePerSecondRateLimitReached"), rt_kv_x("conn", s->id),
+           rt_kv_b("topic", rt_topic_name(ch->topic)));
+    rt_say_system(ch, &sys);
+}
+
+static void put_body(struct pr_outbuf *o, const void *arg)
+{
+    pr_bcast_encode(o, arg);
+}
+
+static int publish(struct rt_edge *e, struct pr_slice key, const struct pr_bcast *b,
+                   uint64_t cookie)
+{
+    struct pr_slice body = rt_scratch_text(e, put_body, b);
+    int rv = cle_publish(e->cle, e->now_ms, key, cookie != 0 ? PR_PUB_ACK : 0, body, cookie);
+
+    if (rv == CL_OK) {
+        rt_count(e->metrics, RT_M_BROADCASTS, 1);
+    }
+    return rv;
+}
+
+int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, const struct pr_bcast *b)
+{
+    uint8_t memory[PR_TOPIC_KEY_MAX];
+    struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
+
+    rt_topic_put_key(&key, e->cfg->project, sub, false);
+    if (!pr_out_ok(&key)) {
+        return CL_ERANGE;
+    }
+    return publish(e, pr_bytes(memory, key.len), b, 0);
+}
+
+/* Why a message cannot be sent: the JSON `response` of its ack, or NULL. */
+static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
+                           const struct pr_bcast *b)
+{
+    if (m->payload.n > rt_broadcast_bytes_max(ch->socket->edge)) {
+        return "\"payload_size_exceeded\"";
+    }
+    if (m->kind == PR_PHX_BROADCAST && m->json && m->payload_error != PR_OK) {
+        return "{\"reason\":\"payload is not valid JSON\"}";
+    }
+    if (!pr_phx_bcast_fits(rt_topic_name(ch->topic), b)) {
+        return "{\"reason\":\"a binary message needs a topic and an event of at most 255 bytes\"}";
+    }
+    if (!in_rate(ch->socket)) {
+        say_rate(ch);
+        return "{\"reason\":\"Too many messages per second\"}";
+    }
+    return NULL;
+}
+
+static uint64_t ack_new(struct rt_channel *ch, const struct pr_phx_msg *m)
+{
+    struct rt_ack *a = rt_calloc(1, sizeof *a);
+
+    a->channel = ch->id;
+    rt_ref_keep(&a->ref, m->ref);
+    return rt_slots_add(&ch->socket->edge->acks, a);
+}
+
+static void ack_free(struct rt_edge *e, uint64_t cookie)
+{
+    struct rt_ack *a = rt_slots_get(&e->acks, cookie);
+
+    if (a != NULL) {
+        rt_slots_del(&e->acks, cookie);
+        rt_ref_free(&a->ref);
+        rt_free(a);
+    }
+}
+
+void rt_broadcast_free(struct rt_edge *e)
+{
+    for (uint32_t i = 0; i < e->acks.count; i++) {
+        if (e->acks.at[i].p != NULL) {
+            ack_free(e, (uint64_t)e->acks.at[i].generation << 32 | (i + 1));
+        }
+    }
+    rt_slots_free(&e->acks);
+}
+
+void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
+{
+    struct rt_edge *e = ch->socket->edge;
+    struct pr_phx_addr to = {
+        .join_ref = rt_ref_get(&ch->join_ref), .ref = m->ref, .topic = rt_topic_name(ch->topic)};
+    struct pr_bcast b = {.form = PR_BCAST_TEXT, .sender = ch->id, .payload = m->payload};
+    const char *why = NULL;
+    uint64_t cookie = 0;
+
+    if (m->kind == PR_PHX_BROADCAST) {
+        b.form = m->json ? PR_BCAST_JSON : PR_BCAST_BINARY;
+        b.event = m->event;
+    }
+    why = trouble(ch, m, &b);
+    if (why == NULL) {
+        cookie = ch->ack ? ack_new(ch, m) : 0;
+        if (publish(e, rt_topic_key(ch->topic), &b, cookie) != CL_OK) {
+            ack_free(e, cookie);
+            why = "{\"reason\":\"too many messages are waiting, try again\"}";
+        }
+    }
+    if (why != NULL && ch->ack) {
+        rt_say_reply(ch->socket, &to, "error", pr_str(why));
+    }
+}
+
+void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result)
+{
+    struct rt_ack *a = rt_slots_get(&e->acks, cookie);
+    struct rt_channel *ch = a == NULL ? NULL : rt_slots_get(&e->channels, a->channel);
+    struct pr_phx_addr to = {0};
+
+    if (ch != NULL) {
+        to = (struct pr_phx_addr){.join_ref = rt_ref_get(&ch->join_ref),
+                                  .ref = rt_ref_get(&a->ref),
+                                  .topic = rt_topic_name(ch->topic)};
+        if (result == PR_PUB_DONE || result == PR_PUB_REPEAT) {
+            rt_say_ok(ch->socket, &to);
+        } else {
+            rt_say_reason(ch->socket, &to,
+                          pr_str(result == PR_PUB_FULL ? "the topic cannot take more messages"
+                                                       : "timeout, it may not have arrived"));
+        }
+    }
+    ack_free(e, cookie);
+}

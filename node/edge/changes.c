@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/changes.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/edge/link.h"
+#include "node/edge/pending.h"
+#include "node/edge/registrations.h"
+#include "node/edge/say.h"
+
+void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos)
+{
+    ch->changes->at[index].pos = pos;
+}
+
+/* ["a","b"] as packed strings. The texts are unescaped into `scratch`. */
+static uint32_t pack_select(struct pr_outbuf *o, struct pr_slice array, struct pr_outbuf *scratch)
+{
+    struct pr_json_iter it;
+    struct pr_slice text;
+    struct pr_json v;
+    uint32_t n = 0;
+
+    if (pr_json_open(&it, array) != PR_OK) {
+        return 0;
+    }
+    while (pr_json_next(&it, NULL, &v) == 1 && pr_json_text(&v, scratch, &text) == PR_OK) {
+        pr_str_put(o, text);
+        n++;
+    }
+    return n;
+}
+
+/* What is wrong with an entry as far as it can be seen without a database; NULL: nothing. */
+static const char *fault_of(const struct pr_binding *b)
+{
+    if (b->select_bad) {
+        return "Error parsing `select` params: expected a list of column name strings, e.g. "
+               "select: [\"col1\", \"col2\"]";
+    }
+    if (!b->has_schema && !b->has_table) {
+        return "No subscription params provided. Please provide at least a `schema` or `table` to "
+               "subscribe to: ";
+    }
+    if (b->bad != NULL) {
+        return "Unable to subscribe to changes with given parameters. event, schema, table and "
+               "filter must be texts: ";
+    }
+    if (b->has_select && (pr_slice_is(b->schema, "*") || pr_slice_is(b->table, "*"))) {
+        return "Column selection is not supported for wildcard subscriptions. Provide an explicit "
+               "schema and table name.";
+    }
+    if (b->filter.n > PR_TEXT_MAX || b->schema.n > PR_TEXT_MAX || b->table.n > PR_TEXT_MAX ||
+        b->select.n > PR_TEXT_MAX) {
+        return "Unable to subscribe to changes with given parameters. A text is longer than 65535 "
+               "bytes.";
+    }
+    return NULL;
+}
+
+/* A fault that ends with ": " is followed by what was sent, cut to a readable length. */
+static void refuse(struct rt_bindings *v, const char *fault, struct pr_slice raw)
+{
+    size_t n = strlen(fault);
+    size_t shown = raw.n < 512 ? raw.n : 512;
+
+    if (v->refused != NULL) {
+        return;
+    }
+    if (fault[n - 1] != ' ') {
+        shown = 0;
+    }
+    v->refused = rt_malloc(n + shown + 1);
+    memcpy(v->refused, fault, n);
+    memcpy(v->refused + n, raw.p, shown);
+    v->refused[n + shown] = '\0';
+}
+
+/* The client's id of a binding: equal ones have equal ids; different ones that collide do not. */
+static void set_id(struct rt_bindings *v, uint32_t index, uint32_t id)
+{
+    for (uint32_t i = 0; i < index;) {
+        bool other = v->at[i].reg != NULL && v->at[i].reg != v->at[index].reg;
+
+        if (v->at[i].id == id && other) {
+            id = id % ((1u << 27) - 1) + 1;
+            i = 0;
+            continue;
+        }
+        i++;
+    }
+    v->at[index].id = id;
+}
+
+static bool repeats(const struct rt_bindings *v, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        if (v->at[i].reg == v->at[index].reg && v->at[i].id == v->at[index].id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add(struct rt_channel *ch, const struct pr_binding *b, uint32_t index)
+{
+    struct rt_edge *e = ch->socket->edge;
+    struct rt_bindings *v = ch->changes;
+    struct rt_reg_user user = {.channel = ch, .index = index};
+    struct pr_outbuf select = pr_outbuf(NULL, 0);
+    struct pr_outbuf scratch = pr_outbuf(NULL, 0);
+    struct rt_params p = {.event = pr_str(b->event),
+                          .schema = b->schema,
+                          .table = b->table,
+                          .filter = b->filter,
+                          .has_filter = b->has_filter,
+                          .has_select = b->has_select};
+
+    if (b->has_select) {
+        /* A packed text has at most five bytes before it; a JSON one has at least quotes. */
+        select = pr_outbuf(rt_malloc(b->select.n * 4 + 16), b->select.n * 4 + 16);
+        scratch = pr_outbuf(rt_malloc(b->select.n), b->select.n);
+        p.nselect = pack_select(&select, b->select, &scratch);
+        p.select = pr_bytes(select.p, select.len);
+    }
+    v->at[index].reg = rt_reg_use(e, &p, ch->token, user, &v->at[index].pos);
+    set_id(v, index, b->id);
+    if (repeats(v, index)) {
+        rt_reg_unuse(e, v->at[index].reg, v->at[index].pos);
+        v->at[index].reg = NULL;
+    }
+    rt_free(select.p);
+    rt_free(scratch.p);
+}
+
+static void drop_all(struct rt_channel *ch)
+{
+    struct rt_bindings *v = ch->changes;
+
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (v->at[i].reg != NULL) {
+            rt_reg_unuse(ch->socket->edge, v->at[i].reg, v->at[i].pos);
+            v->at[i].reg = NULL;
+        }
+    }
+}
+
+/* Walks the bindings of a join; calls for each what `ch` or `echo` ask for. */
+static void walk(struct rt_channel *ch, const struct pr_join *j, struct pr_outbuf *echo)
+{
+    struct pr_outbuf scratch = pr_outbuf(rt_malloc(j->bindings.n), j->bindings.n);
+    struct pr_json_iter it;
+    struct pr_binding b;
+    uint32_t i = 0;
+
+    pr_bindings_open(j, &it);
+    while (i < j->nbindings && pr_bindings_next(&it, &scratch, &b) == 1) {
+        const char *fault = fault_of(&b);
+
+        if (echo != NULL) {
+            pr_put_str(echo, i == 0 ? "" : ",");
+            pr_binding_put_reply(echo, b.raw, ch->changes->at[i].id);
+        } else if (fault != NULL) {
+            refuse(ch->changes, fault, b.raw);
+            set_id(ch->changes, i, b.id);
+        } else {
+            add(ch, &b, i);
+        }
+        i++;
+    }
+    if (echo == NULL) {
+        ch->changes->count = i;
+    }
+    rt_free(scratch.p);
+}
+
+static void make_echo(struct rt_channel *ch, const struct pr_join *j)
+{
+    /* An id is at most 9 digits, with its key and quotes below 24 bytes. */
+    size_t cap = j->bindings.n + j->nbindings * 24u + 16;
+    struct pr_outbuf o = pr_outbuf(rt_malloc(cap + 1), cap);
+
+    walk(ch, j, &o);
+    assert(pr_out_ok(&o));
+    o.p[o.len] = '\0';
+    ch->changes->echo = (char *)o.p;
+}
+
+void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j)
+{
+    struct pr_binding b;
+
+    if (ch->legacy && pr_binding_legacy(rt_topic_sub(ch->topic), &b)) {
+        ch->changes = rt_calloc(1, sizeof *ch->changes + sizeof(struct rt_binding));
+        ch->changes->count = 1;
+        add(ch, &b, 0);
+        return;
+    }
+    if (j->nbindings == 0) {
+        return;
+    }
+    ch->changes = rt_calloc(1, sizeof *ch->changes + j->nbindings * sizeof(struct rt_binding));
+    walk(ch, j, NULL);
+    make_echo(ch, j);
+    if (ch->changes->refused != NULL) {
+        drop_all(ch);
+    }
+}
+
+void rt_changes_put_reply(struct pr_outbuf *o, const void *arg)
+{
+    const struct rt_channel *ch = arg;
+
+    pr_put_str(o, "{\"postgres_changes\":[");
+    if (ch->changes != NULL && ch->changes->echo != NULL) {
+        pr_put_str(o, ch->changes->echo);
+    }
+    pr_put_str(o, "]}");
+}
+
+enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice *message)
+{
+    const struct rt_bindings *v = ch->changes;
+    enum rt_verdict verdict = RT_VERDICT_LIVE;
+
+    if (v == NULL) {
+        return RT_VERDICT_LIVE;
+    }
+    if (v->refused != NULL) {
+        *message = pr_str(v->refused);
+        return RT_VERDICT_REFUSED;
+    }
+    for (uint32_t i = 0; i < v->count; i++) {
+        const struct rt_reg *r = v->at[i].reg;
+
+        if (r != NULL && r->answered && r->status == PR_CHG_REFUSED) {
+            *message = pr_str(r->message == NULL ? "" : r->message);
+            return RT_VERDICT_REFUSED;
+        }
+        if (r != NULL && r->answered && r->status == PR_CHG_WAIT) {
+            *message = pr_str(r->message == NULL ? "" : r->message);
+            verdict = RT_VERDICT_TROUBLE;
+        } else if (r != NULL && !r->answered && verdict == RT_VERDICT_LIVE) {
+            verdict = RT_VERDICT_UNKNOWN;
+        }
+    }
+    return verdict;
+}
+
+static void tell(struct rt_channel *ch, bool ok, struct pr_slice message)
+{
+    struct rt_bindings *v = ch->changes;
+    struct rt_system sys = {.extension = "postgres_changes", .ok = ok, .message = message};
+    uint64_t hash = XXH3_64bits(message.p, message.n);
+
+    if (ok ? v->told == RT_TOLD_LIVE : v->told == RT_TOLD_ERROR && v->told_hash == hash) {
+        return;
+    }
+    v->told = ok ? RT_TOLD_LIVE : RT_TOLD_ERROR;
+    v->told_hash = hash;
+    rt_say_system(ch, &sys);
+}
+
+/* Says the verdict if it is news to the client. */
+static void tell_verdict(struct rt_channel *ch)
+{
+    struct pr_slice message = pr_str("");
+
+    switch (rt_changes_verdict(ch, &message)) {
+    case RT_VERDICT_LIVE:
+        tell(ch, true, pr_str("Subscribed to PostgreSQL"));
+        break;
+    case RT_VERDICT_REFUSED:
+    case RT_VERDICT_TROUBLE:
+        if (message.n > 0) {
+            tell(ch, false, message);
+        }
+        break;
+    case RT_VERDICT_UNKNOWN:
+        break;
+    }
+}
+
+void rt_changes_joined(struct rt_channel *ch)
+{
+    if (ch->changes != NULL) {
+        rt_free(ch->changes->echo);
+        ch->changes->echo = NULL;
+        tell_verdict(ch);
+    }
+}
+
+void rt_changes_refresh(struct rt_channel *ch)
+{
+    struct rt_edge *e = ch->socket->edge;
+    struct rt_bindings *v = ch->changes;
+
+    if (v == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < v->count; i++) {
+        struct rt_reg_user user = {.channel = ch, .index = i};
+        struct rt_binding old = v->at[i];
+
+        if (old.reg != NULL) {
+            struct rt_reg *r = rt_reg_use(e, &old.reg->params, ch->token, user, &v->at[i].pos);
+
+            v->at[i].reg = r;
+            /* The old place may have moved by now only if both are one registration. */
+            rt_reg_unuse(e, old.reg, old.pos);
+        }
+    }
+    if (v->refused == NULL) {
+        v->told = RT_TOLD_NOTHING;
+    }
+    if (ch->pending == NULL) {
+        tell_verdict(ch);
+    }
+}
+
+void rt_changes_leave(struct rt_channel *ch)
+{
+    if (ch->changes == NULL) {
+        return;
+    }
+    drop_all(ch);
+    rt_free(ch->changes->echo);
+    rt_free(ch->changes->refused);
+    rt_free(ch->changes);
+    ch->changes = NULL;
+}
+
+/* Calls for every channel that uses the registration. A call may end channels, and with them the
+ * registration: names are taken first. */
+static void each_user(struct rt_edge *e, const struct rt_reg *r, void (*fn)(struct rt_channel *))
+{
+    uint32_t n = r->nusers;
+    uint64_t *ids = rt_malloc(n * sizeof *ids);
+
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = r->users[i].channel->id;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct rt_channel *ch = rt_slots_get(&e->channels, ids[i]);
+
+        if (ch != NULL) {
+            fn(ch);
+        }
+    }
+    rt_free(ids);
+}
+
+static void on_news(struct rt_channel *ch)
+{
+    if (ch->pending != NULL) {
+        rt_pending_verdict(ch);
+    } else {
+        tell_verdict(ch);
+    }
+}
+
+static int on_reg_ok(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_chg_reg_ok m;
+    struct rt_reg *r = NULL;
+    int rv = pr_chg_reg_ok_decode(f, &m);
+
+    if (rv != PR_OK || m.boot != e->args->boot) {
+        return rv;
+    }
+    r = rt_reg_of(e->changes, m.handle);
+    if (r == NULL) {
+        return PR_OK; /* ended meanwhile */
+    }
+    r->answered = true;
+    r->status = m.status;
+    rt_free(r->message);
+    r->message = m.message.n == 0 ? NULL : rt_strndup(m.message.p, m.message.n);
+    if (m.status == PR_CHG_REFUSED) {
+        rt_log(e->log, RT_WARN, "changes_refused",
+               rt_kv_s("code", "RealtimeDisabledForConfiguration"), rt_kv_b("err", m.message));
+    }
+    each_user(e, r, on_news);
+    return PR_OK;
+}
+
+static int on_sys(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_chg_sys m;
+    int rv = pr_chg_sys_decode(f, &m);
+
+    if (rv != PR_OK || (m.boot != 0 && m.boot != e->args->boot)) {
+        return rv;
+    }
+    for (uint32_t i = 0; i < e->channels.count; i++) {
+        struct rt_channel *ch = e->channels.at[i].p;
+        bool concerned = ch != NULL && ch->changes != NULL && ch->pending == NULL &&
+                         ch->changes->refused == NULL;
+
+        for (uint32_t k = 0; concerned && m.handle != 0; k++) {
+            if (k == ch->changes->count) {
+                concerned = false;
+            } else if (ch->changes->at[k].reg != NULL &&
+                       ch->changes->at[k].reg->handle == m.handle) {
+                break;
+            }
+        }
+        if (concerned) {
+            tell(ch, m.ok, m.message);
+        }
+    }
+    return PR_OK;
+}
+
+static void put_synced(struct pr_outbuf *o, const void *msg)
+{
+    pr_chg_synced_encode(o, msg);
+}
+
+static int on_sync(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_chg_synced answer = {.boot = e->args->boot};
+    struct pr_chg_sync m;
+    int rv = pr_chg_sync_decode(f, &m);
+
+    if (rv != PR_OK) {
+        return rv;
+    }
+    rt_regs_send(e);
+    answer.project = m.project;
+    answer.round = m.round;
+    rt_link_send(e, put_synced, &answer);
+    return PR_OK;
+}
+
+int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f)
+{
+    switch (f->type) {
+    case PR_T_CHG:
+        return rt_changes_fan(e, f);
+    case PR_T_CHG_REG_OK:
+        return on_reg_ok(e, f);
+    case PR_T_CHG_SYS:
+        return on_sys(e, f);
+    case PR_T_CHG_SYNC:
+        return on_sync(e, f);
+    default:
+        return PR_EVERSION;
+    }
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * changes.h - postgres_changes of a channel: its bindings, what the reader of the database says of
+ * them, and the changes themselves.
+ *
+ * One bad entry fails all entries of a join, as they are one request; the join itself stays ok.
+ */
+#ifndef NODE_EDGE_CHANGES_H
+#define NODE_EDGE_CHANGES_H
+
+#include "node/edge/edge_in.h"
+
+struct rt_reg;
+
+struct rt_binding {
+    struct rt_reg *reg; /* NULL: repeats an earlier binding, or the join is refused */
+    uint32_t pos;       /* among the registration's users */
+    uint32_t id;        /* as the client knows it */
+};
+
+enum rt_told { RT_TOLD_NOTHING = 0, RT_TOLD_LIVE, RT_TOLD_ERROR };
+
+struct rt_bindings {
+    uint64_t mark; /* of the body that set `hits`, change_fan.c */
+    uint64_t hits[2];
+    uint64_t told_hash; /* of the error that was told */
+    char *echo;         /* the reply's array, until it is said */
+    char *refused;      /* what is wrong with the parameters, found here; NULL: nothing */
+    enum rt_told told;
+    uint32_t count;
+    struct rt_binding at[];
+};
+_Static_assert(PR_JOIN_BINDINGS_MAX <= 128, "one bit of `hits` per binding");
+
+enum rt_verdict {
+    RT_VERDICT_LIVE = 1,
+    RT_VERDICT_REFUSED, /* by the parameters: no retry */
+    RT_VERDICT_TROUBLE, /* of the database: it is tried again */
+    RT_VERDICT_UNKNOWN  /* not answered yet */
+};
+
+/* Registers what a join asks for. */
+void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j);
+/* Of the channel as a whole. *message borrows until the next verdict. */
+enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice *message);
+/* {"postgres_changes":[…]}: the response of a join; `ch` is a struct rt_channel. */
+void rt_changes_put_reply(struct pr_outbuf *o, const void *ch);
+/* The join was answered with ok: says what is known, and later what becomes known. */
+void rt_changes_joined(struct rt_channel *ch);
+/* The channel has a new token: rights follow it. */
+void rt_changes_refresh(struct rt_channel *ch);
+/* The channel ends. */
+void rt_changes_leave(struct rt_channel *ch);
+/* The user of a registration stands elsewhere now. */
+void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos);
+/* Any CHG_* frame from the owner. 0, or a negative pr_err: the frame is damaged. */
+int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f);
+/* One CHG frame: to the channels that it is for, then CHG_OK. change_fan.c */
+int rt_changes_fan(struct rt_edge *e, const struct pr_frame *f);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/ctl.h"
+
+#include <string.h>
+
+#include "node/base/control.h"
+#include "node/edge/broadcast.h"
+#include "node/edge/say.h"
+#include "node/edge/topics.h"
+#include "proto/json_write.h"
+
+/* One `sub` that streams. */
+struct rt_observer {
+    struct rt_observer *next;     /* of the topic */
+    struct rt_observer *all_next; /* of the edge */
+    struct rt_topic *topic;
+    uint32_t id;
+};
+
+/* Rows of one answer in the making. */
+struct rows {
+    struct rt_edge *edge;
+    uint32_t id;
+    struct pr_outbuf o;
+};
+
+static void rows_begin(struct rows *r, struct rt_edge *e, uint32_t id)
+{
+    r->edge = e;
+    r->id = id;
+    r->o = pr_outbuf(rt_malloc(2 * RT_CONTROL_ROWS_BYTES), 2 * (size_t)RT_CONTROL_ROWS_BYTES);
+}
+
+static void rows_send(struct rows *r, bool last)
+{
+    /* A row that did not fit is left out; the next send starts empty. */
+    size_t n = pr_out_ok(&r->o) ? r->o.len : 0;
+
+    if (r->edge->link.up) {
+        (void)rt_control_reply(r->edge->link.ipc, r->id, pr_bytes(r->o.p, n), last);
+    }
+    r->o.len = 0;
+}
+
+static void row_end(struct rows *r)
+{
+    pr_put_str(&r->o, "}\n");
+    if (r->o.len > RT_CONTROL_ROWS_BYTES) {
+        rows_send(r, false);
+    }
+}
+
+static void rows_end(struct rows *r)
+{
+    rows_send(r, true);
+    rt_free(r->o.p);
+}
+
+static void put_hex(struct pr_outbuf *o, uint64_t v)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        pr_put_u8(o, (uint8_t)digits[v >> shift & 15]);
+    }
+}
+
+static void put_head(struct rows *r, const struct rt_socket *s)
+{
+    pr_put_str(&r->o, "{\"edge\":");
+    pr_put_dec(&r->o, r->edge->args->index);
+    pr_put_str(&r->o, ",\"conn\":\"");
+    put_hex(&r->o, s->id);
+    pr_put_str(&r->o, "\"");
+}
+
+static void connections(struct rt_edge *e, uint32_t id)
+{
+    struct rows r;
+
+    rows_begin(&r, e, id);
+    for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
+        put_head(&r, s);
+        pr_put_str(&r.o, s->vsn == PR_VSN_1 ? ",\"vsn\":\"1.0.0\"" : ",\"vsn\":\"2.0.0\"");
+        pr_put_str(&r.o, ",\"role\":");
+        pr_put_json_str(&r.o, s->token->role);
+        pr_put_str(&r.o, ",\"channels\":");
+        pr_put_dec(&r.o, s->nchannels);
+        pr_put_str(&r.o, ",\"queued_bytes\":");
+        pr_put_dec(&r.o, s->out.bytes);
+        pr_put_str(&r.o, ",\"silent_ms\":");
+        pr_put_dec(&r.o, e->now_ms - s->seen_ms);
+        row_end(&r);
+    }
+    rows_end(&r);
+}
+
+static void put_flag(struct pr_outbuf *o, const char *name, bool value)
+{
+    pr_put_str(o, ",\"");
+    pr_put_str(o, name);
+    pr_put_str(o, value ? "\":true" : "\":false");
+}
+
+static void channels(struct rt_edge *e, uint32_t id)
+{
+    struct rows r;
+
+    rows_begin(&r, e, id);
+    for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
+        for (const struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
+            put_head(&r, s);
+            pr_put_str(&r.o, ",\"topic\":");
+            pr_put_json_str(&r.o, rt_topic_name(ch->topic));
+            pr_put_str(&r.o, ",\"role\":");
+            pr_put_json_str(&r.o, ch->token->role);
+            put_flag(&r.o, "joined", ch->pending == NULL);
+            put_flag(&r.o, "presence", ch->presence_on);
+            put_flag(&r.o, "changes", ch->changes != NULL);
+            row_end(&r);
+        }
+    }
+    rows_end(&r);
+}
+
+static void error_row(struct rt_edge *e, uint32_t id, const char *text)
+{
+    struct rows r;
+
+    rows_begin(&r, e, id);
+    pr_put_str(&r.o, "{\"error\":");
+    pr_put_json_cstr(&r.o, text);
+    row_end(&r);
+    rows_end(&r);
+}
+
+/* Text members of the arguments; with "realtime:" in front of the topic or without. */
+static bool texts(struct pr_slice args, const char *name, struct pr_outbuf *scratch,
+                  struct pr_slice *out)
+{
+    struct pr_json v;
+
+    if (pr_json_member(args, name, &v) != 1 || pr_json_text(&v, scratch, out) != PR_OK ||
+        out->n == 0) {
+        return false;
+    }
+    if (strcmp(name, "topic") == 0 && out->n > RT_TOPIC_PREFIX_LEN &&
+        memcmp(out->p, RT_TOPIC_PREFIX, RT_TOPIC_PREFIX_LEN) == 0) {
+        out->p += RT_TOPIC_PREFIX_LEN;
+        out->n -= RT_TOPIC_PREFIX_LEN;
+    }
+    return true;
+}
+
+static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
+{
+    struct pr_bcast b = {.form = PR_BCAST_JSON};
+    struct pr_slice topic;
+    struct pr_json v;
+
+    if (!texts(m->args, "topic", scratch, &topic) || !texts(m->args, "event", scratch, &b.event)) {
+        error_row(e, m->id, "topic and event must be texts that are not empty");
+        return;
+    }
+    b.payload = pr_str("{}");
+    if (pr_json_member(m->args, "payload", &v) == 1) {
+        b.payload = v.raw;
+    }
+    if (b.payload.n > rt_broadcast_bytes_max(e)) {
+        error_row(e, m->id, "payload is longer than REALTIME_MAX_PAYLOAD_KB");
+    } else if (rt_broadcast_send(e, topic, &b) != CL_OK) {
+        error_row(e, m->id,
+                  "the message cannot be taken now: the owner is away or the topic is "
+                  "too long");
+    } else {
+        struct rows r;
+
+        rows_begin(&r, e, m->id);
+        pr_put_str(&r.o, "{\"published\":true");
+        row_end(&r);
+        rows_end(&r);
+    }
+}
+
+static void observe(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
+{
+    struct rt_observer *o = NULL;
+    struct pr_slice topic;
+    uint32_t n = 0;
+
+    if (!texts(m->args, "topic", scratch, &topic)) {
+        error_row(e, m->id, "topic must be a text that is not empty");
+        return;
+    }
+    for (o = e->observers; o != NULL; o = o->all_next) {
+        n++;
+    }
+    o = rt_calloc(1, sizeof *o);
+    o->topic = n < RT_OBSERVERS_MAX ? rt_topic_get(e, topic, false) : NULL;
+    if (o->topic == NULL) {
+        rt_free(o);
+        error_row(e, m->id, "too many topics or observers");
+        return;
+    }
+    o->id = m->id;
+    o->next = o->topic->observers;
+    o->topic->observers = o;
+    o->all_next = e->observers;
+    e->observers = o;
+}
+
+static void observer_free(struct rt_edge *e, struct rt_observer *o)
+{
+    struct rt_observer **at = &o->topic->observers;
+
+    while (*at != o) {
+        at = &(*at)->next;
+    }
+    *at = o->next;
+    at = &e->observers;
+    while (*at != o) {
+        at = &(*at)->all_next;
+    }
+    *at = o->all_next;
+    rt_topic_put(e, o->topic);
+    rt_free(o);
+}
+
+void rt_observers_end(struct rt_edge *e)
+{
+    while (e->observers != NULL) {
+        observer_free(e, e->observers);
+    }
+}
+
+static void cancel(struct rt_edge *e, uint32_t id)
+{
+    struct rt_observer *o = e->observers;
+
+    while (o != NULL) {
+        struct rt_observer *next = o->all_next;
+
+        if (o->id == id) {
+            observer_free(e, o);
+        }
+        o = next;
+    }
+}
+
+void rt_observers_event(struct rt_edge *e, struct rt_topic *t, const struct pr_bcast *b)
+{
+    for (const struct rt_observer *o = t->observers; o != NULL; o = o->next) {
+        struct rows r;
+
+        rows_begin(&r, e, o->id);
+        pr_put_str(&r.o, "{\"topic\":");
+        pr_put_json_str(&r.o, rt_topic_name(t));
+        if (b->form == PR_BCAST_TEXT) {
+            pr_put_str(&r.o, ",\"message\":");
+            pr_put_slice(&r.o, b->payload);
+        } else {
+            pr_put_str(&r.o, ",\"event\":");
+            pr_put_json_str(&r.o, b->event);
+            pr_put_str(&r.o, b->form == PR_BCAST_JSON ? ",\"payload\":" : ",\"bytes\":");
+            if (b->form == PR_BCAST_JSON) {
+                pr_put_slice(&r.o, b->payload);
+            } else {
+                pr_put_dec(&r.o, b->payload.n);
+            }
+        }
+        pr_put_str(&r.o, "}\n");
+        rows_send(&r, false);
+        rt_free(r.o.p);
+    }
+}
+
+int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_outbuf scratch;
+    struct pr_ctl m;
+    int rv = pr_ctl_decode(f, &m);
+
+    if (rv != PR_OK) {
+        return rv;
+    }
+    scratch = pr_outbuf(rt_malloc(m.args.n), m.args.n);
+    if (pr_slice_is(m.cmd, "connections")) {
+        connections(e, m.id);
+    } else if (pr_slice_is(m.cmd, "channels")) {
+        channels(e, m.id);
+    } else if (pr_slice_is(m.cmd, "pub")) {
+        publish(e, &m, &scratch);
+    } else if (pr_slice_is(m.cmd, "sub")) {
+        observe(e, &m, &scratch);
+    } else if (pr_slice_is(m.cmd, RT_CONTROL_CANCEL)) {
+        cancel(e, m.id);
+    } else {
+        error_row(e, m.id, "an edge does not know this command");
+    }
+    rt_free(scratch.p);
+    return PR_OK;
+}

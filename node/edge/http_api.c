@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/http_api.h"
+
+#include <openssl/crypto.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/edge/refresh.h"
+#include "node/edge/say.h"
+#include "proto/json_write.h"
+#include "proto/url.h"
+
+#define HEADERS_MAX 12u
+/* Requested headers of a preflight that are echoed, in bytes. */
+#define ECHO_MAX 1024u
+
+static const char *const cors_expose =
+    "x-rate-rolling, x-rate-limit, x-rate-limit-remaining, x-request-id";
+static const char *const cors_allow = "authorization, apikey, content-type, x-client-info";
+
+static void respond(const struct rt_http *h, int status, const char *type, struct pr_slice body,
+                    const struct rt_header *more)
+{
+    struct rt_header headers[HEADERS_MAX] = {{NULL, NULL}};
+    uint32_t n = 0;
+
+    if (body.n > 0) {
+        headers[n++] = (struct rt_header){"content-type", type};
+    }
+    if (rt_conn_header(h->conn, "origin").n > 0) {
+        headers[n++] = (struct rt_header){"access-control-allow-origin", "*"};
+        headers[n++] = (struct rt_header){"access-control-expose-headers", cors_expose};
+    }
+    for (uint32_t i = 0; more != NULL && more[i].name != NULL && n < HEADERS_MAX - 1; i++) {
+        headers[n++] = more[i];
+    }
+    rt_conn_respond(h->conn, status, headers, h->head ? pr_str("") : body);
+}
+
+void rt_http_answer(const struct rt_http *h, int status, struct pr_slice json,
+                    const struct rt_header *more)
+{
+    respond(h, status, RT_JSON_TYPE, json, more);
+}
+
+static void put_message(struct pr_outbuf *o, const void *text)
+{
+    pr_put_str(o, "{\"message\":");
+    pr_put_json_cstr(o, text);
+    pr_put_str(o, "}");
+}
+
+void rt_http_message(const struct rt_http *h, int status, const char *text)
+{
+    rt_http_answer(h, status, rt_scratch_text(h->edge, put_message, text), NULL);
+}
+
+/* "Bearer x" in any case gives x, anything else nothing. */
+static struct pr_slice bearer(struct pr_slice value)
+{
+    static const char scheme[] = "bearer ";
+    size_t n = sizeof scheme - 1;
+
+    if (value.n <= n || !pr_slice_is_nocase(pr_bytes(value.p, n), scheme)) {
+        return pr_str("");
+    }
+    return pr_bytes(value.p + n, value.n - n);
+}
+
+enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out)
+{
+    struct pr_slice value = rt_conn_header(h->conn, "authorization");
+    struct pr_jwt detail;
+
+    *out = NULL;
+    value = value.n > 0 ? bearer(value) : rt_conn_header(h->conn, "apikey");
+    if (value.n == 0) {
+        return PR_JWT_MALFORMED;
+    }
+    return rt_auth_verify(h->edge->auth, value, rt_refresh_now_s(), out, &detail);
+}
+
+static void preflight(const struct rt_http *h)
+{
+    struct pr_slice asked = rt_conn_header(h->conn, "access-control-request-headers");
+    char allow[ECHO_MAX + 128];
+    struct rt_header headers[] = {
+        {"access-control-allow-methods", "GET, POST, OPTIONS"},
+        {"access-control-allow-headers", allow},
+        {"access-control-max-age", "86400"},
+        {NULL, NULL},
+    };
+
+    asked.n = asked.n < ECHO_MAX ? asked.n : 0;
+    (void)snprintf(allow, sizeof allow, "%s%s%.*s", cors_allow, asked.n > 0 ? ", " : "",
+                   (int)asked.n, asked.n > 0 ? (const char *)asked.p : "");
+    respond(h, 204, RT_TEXT_TYPE, pr_str(""), headers);
+}
+
+static const char *database_state(const struct rt_edge *e)
+{
+    if (e->cfg->database_url == NULL) {
+        return "none";
+    }
+    return rt_metrics_get(e->metrics, RT_DB, 0, RT_M_DB_UP) != 0 ? "up" : "down";
+}
+
+static void put_ready(struct pr_outbuf *o, const void *edge)
+{
+    const struct rt_edge *e = edge;
+
+    pr_put_str(o, "{\"node\":");
+    pr_put_json_cstr(o, e->cfg->node);
+    pr_put_str(o, ",\"owner\":");
+    pr_put_str(o, e->link.up ? "\"up\"" : "\"down\"");
+    pr_put_str(o, ",\"draining\":");
+    pr_put_str(o, e->draining ? "true" : "false");
+    pr_put_str(o, ",\"database\":");
+    pr_put_json_cstr(o, database_state(e));
+    pr_put_str(o, "}");
+}
+
+static void ready(const struct rt_http *h)
+{
+    int status = h->edge->link.up && !h->edge->draining ? 200 : 503;
+
+    rt_http_answer(h, status, rt_scratch_text(h->edge, put_ready, h->edge), NULL);
+}
+
+static void put_health(struct pr_outbuf *o, const void *edge)
+{
+    const struct rt_edge *e = edge;
+    bool db = strcmp(database_state(e), "up") == 0;
+    bool streaming = rt_metrics_get(e->metrics, RT_DB, 0, RT_M_DB_STREAMING) != 0;
+
+    pr_put_str(o, e->link.up ? "{\"data\":{\"healthy\":true" : "{\"data\":{\"healthy\":false");
+    pr_put_str(o, db ? ",\"db_connected\":true" : ",\"db_connected\":false");
+    pr_put_str(o,
+               streaming ? ",\"replication_connected\":true" : ",\"replication_connected\":false");
+    pr_put_str(o, ",\"connected_cluster\":1,\"region\":null,\"node\":");
+    pr_put_json_cstr(o, e->cfg->node);
+    pr_put_str(o, "}}");
+}
+
+static void tenant_health(const struct rt_http *h)
+{
+    struct rt_token *token = NULL;
+
+    if (rt_http_token(h, &token) != PR_JWT_OK) {
+        respond(h, 403, RT_TEXT_TYPE, pr_str(""), NULL);
+        return;
+    }
+    rt_token_unref(token);
+    rt_http_answer(h, 200, rt_scratch_text(h->edge, put_health, h->edge), NULL);
+}
+
+static void metrics(const struct rt_http *h)
+{
+    const char *want = h->edge->cfg->admin_token;
+    struct pr_slice got = bearer(rt_conn_header(h->conn, "authorization"));
+    size_t len = 0;
+    char *text = NULL;
+
+    if (want != NULL && (got.n != strlen(want) || CRYPTO_memcmp(got.p, want, got.n) != 0)) {
+        respond(h, 403, RT_TEXT_TYPE, pr_str(""), NULL);
+        return;
+    }
+    text = rt_metrics_text(h->edge->metrics, h->edge->cfg->node, &len);
+    respond(h, 200, "text/plain; version=0.0.4; charset=utf-8", pr_bytes(text, len), NULL);
+    rt_free(text);
+}
+
+/* Is the path these segments? "*" stands for any one. */
+static bool path_is(const struct rt_http *h, const char *const *names)
+{
+    uint32_t i = 0;
+
+    for (; names[i] != NULL; i++) {
+        if (i >= h->nsegments ||
+            (strcmp(names[i], "*") != 0 && !pr_slice_is(h->segment[i], names[i]))) {
+            return false;
+        }
+    }
+    return i == h->nsegments;
+}
+#define PATH_IS(h, ...) path_is((h), (const char *const[]){__VA_ARGS__, NULL})
+
+enum route { NOT_FOUND = 1, METHOD, CONNECT, BATCH, SINGLE, CHECK, PING, READY, HEALTH, METRICS };
+
+static enum route route_of(const struct rt_http *h, bool prefixed, bool admin)
+{
+    bool read = h->get || h->head;
+
+    if (admin && PATH_IS(h, "metrics")) {
+        return read ? METRICS : METHOD;
+    }
+    if (PATH_IS(h, "healthcheck") || PATH_IS(h, "healthz")) {
+        return read ? CHECK : METHOD;
+    }
+    if (PATH_IS(h, "readyz")) {
+        return read ? READY : METHOD;
+    }
+    if (admin) {
+        return NOT_FOUND;
+    }
+    if (prefixed ? PATH_IS(h, "websocket") : PATH_IS(h, "socket", "websocket")) {
+        return CONNECT;
+    }
+    if (PATH_IS(h, "api", "broadcast")) {
+        return h->post ? BATCH : METHOD;
+    }
+    if (PATH_IS(h, "api", "broadcast", "*", "events", "*")) {
+        return h->post ? SINGLE : METHOD;
+    }
+    if (PATH_IS(h, "api", "ping")) {
+        return read ? PING : METHOD;
+    }
+    if (PATH_IS(h, "api", "tenants", "*", "health")) {
+        return read ? HEALTH : METHOD;
+    }
+    return NOT_FOUND;
+}
+
+static void answer(const struct rt_http *h, enum route route)
+{
+    switch (route) {
+    case NOT_FOUND:
+        rt_http_message(h, 404, "not found");
+        break;
+    case METHOD:
+        rt_http_message(h, 405, "method not allowed");
+        break;
+    case CONNECT:
+        rt_http_connect(h);
+        break;
+    case BATCH:
+        rt_http_broadcast(h, pr_str(""), pr_str(""));
+        break;
+    case SINGLE:
+        rt_http_broadcast(h, h->segment[2], h->segment[4]);
+        break;
+    case CHECK:
+        respond(h, 200, RT_TEXT_TYPE, pr_str("ok"), NULL);
+        break;
+    case PING:
+        rt_http_message(h, 200, "Success");
+        break;
+    case READY:
+        ready(h);
+        break;
+    case HEALTH:
+        tenant_health(h);
+        break;
+    case METRICS:
+        metrics(h);
+        break;
+    }
+}
+
+void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_request *r)
+{
+    struct rt_http h = {.edge = e, .conn = c, .request = r};
+    struct pr_slice path = r->path;
+    struct pr_slice segment;
+    enum route route = NOT_FOUND;
+    bool prefixed = false;
+    bool fits = true;
+
+    h.get = pr_slice_is(r->method, "GET");
+    h.post = pr_slice_is(r->method, "POST");
+    h.head = pr_slice_is(r->method, "HEAD");
+    while (fits && pr_path_next(&path, &segment)) {
+        fits = h.nsegments < RT_SEGMENTS_MAX;
+        if (fits) {
+            h.segment[h.nsegments++] = segment;
+        }
+        if (!prefixed && h.nsegments == 2 && PATH_IS(&h, "realtime", "v1")) {
+            prefixed = true;
+            h.nsegments = 0;
+        }
+    }
+    if (fits) {
+        route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
+    }
+    if (route != CONNECT) {
+        rt_count(e->metrics, RT_M_REQUESTS, 1);
+    }
+    if (pr_slice_is(r->method, "OPTIONS") && route != NOT_FOUND) {
+        preflight(&h);
+        return;
+    }
+    answer(&h, route);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_api.h - requests of clients over HTTP: routes, CORS, health, metrics; the upgrade to
+ * WebSocket (http_connect.c) and the broadcast API (http_broadcast.c).
+ *
+ *   GET  /socket/websocket, /realtime/v1/websocket
+ *   POST [/realtime/v1]/api/broadcast, [/realtime/v1]/api/broadcast/TOPIC/events/EVENT
+ *   GET  /healthcheck /healthz /readyz /api/ping /api/tenants/NAME/health
+ *   GET  /metrics /healthz /readyz on the admin listener
+ */
+#ifndef NODE_EDGE_HTTP_API_H
+#define NODE_EDGE_HTTP_API_H
+
+#include "node/edge/edge_in.h"
+
+/* Tags of the listeners. */
+#define RT_TAG_CLIENT 0
+#define RT_TAG_ADMIN  1
+
+/* Refused handshakes of one source address in this time are answered at once up to the number, then
+ * after the delay, so that a client with a bad key does not spin. */
+#define RT_CONNECT_FREE     3u
+#define RT_CONNECT_MS       10000u
+#define RT_CONNECT_DELAY_MS 2000u
+
+#define RT_JSON_TYPE    "application/json; charset=utf-8"
+#define RT_TEXT_TYPE    "text/plain; charset=utf-8"
+#define RT_SEGMENTS_MAX 6u
+
+/* A request while it is answered. */
+struct rt_http {
+    struct rt_edge *edge;
+    struct rt_conn *conn;
+    const struct rt_request *request;
+    bool get, post, head;
+    uint32_t nsegments; /* of the path, without realtime/v1 */
+    struct pr_slice segment[RT_SEGMENTS_MAX];
+};
+
+/* What stands behind a connection that waits for the answer to a refused handshake. */
+struct rt_delay;
+
+/* rt_transport_events.on_request. */
+void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_request *r);
+/* A delayed answer's connection is gone. */
+void rt_delay_free(struct rt_delay *d);
+
+/* Answers with JSON text (or "") and CORS headers as needed. `more` may be NULL; ends with NULLs;
+ * at most 4 of them. */
+void rt_http_answer(const struct rt_http *h, int status, struct pr_slice json,
+                    const struct rt_header *more);
+/* {"message":TEXT} */
+void rt_http_message(const struct rt_http *h, int status, const char *text);
+/* Token of `Authorization: Bearer` or `apikey`; PR_JWT_OK gives a reference. */
+enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out);
+
+void rt_http_connect(const struct rt_http *h);
+/* TOPIC and EVENT are empty for a batch. */
+void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr_slice event);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/registrations.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/edge/changes.h"
+#include "node/edge/link.h"
+
+#define FIRST_CAP 64u
+
+struct rt_changes *rt_regs_new(void)
+{
+    struct rt_changes *c = rt_calloc(1, sizeof *c);
+
+    c->cap = FIRST_CAP;
+    c->by_key = rt_calloc(c->cap, sizeof(struct rt_reg *));
+    c->by_handle = rt_calloc(c->cap, sizeof(struct rt_reg *));
+    return c;
+}
+
+void rt_regs_free(struct rt_changes *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    assert(c->count == 0);
+    rt_free(c->by_key);
+    rt_free(c->by_handle);
+    rt_free(c->touched);
+    rt_free(c);
+}
+
+/* The length enters the seed, so that no two lists of texts run together. */
+static uint64_t mix(uint64_t hash, struct pr_slice s)
+{
+    return XXH3_64bits_withSeed(s.p, s.n, hash + s.n);
+}
+
+static uint64_t hash_of(const struct rt_params *p, const struct rt_token *token, uint64_t seed)
+{
+    uint64_t h = seed + (p->has_filter ? 1u : 0u) + (p->has_select ? 2u : 0u);
+
+    h = mix(h, p->event);
+    h = mix(h, p->schema);
+    h = mix(h, p->table);
+    h = mix(h, p->filter);
+    h = mix(h, p->select);
+    h = mix(h, token->role);
+    return mix(h, token->claims);
+}
+
+static bool same(const struct rt_reg *r, const struct rt_params *p, const struct rt_token *token)
+{
+    const struct rt_params *q = &r->params;
+
+    return pr_slice_eq(q->event, p->event) && pr_slice_eq(q->schema, p->schema) &&
+           pr_slice_eq(q->table, p->table) && q->has_filter == p->has_filter &&
+           pr_slice_eq(q->filter, p->filter) && q->has_select == p->has_select &&
+           pr_slice_eq(q->select, p->select) && pr_slice_eq(r->token->role, token->role) &&
+           pr_slice_eq(r->token->claims, token->claims);
+}
+
+static void link_in(struct rt_changes *c, struct rt_reg *r)
+{
+    struct rt_reg **key = &c->by_key[r->hash & (c->cap - 1)];
+    struct rt_reg **handle = &c->by_handle[r->handle & (c->cap - 1)];
+
+    r->by_key = *key;
+    *key = r;
+    r->by_handle = *handle;
+    *handle = r;
+}
+
+static void grow(struct rt_changes *c)
+{
+    struct rt_reg **old = c->by_handle;
+    uint32_t old_cap = c->cap;
+
+    rt_free(c->by_key);
+    c->cap = old_cap * 2;
+    c->by_key = rt_calloc(c->cap, sizeof(struct rt_reg *));
+    c->by_handle = rt_calloc(c->cap, sizeof(struct rt_reg *));
+    for (uint32_t i = 0; i < old_cap; i++) {
+        while (old[i] != NULL) {
+            struct rt_reg *r = old[i];
+
+            old[i] = r->by_handle;
+            link_in(c, r);
+        }
+    }
+    rt_free(old);
+}
+
+static struct pr_slice copy(uint8_t **at, struct pr_slice s)
+{
+    uint8_t *p = *at;
+
+    if (s.n > 0) {
+        memcpy(p, s.p, s.n);
+    }
+    *at = p + s.n;
+    return pr_bytes(p, s.n);
+}
+
+static struct rt_reg *reg_new(struct rt_changes *c, const struct rt_params *p,
+                              struct rt_token *token, uint64_t hash)
+{
+    size_t n = p->event.n + p->schema.n + p->table.n + p->filter.n + p->select.n;
+    struct rt_reg *r = rt_calloc(1, sizeof *r + n);
+    uint8_t *at = r->text;
+
+    r->handle = ++c->last_handle;
+    r->hash = hash;
+    r->token = rt_token_ref(token);
+    r->params = *p;
+    r->params.event = copy(&at, p->event);
+    r->params.schema = copy(&at, p->schema);
+    r->params.table = copy(&at, p->table);
+    r->params.filter = copy(&at, p->filter);
+    r->params.select = copy(&at, p->select);
+    if (c->count == c->cap) {
+        grow(c);
+    }
+    link_in(c, r);
+    c->count++;
+    return r;
+}
+
+static void put_reg(struct pr_outbuf *o, const void *msg)
+{
+    pr_chg_reg_encode(o, msg);
+}
+
+static void put_unreg(struct pr_outbuf *o, const void *msg)
+{
+    pr_chg_unreg_encode(o, msg);
+}
+
+static void send_reg(struct rt_edge *e, const struct rt_reg *r)
+{
+    const struct rt_params *p = &r->params;
+    struct pr_chg_reg m = {
+        .project = pr_str(e->cfg->project),
+        .boot = e->args->boot,
+        .handle = r->handle,
+        .event = p->event,
+        .schema = p->schema,
+        .table = p->table,
+        .has_filter = p->has_filter,
+        .filter = p->filter,
+        .has_select = p->has_select,
+        .nselect = p->nselect,
+        .select = p->select,
+        .role = r->token->role,
+        .claims = r->token->claims,
+    };
+
+    rt_link_send(e, put_reg, &m);
+}
+
+void rt_regs_send(struct rt_edge *e)
+{
+    for (uint32_t i = 0; i < e->changes->cap; i++) {
+        for (struct rt_reg *r = e->changes->by_key[i]; r != NULL; r = r->by_key) {
+            send_reg(e, r);
+        }
+    }
+}
+
+struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
+{
+    struct rt_reg *r = c->by_handle[handle & (c->cap - 1)];
+
+    while (r != NULL && r->handle != handle) {
+        r = r->by_handle;
+    }
+    return r;
+}
+
+struct rt_reg *rt_reg_use(struct rt_edge *e, const struct rt_params *p, struct rt_token *token,
+                          struct rt_reg_user user, uint32_t *pos)
+{
+    struct rt_changes *c = e->changes;
+    uint64_t hash = hash_of(p, token, e->topics.seed);
+    struct rt_reg *r = c->by_key[hash & (c->cap - 1)];
+
+    while (r != NULL && (r->hash != hash || !same(r, p, token))) {
+        r = r->by_key;
+    }
+    if (r == NULL) {
+        r = reg_new(c, p, token, hash);
+        send_reg(e, r);
+    }
+    if (r->nusers == r->cap) {
+        r->cap = r->cap == 0 ? 2 : r->cap * 2;
+        r->users = rt_realloc(r->users, r->cap * sizeof *r->users);
+    }
+    *pos = r->nusers;
+    r->users[r->nusers++] = user;
+    return r;
+}
+
+static void unlink_key(struct rt_changes *c, struct rt_reg *r)
+{
+    struct rt_reg **at = &c->by_key[r->hash & (c->cap - 1)];
+
+    while (*at != r) {
+        at = &(*at)->by_key;
+    }
+    *at = r->by_key;
+    at = &c->by_handle[r->handle & (c->cap - 1)];
+    while (*at != r) {
+        at = &(*at)->by_handle;
+    }
+    *at = r->by_handle;
+    c->count--;
+}
+
+void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
+{
+    struct pr_chg_unreg m = {
+        .project = pr_str(e->cfg->project), .boot = e->args->boot, .handle = r->handle};
+
+    assert(pos < r->nusers);
+    r->nusers--;
+    if (pos < r->nusers) {
+        r->users[pos] = r->users[r->nusers];
+        rt_changes_moved(r->users[pos].channel, r->users[pos].index, pos);
+    }
+    if (r->nusers > 0) {
+        return;
+    }
+    rt_link_send(e, put_unreg, &m);
+    unlink_key(e->changes, r);
+    rt_token_unref(r->token);
+    rt_free(r->message);
+    rt_free(r->users);
+    rt_free(r);
+}

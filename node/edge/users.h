@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * users.h - what stands behind a connection of the transport: a client's socket, or an answer that
+ * is held back. Both begin with their kind.
+ */
+#ifndef NODE_EDGE_USERS_H
+#define NODE_EDGE_USERS_H
+
+enum rt_user_kind { RT_USER_SOCKET = 1, RT_USER_DELAY };
+
+#endif
