@@ -20,7 +20,7 @@ static void grow(struct rt_chains *t)
     struct rt_chains old = *t;
 
     t->size = old.size == 0 ? FIRST_SIZE : old.size * 2;
-    t->heads = rt_malloc(t->size * sizeof t->heads[0]);
+    t->heads = rt_malloc(t->size * sizeof(void *));
     for (size_t i = 0; i < t->size; i++) {
         t->heads[i] = NULL;
     }

@@ -203,7 +203,7 @@ static uint32_t sort_matches(struct rt_route *r, const struct rt_matches *m)
     const struct rt_match **order = NULL;
     uint32_t count = 0;
 
-    rt_buffer_reserve(&r->order, m->count * sizeof order[0]);
+    rt_buffer_reserve(&r->order, m->count * sizeof(void *));
     order = (const struct rt_match **)(void *)r->order.p;
     for (uint32_t i = 0; i < m->count; i++) {
         if (m->items[i].visible) {
@@ -212,7 +212,7 @@ static uint32_t sort_matches(struct rt_route *r, const struct rt_matches *m)
         }
     }
     if (count > 1) {
-        qsort(order, count, sizeof order[0], by_shape);
+        qsort(order, count, sizeof(void *), by_shape);
     }
     return count;
 }
@@ -268,7 +268,7 @@ static void route_runs(struct rt_route *r, const struct rt_change *c, const stru
     uint32_t ntargets = 0;
 
     r->stats.too_large += too_large ? 1 : 0;
-    rt_buffer_reserve(&r->targets, RT_ROUTE_TARGETS_MAX * 16u);
+    rt_buffer_reserve(&r->targets, (size_t)RT_ROUTE_TARGETS_MAX * 16);
     o = pr_outbuf(r->targets.p, r->targets.cap);
     for (uint32_t i = 0; i < nruns; i++) {
         for (uint32_t k = 0; k < runs[i].count; k++) {
