@@ -14,6 +14,8 @@
 
 /* One read: large enough that a burst is one system call, small enough for the L2 cache. */
 #define READ_BYTES 262144u
+/* A queue that was long gives its memory back when it is empty. */
+#define OUT_KEEP_BYTES 1048576u
 /* Connections that may wait to be accepted: more than a node has processes. */
 #define BACKLOG 128
 
@@ -104,6 +106,11 @@ static void do_flush(void *ctx)
     if (ipc->out_at == ipc->out_len) {
         ipc->out_at = 0;
         ipc->out_len = 0;
+        if (ipc->out_cap > OUT_KEEP_BYTES) {
+            rt_free(ipc->out);
+            ipc->out = NULL;
+            ipc->out_cap = 0;
+        }
     }
 }
 
