@@ -63,16 +63,35 @@ static int lock_dir(struct supervisor *s, struct rt_error *err)
     return RT_OK;
 }
 
+/*
+ * A directory that was there keeps its mode: it may be one that others use too. But who can write
+ * into it can put a socket of his own in the place of ours.
+ */
+static int check_dir(const char *path, struct rt_error *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == -1) {
+        return rt_error_errno(err, errno, "REALTIME_RUNTIME_DIR %s", path);
+    }
+    if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return rt_error_set(err, RT_ECONFIG,
+                            "REALTIME_RUNTIME_DIR %s can be written by others; it must belong to "
+                            "user %u with mode 0700 or 0755",
+                            path, (unsigned)geteuid());
+    }
+    return RT_OK;
+}
+
 int rt_runtime_dir(struct supervisor *s, struct rt_error *err)
 {
+    int rv;
+
     if (make_dirs(s->cfg->runtime_dir) != 0) {
         return rt_error_errno(err, errno, "create REALTIME_RUNTIME_DIR %s", s->cfg->runtime_dir);
     }
-    /* Sockets inside are 0600 already; this also hides counters and pids. */
-    if (chmod(s->cfg->runtime_dir, 0700) == -1) {
-        return rt_error_errno(err, errno, "chmod %s", s->cfg->runtime_dir);
-    }
-    return lock_dir(s, err);
+    rv = check_dir(s->cfg->runtime_dir, err);
+    return rv == RT_OK ? lock_dir(s, err) : rv;
 }
 
 void rt_raise_nofile(struct supervisor *s)
