@@ -74,6 +74,9 @@ static struct entry *log_add(struct sim *s, uint32_t pub, uint64_t seq, uint64_t
     t->log[t->nlog] =
         (struct entry){.pub = pub, .owner_life = s->owner.life, .seq = seq, .emitted = emitted};
     s->pubs[pub].ordered = true;
+    if (s->pubs[pub].first == NOBODY) {
+        s->pubs[pub].first = t->nlog;
+    }
     return &t->log[t->nlog++];
 }
 
@@ -170,8 +173,8 @@ static void account(struct sim *s, uint32_t client, struct member *m, uint32_t u
         const struct pub *p = &s->pubs[en->pub];
         bool came = (en->emitted & ~en->dropped) >> e & 1;
 
-        if (p->number <= m->last[p->life]) {
-            continue; /* got it before, as another owner process ordered it */
+        if (p->number <= m->last[p->life] || p->first < m->from) {
+            continue; /* another owner process ordered it before: it has got it, or came later */
         }
         if (en->owner_life != s->owner.life && !came) {
             s->excused++; /* its owner process is dead, and nothing of it reached this edge */

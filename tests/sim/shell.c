@@ -97,7 +97,7 @@ static void joined(struct sim *s, uint32_t client, struct member *m)
     int rv = 0;
 
     m->joined = true;
-    m->next = s->topic[m->topic].nlog;
+    m->from = m->next = s->topic[m->topic].nlog;
     s->joins++;
     if (!m->presence) {
         return;
@@ -211,7 +211,8 @@ void sim_publish(struct sim *s, uint32_t e, uint32_t topic, bool ack)
     }
     s->pubs = sim_grow(s->pubs, s->npubs, &s->pubs_room, sizeof *s->pubs);
     pub = &s->pubs[s->npubs++];
-    *pub = (struct pub){.topic = topic, .life = p->life, .ack = ack, .next_hash = NOBODY};
+    *pub = (struct pub){
+        .topic = topic, .life = p->life, .ack = ack, .first = NOBODY, .next_hash = NOBODY};
     pub->number = ++s->topic[topic].numbers[p->life];
     sim_after_edge(s, e);
 }

@@ -63,6 +63,7 @@ struct member {
     bool need_view, in_view, has_state;
     bool tracked;
     uint32_t topic, handle, version;
+    uint32_t from;         /* length of the topic's log at the join */
     uint32_t next;         /* index in the topic's log up to which all is accounted for */
     int64_t last_index;    /* of the last event it got */
     uint64_t missing, gap; /* not got since the join; told by CLE_GAP since the join */
@@ -80,7 +81,8 @@ struct client {
 struct pub {
     uint32_t topic, life, number; /* number: of this edge process in this topic, from 1 */
     uint32_t part;
-    uint64_t oseq; /* 0: not sent yet */
+    uint32_t first; /* place in the log that an owner process first gave it; NOBODY: none */
+    uint64_t oseq;  /* 0: not sent yet */
     bool ack, answered, ordered;
     uint32_t result;
     uint32_t next_hash;
