@@ -152,28 +152,6 @@ static void keys_free(struct rt_auth *a)
     }
 }
 
-/* The setting holds the set itself, or the name of a file. Gives a text, NULL with errno. */
-static char *read_jwks(const char *setting, const char **why)
-{
-    char *text = NULL;
-    FILE *f = NULL;
-    size_t n = 0;
-
-    if (setting == NULL || strchr(setting, '{') != NULL) {
-        return rt_strdup(setting == NULL ? "" : setting);
-    }
-    f = fopen(setting, "re");
-    if (f == NULL) {
-        *why = "the file of REALTIME_JWT_JWKS cannot be opened";
-        return NULL;
-    }
-    text = rt_malloc(PR_JWKS_BYTES_MAX + 2);
-    n = fread(text, 1, PR_JWKS_BYTES_MAX + 1, f);
-    (void)fclose(f);
-    text[n] = '\0';
-    return text;
-}
-
 static void add_api_keys(struct rt_auth *a, const struct rt_list *list, const char *role)
 {
     char claims[64];
@@ -192,15 +170,17 @@ static void add_api_keys(struct rt_auth *a, const struct rt_list *list, const ch
 static int load(struct rt_auth *a, const struct rt_config *cfg, const char **why)
 {
     uint32_t nkeys = cfg->publishable_keys.count + cfg->secret_keys.count;
-    char *jwks = read_jwks(cfg->jwt_jwks, why);
+    struct rt_error err;
+    char *jwks = NULL;
     int rv = 0;
 
-    if (jwks == NULL) {
+    if (rt_config_jwks(cfg, &jwks, &err) != RT_OK) {
+        *why = "REALTIME_JWT_JWKS cannot be read";
         return -1;
     }
     a->keys = rt_calloc(1, sizeof *a->keys);
     rv = pr_jwt_keys_init(a->keys, pr_str(cfg->jwt_secret == NULL ? "" : cfg->jwt_secret),
-                          pr_str(jwks), why);
+                          pr_str(jwks == NULL ? "" : jwks), why);
     rt_free(jwks);
     if (rv != PR_OK) {
         rt_free(a->keys);
