@@ -180,7 +180,7 @@ static void walk(struct rt_channel *ch, const struct pr_join *j, struct pr_outbu
 static void make_echo(struct rt_channel *ch, const struct pr_join *j)
 {
     /* An id is at most 9 digits, with its key and quotes below 24 bytes. */
-    size_t cap = j->bindings.n + j->nbindings * 24u + 16;
+    size_t cap = j->bindings.n + (size_t)j->nbindings * 24 + 16;
     struct pr_outbuf o = pr_outbuf(rt_malloc(cap + 1), cap);
 
     walk(ch, j, &o);
@@ -210,9 +210,9 @@ void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j)
     }
 }
 
-void rt_changes_put_reply(struct pr_outbuf *o, const void *arg)
+void rt_changes_put_reply(struct pr_outbuf *o, const void *channel)
 {
-    const struct rt_channel *ch = arg;
+    const struct rt_channel *ch = channel;
 
     pr_put_str(o, "{\"postgres_changes\":[");
     if (ch->changes != NULL && ch->changes->echo != NULL) {

@@ -43,8 +43,8 @@ enum rt_verdict {
 void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j);
 /* Of the channel as a whole. *message borrows until the next verdict. */
 enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice *message);
-/* {"postgres_changes":[…]}: the response of a join; `ch` is a struct rt_channel. */
-void rt_changes_put_reply(struct pr_outbuf *o, const void *ch);
+/* {"postgres_changes":[…]}: the response of a join; `channel` is a struct rt_channel. */
+void rt_changes_put_reply(struct pr_outbuf *o, const void *channel);
 /* The join was answered with ok: says what is known, and later what becomes known. */
 void rt_changes_joined(struct rt_channel *ch);
 /* The channel has a new token: rights follow it. */

@@ -17,6 +17,9 @@ struct rt_observer {
     uint32_t id;
 };
 
+/* Room for a row behind those that are sent at RT_CONTROL_ROWS_BYTES; a longer one is left out. */
+#define ROWS_CAP ((size_t)2 * RT_CONTROL_ROWS_BYTES)
+
 /* Rows of one answer in the making. */
 struct rows {
     struct rt_edge *edge;
@@ -28,7 +31,7 @@ static void rows_begin(struct rows *r, struct rt_edge *e, uint32_t id)
 {
     r->edge = e;
     r->id = id;
-    r->o = pr_outbuf(rt_malloc(2 * RT_CONTROL_ROWS_BYTES), 2 * (size_t)RT_CONTROL_ROWS_BYTES);
+    r->o = pr_outbuf(rt_malloc(ROWS_CAP), ROWS_CAP);
 }
 
 static void rows_send(struct rows *r, bool last)

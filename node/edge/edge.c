@@ -18,7 +18,7 @@
 /* Memory of the cluster side: tables of topics and presences, and what is held for the owner. */
 #define CLE_BYTES_PER_TOPIC    640u
 #define CLE_BYTES_PER_PRESENCE 1024u
-#define CLE_BYTES_BASE         (64u * 1024u * 1024u)
+#define CLE_BYTES_BASE         ((size_t)64 * 1024 * 1024)
 
 #define HEAD_MS_MAX    10000u
 #define BODY_BYTES_MAX 8000000u
@@ -197,8 +197,8 @@ static uint32_t fds_max(void)
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur > UINT32_MAX) {
         return UINT32_MAX;
     }
-    return lim.rlim_cur > 2 * RT_EDGE_FDS_SPARE ? (uint32_t)lim.rlim_cur - RT_EDGE_FDS_SPARE
-                                                : (uint32_t)lim.rlim_cur;
+    return lim.rlim_cur > (rlim_t)2 * RT_EDGE_FDS_SPARE ? (uint32_t)lim.rlim_cur - RT_EDGE_FDS_SPARE
+                                                        : (uint32_t)lim.rlim_cur;
 }
 
 static int start_transport(struct rt_edge *e)

@@ -171,12 +171,35 @@ static void metrics(const struct rt_http *h)
     rt_free(text);
 }
 
-/* Is the path these segments? "*" stands for any one. */
-static bool path_is(const struct rt_http *h, const char *const *names)
+enum route { NOT_FOUND = 1, METHOD, CONNECT, BATCH, SINGLE, CHECK, PING, READY, HEALTH, METRICS };
+enum method { READ = 1, POST, ANY };
+/* Which listener serves a route, and behind which prefix. */
+enum place { EVERY = 1, CLIENT, CLIENT_BARE, CLIENT_PREFIXED, ADMIN };
+
+/* A segment "*" stands for any one. CONNECT judges the method itself: a 400 tells more. */
+static const struct {
+    enum route route;
+    enum method method;
+    enum place place;
+    const char *segment[RT_SEGMENTS_MAX];
+} routes[] = {
+    {CONNECT, ANY, CLIENT_BARE, {"socket", "websocket"}},
+    {CONNECT, ANY, CLIENT_PREFIXED, {"websocket"}},
+    {BATCH, POST, CLIENT, {"api", "broadcast"}},
+    {SINGLE, POST, CLIENT, {"api", "broadcast", "*", "events", "*"}},
+    {CHECK, READ, EVERY, {"healthcheck"}},
+    {CHECK, READ, EVERY, {"healthz"}},
+    {READY, READ, EVERY, {"readyz"}},
+    {PING, READ, CLIENT, {"api", "ping"}},
+    {HEALTH, READ, CLIENT, {"api", "tenants", "*", "health"}},
+    {METRICS, READ, ADMIN, {"metrics"}},
+};
+
+static bool path_is(const struct rt_http *h, const char *const names[RT_SEGMENTS_MAX])
 {
     uint32_t i = 0;
 
-    for (; names[i] != NULL; i++) {
+    for (; i < RT_SEGMENTS_MAX && names[i] != NULL; i++) {
         if (i >= h->nsegments ||
             (strcmp(names[i], "*") != 0 && !pr_slice_is(h->segment[i], names[i]))) {
             return false;
@@ -184,42 +207,65 @@ static bool path_is(const struct rt_http *h, const char *const *names)
     }
     return i == h->nsegments;
 }
-#define PATH_IS(h, ...) path_is((h), (const char *const[]){__VA_ARGS__, NULL})
 
-enum route { NOT_FOUND = 1, METHOD, CONNECT, BATCH, SINGLE, CHECK, PING, READY, HEALTH, METRICS };
+static bool served_at(enum place place, bool prefixed, bool admin)
+{
+    switch (place) {
+    case EVERY:
+        return true;
+    case CLIENT:
+        return !admin;
+    case CLIENT_BARE:
+        return !admin && !prefixed;
+    case CLIENT_PREFIXED:
+        return !admin && prefixed;
+    case ADMIN:
+        return admin;
+    }
+    return false;
+}
+
+static bool method_is(const struct rt_http *h, enum method method)
+{
+    switch (method) {
+    case READ:
+        return h->get || h->head;
+    case POST:
+        return h->post;
+    case ANY:
+        return true;
+    }
+    return false;
+}
 
 static enum route route_of(const struct rt_http *h, bool prefixed, bool admin)
 {
-    bool read = h->get || h->head;
-
-    if (admin && PATH_IS(h, "metrics")) {
-        return read ? METRICS : METHOD;
-    }
-    if (PATH_IS(h, "healthcheck") || PATH_IS(h, "healthz")) {
-        return read ? CHECK : METHOD;
-    }
-    if (PATH_IS(h, "readyz")) {
-        return read ? READY : METHOD;
-    }
-    if (admin) {
-        return NOT_FOUND;
-    }
-    if (prefixed ? PATH_IS(h, "websocket") : PATH_IS(h, "socket", "websocket")) {
-        return CONNECT;
-    }
-    if (PATH_IS(h, "api", "broadcast")) {
-        return h->post ? BATCH : METHOD;
-    }
-    if (PATH_IS(h, "api", "broadcast", "*", "events", "*")) {
-        return h->post ? SINGLE : METHOD;
-    }
-    if (PATH_IS(h, "api", "ping")) {
-        return read ? PING : METHOD;
-    }
-    if (PATH_IS(h, "api", "tenants", "*", "health")) {
-        return read ? HEALTH : METHOD;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (served_at(routes[i].place, prefixed, admin) && path_is(h, routes[i].segment)) {
+            return method_is(h, routes[i].method) ? routes[i].route : METHOD;
+        }
     }
     return NOT_FOUND;
+}
+
+/* Splits the path; false: more segments than any route has. */
+static bool split(struct rt_http *h, bool *prefixed)
+{
+    static const char *const prefix[RT_SEGMENTS_MAX] = {"realtime", "v1"};
+    struct pr_slice path = h->request->path;
+    struct pr_slice segment;
+
+    while (pr_path_next(&path, &segment)) {
+        if (h->nsegments == RT_SEGMENTS_MAX) {
+            return false;
+        }
+        h->segment[h->nsegments++] = segment;
+        if (!*prefixed && path_is(h, prefix)) {
+            *prefixed = true;
+            h->nsegments = 0;
+        }
+    }
+    return true;
 }
 
 static void answer(const struct rt_http *h, enum route route)
@@ -261,26 +307,13 @@ static void answer(const struct rt_http *h, enum route route)
 void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_request *r)
 {
     struct rt_http h = {.edge = e, .conn = c, .request = r};
-    struct pr_slice path = r->path;
-    struct pr_slice segment;
     enum route route = NOT_FOUND;
     bool prefixed = false;
-    bool fits = true;
 
     h.get = pr_slice_is(r->method, "GET");
     h.post = pr_slice_is(r->method, "POST");
     h.head = pr_slice_is(r->method, "HEAD");
-    while (fits && pr_path_next(&path, &segment)) {
-        fits = h.nsegments < RT_SEGMENTS_MAX;
-        if (fits) {
-            h.segment[h.nsegments++] = segment;
-        }
-        if (!prefixed && h.nsegments == 2 && PATH_IS(&h, "realtime", "v1")) {
-            prefixed = true;
-            h.nsegments = 0;
-        }
-    }
-    if (fits) {
+    if (split(&h, &prefixed)) {
         route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
     }
     if (route != CONNECT) {

@@ -132,7 +132,8 @@ static void hear(struct rt_conn *c, const struct rt_frame *f)
         assert_int_equal(f->bytes[head], 4);
         head += 5;
         n -= 5;
-        c->len += (size_t)sprintf(c->heard + c->len, "<kind 4>");
+        memcpy(c->heard + c->len, "<kind 4>", 8);
+        c->len += 8;
     }
     memcpy(c->heard + c->len, f->bytes + head, n);
     c->len += n;
@@ -201,14 +202,25 @@ void rt_ipc_close(struct rt_ipc *ipc)
 {
     ipc->closed = true;
 }
+/* Appends to one of the texts of the world. */
+__attribute__((format(printf, 3, 4))) static void append(char *text, size_t *len, const char *fmt,
+                                                         ...)
+{
+    va_list args;
+    int n = 0;
+
+    va_start(args, fmt);
+    n = vsnprintf(text + *len, HEARD_MAX - *len, fmt, args);
+    va_end(args);
+    assert_true(n >= 0 && *len + (size_t)n < HEARD_MAX);
+    *len += (size_t)n;
+}
+
 /* control.h */
 bool rt_control_reply(struct rt_ipc *ipc, uint32_t id, struct pr_slice rows, bool last)
 {
     (void)ipc;
-    w.ctl_len += (size_t)sprintf(w.ctl + w.ctl_len, "%u%s ", id, last ? "." : "");
-    memcpy(w.ctl + w.ctl_len, rows.p, rows.n);
-    w.ctl_len += rows.n;
-    w.ctl[w.ctl_len] = '\0';
+    append(w.ctl, &w.ctl_len, "%u%s %.*s", id, last ? "." : "", (int)rows.n, (const char *)rows.p);
     return true;
 }
 
@@ -243,27 +255,25 @@ static void note(const struct pr_frame *f)
     struct pr_chg_reg reg;
     struct pr_chg_unreg unreg;
     struct pr_chg_ok ok;
-    char *at = w.db + w.db_len;
 
     switch (f->type) {
     case PR_T_CHG_REG:
         assert_int_equal(pr_chg_reg_decode(f, &reg), PR_OK);
-        w.db_len += (size_t)sprintf(
-            at, "reg %u %.*s %.*s.%.*s %.*s %.*s\n", reg.handle, (int)reg.event.n,
-            (const char *)reg.event.p, (int)reg.schema.n, (const char *)reg.schema.p,
-            (int)reg.table.n, (const char *)reg.table.p, (int)reg.filter.n,
-            (const char *)reg.filter.p, (int)reg.role.n, (const char *)reg.role.p);
+        append(w.db, &w.db_len, "reg %u %.*s %.*s.%.*s %.*s %.*s\n", reg.handle, (int)reg.event.n,
+               (const char *)reg.event.p, (int)reg.schema.n, (const char *)reg.schema.p,
+               (int)reg.table.n, (const char *)reg.table.p, (int)reg.filter.n,
+               (const char *)reg.filter.p, (int)reg.role.n, (const char *)reg.role.p);
         break;
     case PR_T_CHG_UNREG:
         assert_int_equal(pr_chg_unreg_decode(f, &unreg), PR_OK);
-        w.db_len += (size_t)sprintf(at, "unreg %u\n", unreg.handle);
+        append(w.db, &w.db_len, "unreg %u\n", unreg.handle);
         break;
     case PR_T_CHG_OK:
         assert_int_equal(pr_chg_ok_decode(f, &ok), PR_OK);
-        w.db_len += (size_t)sprintf(at, "ok %u.%u\n", (unsigned)ok.pos.lsn, (unsigned)ok.pos.seq);
+        append(w.db, &w.db_len, "ok %u.%u\n", (unsigned)ok.pos.lsn, (unsigned)ok.pos.seq);
         break;
     case PR_T_CHG_SYNCED:
-        w.db_len += (size_t)sprintf(at, "synced\n");
+        append(w.db, &w.db_len, "synced\n");
         break;
     default:
         fail_msg("frame of type %x", f->type);
