@@ -14,8 +14,8 @@
 uint32_t cl_diff_window_ms(uint32_t members);
 /* An entry was added or died, or its actor became visible or not: puts the entry into the topic's
  * list of differences, or takes it out. */
-void cl_diff_touch(struct cl_pres *p, cl_ms now, uint32_t entry);
+void cl_diff_touch(struct cl_pres *p, cl_ms now, uint32_t i);
 /* Takes an entry out, since it will be freed. */
-void cl_diff_untouch(struct cl_pres *p, uint32_t entry);
+void cl_diff_untouch(struct cl_pres *p, uint32_t i);
 
 #endif

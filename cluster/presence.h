@@ -50,7 +50,7 @@
 #define CL_PRES_VIEW_CHUNK 61440u
 /* Bytes of lists in one P_DIFF frame. A longer diff is shown in several, each exact in itself, with
  * both halves of an update in the same one. */
-#define CL_PRES_DIFF_CHUNK (2u * 1024u * 1024u)
+#define CL_PRES_DIFF_CHUNK ((size_t)2 * 1024u * 1024u)
 
 struct cl_pres_config {
     uint32_t presences;           /* entries; for one window as many removed but still shown ones */
@@ -76,11 +76,11 @@ struct cl_pres *cl_pres_new(const struct cl_pres_config *cfg);
 /* Takes `p`; NULL is allowed. */
 void cl_pres_free(struct cl_pres *p);
 
-/* The edge process with boot `actor` is attached: its entries are visible from now on. 0, or
+/* The edge process with this boot is attached: its entries are visible from now on. 0, or
  * CL_ENOMEM (unchanged). */
-CL_MUST_CHECK int cl_pres_actor_up(struct cl_pres *p, cl_ms now, uint64_t actor);
+CL_MUST_CHECK int cl_pres_actor_up(struct cl_pres *p, cl_ms now, uint64_t boot);
 /* It is gone: its entries leave with the next flush. Never fails; unknown actors are ignored. */
-void cl_pres_actor_down(struct cl_pres *p, cl_ms now, uint64_t actor);
+void cl_pres_actor_down(struct cl_pres *p, cl_ms now, uint64_t boot);
 
 /*
  * Merges a delta. Copies what it keeps. The caller has checked that the sender may speak for
@@ -122,13 +122,13 @@ CL_MUST_CHECK int cl_pres_view(const struct cl_pres *p, struct pr_slice topic, c
  * modulo 2^64. Also for the edge's side of the comparison. */
 uint64_t cl_pres_dot_hash(struct pr_slice topic, uint64_t n);
 /* What is known of an actor's entries; zeros for an unknown one. */
-void cl_pres_digest(const struct cl_pres *p, uint64_t actor, struct pr_p_digest *out);
+void cl_pres_digest(const struct cl_pres *p, uint64_t boot, struct pr_p_digest *out);
 /* ctx of (topic, actor), 0 if unknown. */
-uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t actor);
+uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t boot);
 
 /* The topics in which something of an actor is held, with its ctx there. */
 typedef void (*cl_pres_topic_fn)(void *ctx, struct pr_slice topic, uint64_t known);
-void cl_pres_topics_of(const struct cl_pres *p, uint64_t actor, cl_pres_topic_fn emit, void *ctx);
+void cl_pres_topics_of(const struct cl_pres *p, uint64_t boot, cl_pres_topic_fn emit, void *ctx);
 
 /* Visible entries of a topic. */
 uint32_t cl_pres_members(const struct cl_pres *p, struct pr_slice topic);

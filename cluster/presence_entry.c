@@ -36,10 +36,10 @@ uint32_t cl_pres_new_entry(struct cl_pres *p, uint32_t pair, const struct pr_pen
         cl_pool_give(&p->entries, i);
         return NONE;
     }
-    if (from->key.n > 0) {
+    if (e->data != NULL && from->key.n > 0) {
         memcpy(e->data, from->key.p, from->key.n);
     }
-    if (from->meta.n > 0) {
+    if (e->data != NULL && from->meta.n > 0) {
         memcpy(e->data + from->key.n, from->meta.p, from->meta.n);
     }
     e->key_len = (uint16_t)from->key.n;

@@ -111,7 +111,7 @@ uint32_t cl_pres_find_dead(const struct cl_pres *p, uint32_t pair, uint32_t slot
 
 /* Find or make; NONE if memory is refused. A new actor is invisible. */
 uint32_t cl_pres_need_actor(struct cl_pres *p, cl_ms now, uint64_t boot);
-uint32_t cl_pres_need_pair(struct cl_pres *p, cl_ms now, struct pr_slice topic, uint32_t actor);
+uint32_t cl_pres_need_pair(struct cl_pres *p, cl_ms now, struct pr_slice key, uint32_t actor);
 /* Drops a pair that holds nothing, and its topic if it was the last. */
 void cl_pres_drop_pair(struct cl_pres *p, uint32_t i);
 
@@ -126,7 +126,7 @@ size_t cl_pres_entry_bytes(const struct entry *e);
 /* Borrows from the entry; prev_n is 0. */
 struct pr_pshown cl_pres_as_shown(const struct cl_pres *p, const struct entry *e);
 /* Makes an entry that is in its pair's list and the hash index, and counted nowhere yet. */
-uint32_t cl_pres_new_entry(struct cl_pres *p, uint32_t pair, const struct pr_pent *e);
+uint32_t cl_pres_new_entry(struct cl_pres *p, uint32_t pair, const struct pr_pent *from);
 /* Takes an entry out of list and index and frees it; it is counted nowhere any more. */
 void cl_pres_free_entry(struct cl_pres *p, uint32_t i);
 /* Counts a new entry in. */
@@ -134,13 +134,13 @@ void cl_pres_count_in(struct cl_pres *p, cl_ms now, uint32_t i);
 /* Removes an alive entry: freed, or kept dead until its leave is shown. */
 void cl_pres_kill(struct cl_pres *p, cl_ms now, uint32_t i);
 /* Puts a pair onto, or takes it off, the list of idle ones as its count tells. */
-void cl_pres_mind_idle(struct cl_pres *p, cl_ms now, uint32_t pair);
+void cl_pres_mind_idle(struct cl_pres *p, cl_ms now, uint32_t i);
 /* Forgets the actor that has been gone longest, unless a leave of it is still to be shown, or it is
  * `keep`. False: nothing was forgotten. */
 bool cl_pres_forget_actor(struct cl_pres *p, uint32_t keep);
 void cl_pres_drop_actor(struct cl_pres *p, uint32_t i);
-void cl_pres_gone_add(struct cl_pres *p, cl_ms now, uint32_t actor);
-void cl_pres_gone_remove(struct cl_pres *p, uint32_t actor);
+void cl_pres_gone_add(struct cl_pres *p, cl_ms now, uint32_t i);
+void cl_pres_gone_remove(struct cl_pres *p, uint32_t i);
 
 /* presence.c: forgets what has been idle or gone for CL_PRES_FORGET_MS. */
 void cl_pres_forget(struct cl_pres *p, cl_ms now);

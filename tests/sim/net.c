@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net.c - Unix sockets and the life of processes.
+ * net.c - Unix sockets, and the shells around the objects that use them.
  *
  * A socket is FIFO each way. When a process dies, what it had written still arrives, then the end
  * of the stream; what was on its way to it is lost. A cut loses both ways: it stands for a side
@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKOFF_MIN_MS 20u
 #define BACKOFF_MAX_MS 500u
 
 static struct item *item_new(enum item_kind kind, struct pr_slice bytes)
@@ -92,7 +91,7 @@ static struct item *take_item(struct pipe *p)
     return it;
 }
 
-static void drain(struct sim *s, struct conn *c, struct pipe *p)
+void sim_drain(struct sim *s, struct conn *c, struct pipe *p)
 {
     for (struct item *it = take_item(p); it != NULL; it = take_item(p)) {
         if (p == &c->down && it->kind == ITEM_FRAME) {
@@ -102,7 +101,7 @@ static void drain(struct sim *s, struct conn *c, struct pipe *p)
     }
 }
 
-static void end_pipe(struct sim *s, uint32_t conn, bool up)
+void sim_end_pipe(struct sim *s, uint32_t conn, bool up)
 {
     send_item(s, conn, up, ITEM_EOF, pr_bytes(NULL, 0));
 }
@@ -134,9 +133,9 @@ static void owner_close(struct sim *s, uint32_t e)
         return;
     }
     s->owner.conn[e] = NOBODY;
-    drain(s, s->conns[conn], &s->conns[conn]->up);
+    sim_drain(s, s->conns[conn], &s->conns[conn]->up);
     s->conns[conn]->up.shut = true;
-    end_pipe(s, conn, false);
+    sim_end_pipe(s, conn, false);
     cl_trace_event(&s->t, s->now, &ev);
     sim_line(s);
     rv = cl_step(s->owner.cl, s->now, &ev);
@@ -274,13 +273,13 @@ void sim_edge_relink(struct sim *s, uint32_t e)
         return;
     }
     sim_note(s, "relink edge", e);
-    drain(s, s->conns[conn], &s->conns[conn]->down);
+    sim_drain(s, s->conns[conn], &s->conns[conn]->down);
     s->conns[conn]->down.shut = true;
-    end_pipe(s, conn, true);
+    sim_end_pipe(s, conn, true);
     edge_down(s, e);
 }
 
-static void connect_edge(struct sim *s, uint32_t e)
+void sim_connect(struct sim *s, uint32_t e)
 {
     struct edge_proc *p = &s->edge[e];
     struct conn *c = NULL;
@@ -395,140 +394,6 @@ static void arrive_down(struct sim *s, uint32_t conn, struct item *it)
     edge_frame(s, c->edge, &f);
 }
 
-void sim_owner_start(struct sim *s)
-{
-    struct owner_proc *o = &s->owner;
-    struct cl_config cfg = {
-        .name = pr_str("sim"), .id = 1, .edges = s->k.edges, .lim = &s->lim, .mem = &o->mem.alloc};
-
-    if (o->up) {
-        return;
-    }
-    o->life++;
-    sim_note(s, "owner starts, life", o->life);
-    sim_heap_init(s, &o->mem, 100 + o->life);
-    cfg.epoch = 1000 + o->life;
-    o->cl = cl_new(&cfg, cl_rand_seed(s->seed ^ o->life << 20), s->now);
-    if (o->cl == NULL) { /* refused: the supervisor tries again */
-        sim_at(s, s->now + 50, EV_OWNER_START, 0, 0);
-        return;
-    }
-    o->up = true;
-    o->stalled_until = 0;
-    o->tick_at = UINT64_MAX;
-    for (uint32_t e = 0; e < EDGES_MAX; e++) {
-        o->conn[e] = NOBODY;
-    }
-    sim_after_owner(s);
-}
-
-static void owner_free(struct sim *s)
-{
-    cl_free(s->owner.cl);
-    s->owner.cl = NULL;
-    s->owner.up = false;
-    if (s->owner.mem.bytes != 0) {
-        sim_fail(s, "the owner leaks %zu bytes", s->owner.mem.bytes);
-    }
-}
-
-void sim_owner_crash(struct sim *s)
-{
-    if (!s->owner.up) {
-        return;
-    }
-    sim_note(s, "owner dies, life", s->owner.life);
-    s->crashes++;
-    for (uint32_t i = 0; i < s->nconns; i++) {
-        struct conn *c = s->conns[i];
-
-        if (c->owner_life == s->owner.life) {
-            drain(s, c, &c->up);
-            c->up.shut = true;
-            end_pipe(s, i, false);
-        }
-    }
-    owner_free(s);
-}
-
-void sim_edge_start(struct sim *s, uint32_t e)
-{
-    struct edge_proc *p = &s->edge[e];
-    struct cle_config cfg = {
-        .index = e, .topics_max = 128, .presences_max = 1024, .mem = &p->mem.alloc};
-
-    if (p->up || s->lives == LIVES_MAX) {
-        return;
-    }
-    sim_note(s, "edge starts", e);
-    p->life = s->lives++;
-    p->boot = cl_mix64(s->seed * 100 + p->life + 1);
-    s->boot_of[p->life] = p->boot;
-    sim_heap_init(s, &p->mem, p->life);
-    cfg.boot = p->boot;
-    p->conn = NOBODY;
-    p->linked = false;
-    p->backoff = BACKOFF_MIN_MS;
-    p->stalled_until = 0;
-    p->tick_at = UINT64_MAX;
-    p->nview = 0;
-    memset(p->refs, 0, sizeof p->refs);
-    memset(p->wants, 0, sizeof p->wants);
-    p->c = cle_new(&cfg, s->now);
-    if (p->c == NULL) {
-        sim_at(s, s->now + 50, EV_EDGE_START, e, 0);
-        return;
-    }
-    p->up = true;
-    connect_edge(s, e);
-    sim_after_edge(s, e);
-}
-
-static void edge_free(struct sim *s, uint32_t e)
-{
-    cle_free(s->edge[e].c);
-    s->edge[e].c = NULL;
-    s->edge[e].up = false;
-    if (s->edge[e].mem.bytes != 0) {
-        sim_fail(s, "edge %u leaks %zu bytes", e, s->edge[e].mem.bytes);
-    }
-}
-
-void sim_edge_crash(struct sim *s, uint32_t e)
-{
-    struct edge_proc *p = &s->edge[e];
-
-    if (!p->up) {
-        return;
-    }
-    sim_note(s, "edge dies", e);
-    s->crashes++;
-    sim_clients_gone(s, e);
-    if (p->conn != NOBODY) {
-        drain(s, s->conns[p->conn], &s->conns[p->conn]->down);
-        s->conns[p->conn]->down.shut = true;
-        end_pipe(s, p->conn, true);
-        p->conn = NOBODY;
-    }
-    edge_free(s, e);
-}
-
-void sim_cut(struct sim *s, uint32_t e)
-{
-    uint32_t conn = s->edge[e].conn;
-
-    if (conn == NOBODY) {
-        return;
-    }
-    sim_note(s, "cut edge", e);
-    drain(s, s->conns[conn], &s->conns[conn]->up);
-    drain(s, s->conns[conn], &s->conns[conn]->down);
-    /* an end of stream that was under way is lost too, and comes anew */
-    s->conns[conn]->up.shut = s->conns[conn]->down.shut = false;
-    end_pipe(s, conn, true);
-    end_pipe(s, conn, false);
-}
-
 static bool edge_is(const struct sim *s, const struct conn *c, uint32_t conn)
 {
     return s->edge[c->edge].up && s->edge[c->edge].life == c->edge_life &&
@@ -596,7 +461,7 @@ void sim_net_event(struct sim *s, const struct event *ev)
     case EV_CONNECT:
         if (s->edge[ev->who].up && s->edge[ev->who].life == ev->arg &&
             !put_off(s, ev, s->edge[ev->who].stalled_until)) {
-            connect_edge(s, ev->who);
+            sim_connect(s, ev->who);
         }
         break;
     case EV_OWNER_TICK:
@@ -617,23 +482,4 @@ void sim_net_event(struct sim *s, const struct event *ev)
     case EV_FAULT:
         break;
     }
-}
-
-void sim_net_free(struct sim *s)
-{
-    for (uint32_t e = 0; e < EDGES_MAX; e++) {
-        if (s->edge[e].up) {
-            edge_free(s, e);
-        }
-        free(s->edge[e].view);
-    }
-    if (s->owner.up) {
-        owner_free(s);
-    }
-    for (uint32_t i = 0; i < s->nconns; i++) {
-        drain(s, s->conns[i], &s->conns[i]->up);
-        drain(s, s->conns[i], &s->conns[i]->down);
-        free(s->conns[i]);
-    }
-    free(s->conns);
 }

@@ -4,7 +4,8 @@
  * processes, clients, faults, and the promises that are checked. One seed, one run, one hash.
  *
  *   sim.c        command line, event heap, main loop
- *   net.c        the Unix sockets and the life of processes
+ *   net.c        the Unix sockets, and the shells of owner and edges around them
+ *   process.c    the life of processes
  *   shell.c      what an edge does with the actions of its struct cle: members, publishes, states
  *   scenarios.c  what a seed draws, the work and the faults
  *   checkers.c   the promises
@@ -25,6 +26,8 @@
 #define JOINS_MAX   3u  /* channels of one client */
 #define LIVES_MAX   48u /* edge processes in one run, restarts included */
 #define NOBODY      UINT32_MAX
+
+#define BACKOFF_MIN_MS 20u /* of an edge that dials its owner */
 
 /* Memory of one object: counted, and refused 1 in `refuse_in` (0: never). */
 struct heap {
@@ -188,17 +191,24 @@ void sim_line(struct sim *s);
 void sim_note(struct sim *s, const char *what, uint32_t who);
 void sim_heap_init(struct sim *s, struct heap *h, uint64_t salt);
 
-/* net.c */
+/* process.c */
 void sim_owner_start(struct sim *s);
 void sim_owner_crash(struct sim *s);
 void sim_edge_start(struct sim *s, uint32_t e);
 void sim_edge_crash(struct sim *s, uint32_t e);
 void sim_cut(struct sim *s, uint32_t e);
+void sim_net_free(struct sim *s);
+
+/* net.c */
+/* Drops what is under way; the log learns what an edge will not get. */
+void sim_drain(struct sim *s, struct conn *c, struct pipe *p);
+/* The sender's side of a direction ends. */
+void sim_end_pipe(struct sim *s, uint32_t conn, bool up);
+void sim_connect(struct sim *s, uint32_t e);
 /* The edge closes its link after refused memory, and dials again. */
 void sim_edge_relink(struct sim *s, uint32_t e);
 void sim_net_event(struct sim *s, const struct event *ev);
 void sim_to_owner(struct sim *s, uint32_t e, struct pr_slice frame);
-void sim_net_free(struct sim *s);
 /* After each call into an object: actions, own check, next tick. */
 void sim_after_owner(struct sim *s);
 void sim_after_edge(struct sim *s, uint32_t e);

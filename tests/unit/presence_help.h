@@ -212,6 +212,9 @@ static inline int member_diff(void *ctx, const struct pr_p_diff *diff)
         struct pr_pshown *has = member_find(m, s.actor, s.n);
 
         assert_non_null(has);
+        if (has == NULL) {
+            return -1;
+        }
         *has = m->has[--m->count];
         m->leaves++;
     }
