@@ -110,18 +110,13 @@ static bool parse_line(const char *line, enum rt_role *role, uint32_t *index, in
     return true;
 }
 
-static json_t *process_row(const struct rt_metrics *m, const char *line, bool *missing)
+static json_t *process_row(const struct rt_metrics *m, enum rt_role role, uint32_t index, int pid,
+                           bool *missing)
 {
-    uint32_t index;
-    int pid;
-    enum rt_role role;
     json_t *row;
     const struct rt_slot *slot;
     bool alive;
 
-    if (!parse_line(line, &role, &index, &pid)) {
-        return NULL;
-    }
     alive = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
     *missing = *missing || !alive;
     row = json_pack("{s:s, s:i, s:i, s:s}", "role", rt_role_name(role), "index", (int)index, "pid",
@@ -139,10 +134,29 @@ static json_t *process_row(const struct rt_metrics *m, const char *line, bool *m
     return row;
 }
 
+/* Processes that ran since the supervisor started and are not in its list wait to be started again.
+ */
+static void add_waiting(json_t *list, const struct rt_metrics *m, const bool *listed, bool *missing)
+{
+    for (uint32_t i = 0; m->slots != NULL && i < RT_SLOTS; i++) {
+        enum rt_role role = i < RT_EDGE ? (enum rt_role)i : RT_EDGE;
+        uint64_t pid = atomic_load_explicit(&m->slots[i].pid, memory_order_relaxed);
+
+        if (pid != 0 && !listed[i]) {
+            *missing = true;
+            (void)json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:s}", "role",
+                                                        rt_role_name(role), "index",
+                                                        (int)(i - (uint32_t)role), "pid",
+                                                        (json_int_t)pid, "state", "ended"));
+        }
+    }
+}
+
 /* NULL if the directory has no list of pids. */
 static json_t *processes(const char *dir, const struct rt_metrics *m, bool *missing)
 {
     char path[600], line[128];
+    bool listed[RT_SLOTS] = {false};
     json_t *list;
     FILE *f;
 
@@ -153,13 +167,17 @@ static json_t *processes(const char *dir, const struct rt_metrics *m, bool *miss
     }
     list = json_array();
     while (fgets(line, sizeof line, f) != NULL) {
-        json_t *row = process_row(m, line, missing);
+        enum rt_role role;
+        uint32_t index;
+        int pid;
 
-        if (row != NULL) {
-            (void)json_array_append_new(list, row);
+        if (parse_line(line, &role, &index, &pid) && (uint32_t)role + index < RT_SLOTS) {
+            listed[(uint32_t)role + index] = true;
+            (void)json_array_append_new(list, process_row(m, role, index, pid, missing));
         }
     }
     (void)fclose(f);
+    add_waiting(list, m, listed, missing);
     return list;
 }
 
