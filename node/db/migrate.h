@@ -12,8 +12,8 @@
 #include "node/base/log.h"
 #include "node/base/loop.h"
 
-/* Messages are kept at least that long, in whole UTC days. */
-#define RT_MESSAGES_RETENTION_HOURS 72u
+/* Messages are kept at least that long: 72 h, as Supabase does. A bare number: it goes into SQL. */
+#define RT_MESSAGES_RETENTION_DAYS 3
 
 struct rt_migrate;
 
@@ -29,11 +29,10 @@ struct rt_migrate;
  * of text, both borrowed for the call: connection failed, or a file did (the text names it). A
  * failure of the partitions is only logged. `cfg`, `log` and the loop are borrowed until then.
  */
-struct rt_migrate *rt_migrate_start(struct rt_loop *l, const struct rt_config *cfg,
-                                    struct rt_log *log,
-                                    void (*done)(void *ctx, int rv, const char *sqlstate,
-                                                 const char *text),
-                                    void *ctx);
+struct rt_migrate *
+rt_migrate_start(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *log,
+                 void (*done)(void *ctx, int rv, const char *sqlstate, const char *text),
+                 void *ctx);
 /* Ends it now; the server takes back a file under way. NULL is allowed; not after `done`. */
 void rt_migrate_cancel(struct rt_migrate *m);
 
