@@ -50,8 +50,11 @@ begin
       using errcode = 'insufficient_privilege';
   end if;
   foreach r in array array['anon', 'authenticated', 'service_role'] loop
-    if not has_schema_privilege(r, 'realtime', 'usage') then
+    continue when has_schema_privilege(r, 'realtime', 'usage');
+    if has_schema_privilege('realtime', 'usage with grant option') then
       execute format('grant usage on schema realtime to %I', r);
+    else
+      raise warning 'role % has no right to use schema realtime', r;
     end if;
   end loop;
 end $$;
@@ -127,8 +130,11 @@ begin
   end if;
   foreach r in array array['anon', 'authenticated', 'service_role'] loop
     foreach p in array array['select', 'insert', 'update'] loop
-      if not has_table_privilege(r, 'realtime.messages', p) then
+      continue when has_table_privilege(r, 'realtime.messages', p);
+      if has_table_privilege('realtime.messages', p || ' with grant option') then
         execute format('grant %s on realtime.messages to %I', p, r);
+      else
+        raise warning 'role % has no right to % realtime.messages', r, p;
       end if;
     end loop;
   end loop;
@@ -170,7 +176,7 @@ begin
             part, day, day + 1);
           made := made + 1;
         exception when invalid_object_definition then
-          null; -- a partition of another name covers this day
+          null; -- a partition of another name covers this day; the table is taken back
         end;
       end loop;
       return made;

@@ -23,6 +23,8 @@ grant anon, authenticated, service_role to realtime, realtime_check;
 
 select format('grant create on database %I to realtime', current_database()) \gexec
 -- A database that had a schema realtime before, as of Supabase.
-select 'grant usage, create on schema realtime to realtime'
+select g
+  from unnest(array['grant usage, create on schema realtime to realtime',
+                    'grant usage on schema realtime to anon, authenticated, service_role']) g
  where exists (select from pg_namespace where nspname = 'realtime') \gexec
 commit;
