@@ -131,6 +131,14 @@ void rt_pg_close(struct rt_pg *pg)
     }
 }
 
+void rt_pg_end(struct rt_pg *pg)
+{
+    if (pg != NULL && pg->state != CLOSED) {
+        free_waits(pg, true);
+        rt_pg_close(pg);
+    }
+}
+
 /* First line of a libpq text, without its prefix and end of line. */
 static void first_line(const char *text, char *out, size_t cap)
 {
@@ -439,6 +447,13 @@ static void on_turn_end(void *ctx)
     flush(pg);
 }
 
+/* Notices and warnings of the server are for a person at a terminal, not for a log. */
+static void on_notice(void *ctx, const PGresult *res)
+{
+    (void)ctx;
+    (void)res;
+}
+
 struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
                          const struct rt_pg_events *ev, void *ctx)
 {
@@ -469,6 +484,7 @@ struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
     if (pg->conn == NULL) {
         abort(); /* only without memory */
     }
+    (void)PQsetNoticeReceiver(pg->conn, on_notice, NULL);
     rt_timer_init(l, &pg->timer, on_timer, pg);
     if (PQstatus(pg->conn) == CONNECTION_BAD) {
         /* Never from inside the call: the caller has not got `pg` yet. */

@@ -52,6 +52,8 @@ struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
                          const struct rt_pg_events *ev, void *ctx);
 /* Ends it now; waiting answers are not called. NULL is allowed. */
 void rt_pg_close(struct rt_pg *pg);
+/* The same, but waiting answers are given as NULL first. */
+void rt_pg_end(struct rt_pg *pg);
 
 /*
  * RT_PG_PIPELINE: one statement with text parameters (NULL = SQL null). The answer is a tuples or

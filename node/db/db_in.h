@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * db_in.h - what the files of the process share.
+ *
+ *   db.c       wiring: who is started when, what is told when something fails
+ *   link.c     the owner: registrations and acknowledgements in, changes out
+ *   regs.c     one registration's way to being live
+ *   stream.c   the slot: replication connection, confirmation
+ *   tables.c   relations of the stream, and what is published
+ *   batch.c    rows gathered, judged, routed
+ */
+#ifndef NODE_DB_DB_IN_H
+#define NODE_DB_DB_IN_H
+
+#include "node/base/alloc.h"
+#include "node/base/ipc.h"
+#include "node/db/chains.h"
+#include "node/db/db.h"
+#include "node/db/migrate.h"
+#include "node/db/pgconn.h"
+#include "node/db/relcache.h"
+#include "node/db/rls.h"
+#include "node/db/route.h"
+#include "node/db/subscriptions.h"
+#include "proto/pgoutput.h"
+
+/* Texts that clients see; they are part of the protocol. */
+#define RT_TEXT_NO_DATABASE "Postgres Changes are not available: no database is configured"
+#define RT_TEXT_DOWN        "Realtime was unable to connect to the project database"
+
+struct rt_db;
+
+/* An edge process that has told its registrations. */
+struct rt_boot {
+    uint64_t boot; /* 0: the row is free */
+    uint64_t round;
+    struct pr_pos acked;
+    uint64_t acked_ms;
+    bool silent; /* did not acknowledge in time: it is not waited for until it does */
+};
+
+/* A table of the publication, or of the stream. */
+struct rt_table {
+    struct rt_table *next;
+    uint32_t oid;
+    char *schema, *name;
+    bool published;          /* in pg_publication_tables at the last look */
+    struct rt_relation *rel; /* NULL: not known, or a Relation message came since */
+    bool fetching;
+    uint32_t messages; /* Relation messages so far */
+    /* The last Relation message; ncolumns 0: none has come. */
+    uint32_t ncolumns;
+    struct rt_stream_column *columns;
+    uint8_t identity;
+    void *names; /* memory of the columns' names */
+};
+
+/* Sent but not acknowledged by all edges: a position, and what may be confirmed with it. */
+struct rt_sent {
+    struct pr_pos pos;
+    uint64_t end_lsn;
+};
+
+enum rt_stream_state {
+    RT_STREAM_OFF = 0, /* waits for the database, the owner or the edges */
+    RT_STREAM_STARTING,
+    RT_STREAM_ON
+};
+
+struct rt_stream {
+    struct rt_pg *pg;
+    enum rt_stream_state state;
+    struct rt_timer retry, feedback;
+    uint32_t tries;
+    char slot[64];
+    uint64_t id;            /* hash of (system, timeline) */
+    uint64_t received_lsn;  /* end of what was read */
+    uint64_t confirmed_lsn; /* flush position told to the server */
+    uint64_t idle_lsn;      /* a keepalive's end with nothing before it unread */
+    char *trouble;          /* what clients are told while it is down; NULL: nothing yet */
+    uint64_t down_since_ms;
+    struct rt_sent *sent; /* ring */
+    uint32_t sent_head, sent_count, sent_cap;
+    uint64_t asked_ms; /* the last position frame to all edges */
+    /* The transaction that is being read. */
+    uint64_t commit_lsn, seq;
+    int64_t commit_us;
+    uint32_t xid;
+    bool in_transaction;
+    struct pr_pos routed; /* everything up to it is in frames */
+    uint64_t commit_end;  /* end LSN of the last whole transaction */
+    uint8_t *held;        /* a message that waits for its table */
+    size_t held_len;
+};
+
+struct rt_batch; /* batch.c */
+
+struct rt_db {
+    const struct rt_config *cfg;
+    const struct rt_role_args *args;
+    struct rt_log *log;
+    struct rt_metrics *metrics;
+    struct rt_loop *loop;
+
+    /* link.c */
+    struct rt_ipc *owner;
+    bool owner_up; /* HELLO was answered */
+    struct rt_timer owner_retry;
+    struct rt_defer owner_cut; /* its queue is full */
+    uint32_t owner_tries;
+    uint64_t round; /* of the last CHG_SYNC */
+    bool synced;    /* all edges answered it, or their time is over */
+    uint64_t sync_ms;
+    struct rt_boot boots[RT_EDGES_MAX];
+
+    /* db.c */
+    struct rt_migrate *migrate;
+    struct rt_pg *control; /* catalog queries */
+    struct rt_pg *check;   /* policies */
+    struct rt_timer retry, poll;
+    uint32_t tries;
+    uint32_t ups; /* of control and check, how many are connected */
+    bool up;      /* migrated, both connected, and the publication read */
+    bool was_up;
+    uint64_t down_since_ms; /* 0: it is up, or was never tried */
+    uint64_t janitor_ms;
+
+    struct rt_subs *subs;
+    struct rt_chains regs; /* struct rt_reg, regs_in.h */
+    uint32_t nregs;
+    struct rt_rels *rels;
+    struct rt_table *tables;
+    bool tables_known, tables_asked;
+    struct rt_stream stream;
+    struct rt_batch *batch;
+    struct rt_rls *rls;
+    struct rt_route *route;
+};
+
+/* link.c */
+void rt_link_init(struct rt_db *d);
+void rt_link_free(struct rt_db *d);
+/* Sends whole frames; what does not fit any more ends the connection. */
+void rt_link_send(struct rt_db *d, struct pr_slice frames);
+/* Verdict on a registration. */
+void rt_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+                    const char *message);
+void rt_link_sys(struct rt_db *d, bool ok, const char *message);
+/* Edges that did not answer CHG_SYNC in time are forgotten; calls rt_stream_kick. */
+void rt_link_sync_check(struct rt_db *d);
+
+/* db.c: the connection to the database ended or could not be made. */
+void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate);
+
+/* regs.c */
+void rt_regs_free(struct rt_db *d);
+void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m);
+void rt_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
+void rt_regs_drop_boot(struct rt_db *d, uint64_t boot);
+/* Validates those that wait, if the database is up; says to all how they stand. */
+void rt_regs_kick(struct rt_db *d);
+/* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
+ * changed, those that this concerns are. */
+void rt_regs_again(struct rt_db *d, const struct rt_table *t);
+
+/* tables.c */
+struct rt_table *rt_tables_of(struct rt_db *d, uint32_t oid);
+struct rt_table *rt_tables_add(struct rt_db *d, uint32_t oid, struct pr_slice schema,
+                               struct pr_slice name);
+void rt_tables_free(struct rt_db *d);
+/* Reads what is published; then rt_db is told by rt_db_tables_known. */
+void rt_tables_poll(struct rt_db *d);
+void rt_db_tables_known(struct rt_db *d, bool changed);
+/* Keeps a Relation message. */
+void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m);
+/* Fetches the table with all roles that are attached to it, and `role` (may be empty). fn gets the
+ * relation (borrowed) or NULL and why. */
+typedef void (*rt_table_fn)(void *ctx, struct rt_relation *rel, const char *why);
+void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, rt_table_fn fn,
+                     void *ctx);
+
+/* stream.c */
+void rt_stream_init(struct rt_db *d);
+void rt_stream_free(struct rt_db *d);
+/* Starts or stops it as the state of everything else asks. */
+void rt_stream_kick(struct rt_db *d);
+/* Ends the connection; it is made again from the confirmed position. */
+void rt_stream_drop(struct rt_db *d);
+/* What clients are told until the stream is up again. */
+void rt_stream_trouble(struct rt_db *d, const char *text);
+/* Reads on after a pause: the batch has room, or a table is known. */
+void rt_stream_more(struct rt_db *d);
+/* A batch was routed: `last` said, `end_lsn` may be confirmed once all edges have it. */
+void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn);
+/* An edge acknowledged, or is gone: confirms what all have. */
+void rt_stream_acked(struct rt_db *d);
+
+/* batch.c */
+void rt_batch_init(struct rt_db *d);
+void rt_batch_free(struct rt_db *d);
+/* Forgets everything that was not routed. */
+void rt_batch_reset(struct rt_db *d);
+/* Copies a row. */
+void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind,
+                  const struct pr_pgo_row *row);
+/* The transaction ends here. */
+void rt_batch_commit(struct rt_db *d);
+/* Nothing was gathered or is in work. */
+bool rt_batch_idle(const struct rt_db *d);
+/* No row may be added until the batch in work is done. */
+bool rt_batch_full(const struct rt_db *d);
+/* The stream has nothing more for now: what was gathered goes to work. */
+void rt_batch_work(struct rt_db *d);
+
+#endif

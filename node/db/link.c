@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* link.c - the owner: registrations and acknowledgements in, changes and verdicts out. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/control.h"
+#include "node/db/db_in.h"
+
+/* Reconnecting to the owner: it is back within 50 ms after a crash. */
+#define RETRY_FIRST_MS 20u
+#define RETRY_MAX_MS   500u
+/* Edges answer CHG_SYNC at once; one that does not in this time hangs, and is not waited for. */
+#define SYNC_MS 5000u
+/* An edge that does not acknowledge for this long is left out, so that it cannot fill the disk. */
+#define ACK_MS      10000u
+#define SMALL_FRAME 1024u
+
+static void try_connect(void *ctx);
+
+/* At the end of the turn: whoever sent is still walking what a drop of the stream frees. */
+static void do_cut(void *ctx)
+{
+    struct rt_db *d = ctx;
+
+    if (d->owner != NULL) {
+        rt_log_plain(d->log, RT_WARN, "owner_link_full");
+        rt_ipc_close(d->owner);
+        d->owner = NULL;
+        d->owner_up = false;
+        rt_stream_drop(d); /* what was lost is read again */
+        rt_timer_set(&d->owner_retry, RETRY_FIRST_MS);
+    }
+}
+
+void rt_link_send(struct rt_db *d, struct pr_slice frames)
+{
+    if (d->owner != NULL && !d->owner_cut.waiting && !rt_ipc_send(d->owner, frames)) {
+        rt_loop_defer(d->loop, &d->owner_cut, do_cut, d);
+    }
+}
+
+/* Room for a verdict: the fixed part and its texts. */
+static void send_sized(struct rt_db *d, void (*put)(struct pr_outbuf *, const void *),
+                       const void *m)
+{
+    struct pr_outbuf size = pr_outbuf(NULL, 0);
+    struct pr_outbuf o;
+    uint8_t *bytes;
+
+    put(&size, m);
+    bytes = rt_malloc(size.len);
+    o = pr_outbuf(bytes, size.len);
+    put(&o, m);
+    rt_link_send(d, pr_bytes(o.p, o.len));
+    rt_free(bytes);
+}
+
+static void put_reg_ok(struct pr_outbuf *o, const void *m)
+{
+    pr_chg_reg_ok_encode(o, m);
+}
+
+static void put_sys(struct pr_outbuf *o, const void *m)
+{
+    pr_chg_sys_encode(o, m);
+}
+
+static void put_sync(struct pr_outbuf *o, const void *m)
+{
+    pr_chg_sync_encode(o, m);
+}
+
+static void put_hello(struct pr_outbuf *o, const void *m)
+{
+    pr_hello_encode(o, m);
+}
+
+void rt_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+                    const char *message)
+{
+    struct pr_chg_reg_ok m = {.project = pr_str(d->cfg->project),
+                              .boot = boot,
+                              .handle = handle,
+                              .status = status,
+                              .message = pr_str(message)};
+
+    if (m.message.n > PR_TEXT_MAX) {
+        m.message.n = PR_TEXT_MAX;
+    }
+    send_sized(d, put_reg_ok, &m);
+}
+
+void rt_link_sys(struct rt_db *d, bool ok, const char *message)
+{
+    struct pr_chg_sys m = {
+        .project = pr_str(d->cfg->project), .ok = ok, .message = pr_str(message)};
+
+    send_sized(d, put_sys, &m);
+}
+
+static struct rt_boot *boot_of(struct rt_db *d, uint64_t boot, bool add)
+{
+    struct rt_boot *free_row = NULL;
+
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if (d->boots[i].boot == boot) {
+            return &d->boots[i];
+        }
+        if (d->boots[i].boot == 0 && free_row == NULL) {
+            free_row = &d->boots[i];
+        }
+    }
+    if (add && free_row != NULL) {
+        memset(free_row, 0, sizeof *free_row);
+        free_row->boot = boot;
+        /* What was routed before it came is not its to acknowledge. */
+        free_row->acked = d->stream.routed;
+        free_row->acked_ms = rt_now_ms(d->loop);
+        return free_row;
+    }
+    return NULL;
+}
+
+static void forget_boot(struct rt_db *d, uint64_t boot)
+{
+    struct rt_boot *b = boot_of(d, boot, false);
+
+    if (boot != 0 && b != NULL) {
+        memset(b, 0, sizeof *b);
+    }
+    rt_regs_drop_boot(d, boot);
+    rt_stream_acked(d);
+}
+
+/* How many edges have answered the running round. */
+static uint32_t answered(const struct rt_db *d)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        n += d->boots[i].boot != 0 && d->boots[i].round == d->round;
+    }
+    return n;
+}
+
+void rt_link_sync_check(struct rt_db *d)
+{
+    uint64_t now = rt_now_ms(d->loop);
+
+    if (d->owner_up && !d->synced &&
+        (answered(d) >= d->cfg->edges || now - d->sync_ms >= SYNC_MS)) {
+        d->synced = true;
+        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+            if (d->boots[i].boot != 0 && d->boots[i].round != d->round) {
+                forget_boot(d, d->boots[i].boot);
+            }
+        }
+        rt_stream_kick(d);
+    }
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        struct rt_boot *b = &d->boots[i];
+
+        if (b->boot != 0 && !b->silent && pr_pos_cmp(b->acked, d->stream.routed) < 0 &&
+            d->stream.sent_count > 0 && now - b->acked_ms >= ACK_MS) {
+            b->silent = true;
+            rt_log(d->log, RT_WARN, "changes_not_acknowledged", rt_kv_s("code", "ChangeAckTimeout"),
+                   rt_kv_x("boot", b->boot));
+            rt_stream_acked(d);
+        }
+    }
+}
+
+static void on_synced(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_chg_synced m;
+    struct rt_boot *b;
+
+    if (pr_chg_synced_decode(f, &m) != PR_OK) {
+        return;
+    }
+    b = boot_of(d, m.boot, true);
+    if (b != NULL) {
+        b->round = d->round; /* an edge that attaches later answers round 0 by itself */
+    }
+    rt_link_sync_check(d);
+}
+
+static void on_ok(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_chg_ok m;
+    struct rt_boot *b;
+
+    if (pr_chg_ok_decode(f, &m) != PR_OK || m.stream != d->stream.id) {
+        return; /* of an earlier stream: nothing waits for it */
+    }
+    b = boot_of(d, m.boot, false);
+    if (b != NULL && pr_pos_cmp(m.pos, b->acked) > 0) {
+        b->acked = m.pos;
+        b->acked_ms = rt_now_ms(d->loop);
+        b->silent = false;
+        rt_stream_acked(d);
+    }
+}
+
+static const char *state_name(const struct rt_db *d)
+{
+    if (d->cfg->database_url == NULL) {
+        return "none";
+    }
+    if (d->stream.state == RT_STREAM_ON) {
+        return "held";
+    }
+    return d->stream.trouble != NULL ? "error" : "starting";
+}
+
+static void on_slots(struct rt_db *d, uint32_t id)
+{
+    char row[700];
+    uint64_t lsn = d->stream.confirmed_lsn, got = d->stream.received_lsn;
+    int n = snprintf(row, sizeof row,
+                     "{\"project\":\"%s\",\"slot\":\"%s\",\"reader\":\"%s\",\"state\":\"%s\","
+                     "\"confirmed_lsn\":\"%X/%X\",\"received_lsn\":\"%X/%X\",\"unconfirmed\":%u,"
+                     "\"subscriptions\":%u}\n",
+                     d->cfg->project, d->stream.slot, d->cfg->node, state_name(d),
+                     (uint32_t)(lsn >> 32), (uint32_t)lsn, (uint32_t)(got >> 32), (uint32_t)got,
+                     d->stream.sent_count, d->nregs);
+
+    (void)rt_control_reply(d->owner, id, pr_bytes(row, (size_t)n), true);
+}
+
+static void on_ctl(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_ctl m;
+
+    if (pr_ctl_decode(f, &m) != PR_OK || pr_slice_is(m.cmd, RT_CONTROL_CANCEL)) {
+        return;
+    }
+    if (pr_slice_is(m.cmd, "slots")) {
+        on_slots(d, m.id);
+    } else {
+        (void)rt_control_reply(d->owner, m.id, pr_str("{\"error\":\"unknown command\"}\n"), true);
+    }
+}
+
+static void on_hello_ok(struct rt_db *d)
+{
+    struct pr_chg_sync m = {.project = pr_str(d->cfg->project), .round = ++d->round};
+
+    d->owner_up = true;
+    d->owner_tries = 0;
+    d->synced = false;
+    d->sync_ms = rt_now_ms(d->loop);
+    rt_log_plain(d->log, RT_INFO, "owner_attached");
+    send_sized(d, put_sync, &m);
+}
+
+static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
+{
+    struct rt_db *d = ctx;
+    struct pr_chg_reg reg;
+    struct pr_chg_unreg unreg;
+    struct pr_chg_gone gone;
+
+    (void)ipc;
+    switch (f->type) {
+    case PR_T_HELLO_OK:
+        on_hello_ok(d);
+        break;
+    case PR_T_CHG_REG:
+        if (pr_chg_reg_decode(f, &reg) == PR_OK) {
+            rt_regs_add(d, &reg);
+        }
+        break;
+    case PR_T_CHG_UNREG:
+        if (pr_chg_unreg_decode(f, &unreg) == PR_OK) {
+            rt_regs_remove(d, unreg.boot, unreg.handle);
+        }
+        break;
+    case PR_T_CHG_SYNCED:
+        on_synced(d, f);
+        break;
+    case PR_T_CHG_OK:
+        on_ok(d, f);
+        break;
+    case PR_T_CHG_GONE:
+        if (pr_chg_gone_decode(f, &gone) == PR_OK) {
+            forget_boot(d, gone.boot);
+        }
+        break;
+    case PR_T_CTL:
+        on_ctl(d, f);
+        break;
+    default:
+        rt_log(d->log, RT_WARN, "unexpected_frame", rt_kv_u("type", f->type));
+        break;
+    }
+}
+
+static void retry_later(struct rt_db *d)
+{
+    uint64_t ms = RETRY_FIRST_MS;
+
+    for (uint32_t i = 0; i < d->owner_tries && ms < RETRY_MAX_MS; i++) {
+        ms *= 2;
+    }
+    d->owner_tries++;
+    rt_timer_set(&d->owner_retry, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+}
+
+static void on_down(void *ctx, struct rt_ipc *ipc, const char *why)
+{
+    struct rt_db *d = ctx;
+
+    (void)ipc;
+    rt_log(d->log, RT_INFO, "owner_gone", rt_kv_s("err", why));
+    d->owner = NULL;
+    d->owner_up = false;
+    /* Frames that were on their way are lost: read again from what is confirmed. */
+    rt_stream_drop(d);
+    retry_later(d);
+}
+
+static void try_connect(void *ctx)
+{
+    static const struct rt_ipc_events events = {.on_frame = on_frame, .on_down = on_down};
+    struct rt_db *d = ctx;
+    struct pr_hello hello = {.proto_min = PR_PROTO_MIN,
+                             .proto_max = PR_PROTO_MAX,
+                             .role = PR_ROLE_DB,
+                             .boot = d->args->boot};
+    char path[256];
+
+    if (rt_config_path(d->cfg, "owner.sock", path, sizeof path) != 0) {
+        return; /* refused by the supervisor already */
+    }
+    d->owner = rt_ipc_connect(d->loop, path, &events, d);
+    if (d->owner == NULL) {
+        retry_later(d);
+    } else {
+        send_sized(d, put_hello, &hello);
+    }
+}
+
+void rt_link_init(struct rt_db *d)
+{
+    rt_timer_init(d->loop, &d->owner_retry, try_connect, d);
+    try_connect(d);
+}
+
+void rt_link_free(struct rt_db *d)
+{
+    rt_loop_undefer(d->loop, &d->owner_cut);
+    if (d->owner != NULL) {
+        rt_ipc_close(d->owner);
+    }
+    rt_timer_close(&d->owner_retry, NULL);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* regs.c - registrations of the edges: kept, checked when the database is there, told how they
+ * stand. */
+#include <assert.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/db/regs_in.h"
+
+static uint64_t hash_of(uint64_t boot, uint32_t handle)
+{
+    return XXH3_64bits_withSeed(&handle, sizeof handle, boot);
+}
+
+static struct rt_reg *find(struct rt_db *d, uint64_t boot, uint32_t handle)
+{
+    struct rt_link *l = rt_chains_find(&d->regs, hash_of(boot, handle));
+
+    for (; l != NULL; l = rt_chains_next(l)) {
+        struct rt_reg *r = RT_LINKED(l, struct rt_reg, link);
+
+        if (r->boot == boot && r->handle == handle) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+static void tell(struct rt_reg *r, enum pr_chg_status status, const char *message)
+{
+    if (r->told && r->told_status == status && strcmp(r->told_message, message) == 0) {
+        return;
+    }
+    rt_free(r->told_message);
+    r->told_message = rt_strdup(message);
+    r->told = true;
+    r->told_status = status;
+    rt_link_reg_ok(r->db, r->boot, r->handle, status, message);
+}
+
+/* How it stands, if that is known. */
+static void tell_state(struct rt_reg *r)
+{
+    struct rt_db *d = r->db;
+
+    if (d->cfg->database_url == NULL) {
+        tell(r, PR_CHG_WAIT, RT_TEXT_NO_DATABASE);
+    } else if (r->state == RT_REG_REFUSED) {
+        tell(r, PR_CHG_REFUSED, r->refusal);
+    } else if (d->stream.trouble != NULL) {
+        tell(r, PR_CHG_WAIT, d->stream.trouble);
+    } else if (r->state == RT_REG_VALID && d->stream.state == RT_STREAM_ON) {
+        tell(r, PR_CHG_LIVE, "");
+    }
+}
+
+static void kick(struct rt_reg *r)
+{
+    struct rt_db *d = r->db;
+
+    if (r->state == RT_REG_NEW && d->up && d->check != NULL && d->control != NULL && r->out == 0) {
+        r->state = RT_REG_CHECKING;
+        r->again = false;
+        rt_reg_check(r);
+    } else {
+        tell_state(r);
+    }
+}
+
+/* Calls fn for all; fn may remove the one it is called for. */
+static void each(struct rt_db *d, void (*fn)(struct rt_reg *r, const void *ctx), const void *ctx)
+{
+    for (size_t i = 0; i < d->regs.size; i++) {
+        struct rt_link *l = d->regs.heads[i];
+
+        while (l != NULL) {
+            struct rt_link *next = l->next;
+
+            fn(RT_LINKED(l, struct rt_reg, link), ctx);
+            l = next;
+        }
+    }
+}
+
+static void kick_one(struct rt_reg *r, const void *ctx)
+{
+    (void)ctx;
+    kick(r);
+}
+
+void rt_regs_kick(struct rt_db *d)
+{
+    each(d, kick_one, NULL);
+}
+
+static bool attached(const struct rt_reg *r, uint32_t oid)
+{
+    for (uint32_t i = 0; i < r->noids; i++) {
+        if (r->oids[i] == oid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool concerned(const struct rt_reg *r, const struct rt_table *t)
+{
+    if (t != NULL) {
+        return attached(r, t->oid) && (r->m.has_filter || r->m.has_select);
+    }
+    if (r->unpublished || pr_slice_is(r->m.schema, "*") || pr_slice_is(r->m.table, "*")) {
+        return true;
+    }
+    for (uint32_t i = 0; i < r->noids; i++) {
+        const struct rt_table *mine = rt_tables_of(r->db, r->oids[i]);
+
+        if (mine == NULL || !mine->published) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void again_one(struct rt_reg *r, const void *ctx)
+{
+    if (!concerned(r, ctx)) {
+        return;
+    }
+    if (r->state == RT_REG_CHECKING) {
+        r->again = true;
+    } else {
+        r->state = RT_REG_NEW;
+        kick(r);
+    }
+}
+
+void rt_regs_again(struct rt_db *d, const struct rt_table *t)
+{
+    each(d, again_one, t);
+}
+
+static void detach(struct rt_reg *r, uint32_t oid)
+{
+    const struct rt_table *t = rt_tables_of(r->db, oid);
+
+    if (t != NULL) {
+        rt_subs_detach(r->db->subs, r->boot, r->handle, pr_str(t->schema), pr_str(t->name));
+    }
+}
+
+void rt_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count)
+{
+    for (uint32_t i = 0; i < r->noids; i++) {
+        bool stays = false;
+
+        for (uint32_t k = 0; k < count; k++) {
+            stays = stays || oids[k] == r->oids[i];
+        }
+        if (!stays) {
+            detach(r, r->oids[i]);
+        }
+    }
+    rt_free(r->oids);
+    r->oids = oids;
+    r->noids = count;
+}
+
+void rt_reg_checked(struct rt_reg *r, char *refusal, bool unpublished)
+{
+    rt_free(r->refusal);
+    r->refusal = refusal;
+    r->unpublished = unpublished;
+    if (refusal != NULL) {
+        rt_reg_set_tables(r, NULL, 0);
+    }
+    if (r->again) {
+        r->state = RT_REG_NEW;
+        kick(r);
+        return;
+    }
+    r->state = refusal != NULL ? RT_REG_REFUSED : RT_REG_VALID;
+    tell_state(r);
+}
+
+bool rt_reg_reap(struct rt_reg *r)
+{
+    if (!r->gone || r->out > 0) {
+        return false;
+    }
+    rt_reg_check_drop(r);
+    rt_free(r->refusal);
+    rt_free(r->told_message);
+    rt_free(r->oids);
+    rt_free(r);
+    return true;
+}
+
+static void remove_reg(struct rt_reg *r)
+{
+    struct rt_db *d = r->db;
+
+    rt_chains_remove(&d->regs, &r->link);
+    (void)rt_subs_remove(d->subs, r->boot, r->handle);
+    d->nregs--;
+    rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
+    r->gone = true;
+    (void)rt_reg_reap(r);
+}
+
+static struct pr_slice copy(uint8_t **at, struct pr_slice s)
+{
+    uint8_t *p = *at;
+
+    if (s.n > 0) {
+        memcpy(p, s.p, s.n);
+    }
+    *at = p + s.n;
+    return pr_bytes(p, s.n);
+}
+
+void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
+{
+    struct rt_reg *r = find(d, m->boot, m->handle);
+    size_t n = m->project.n + m->event.n + m->schema.n + m->table.n + m->filter.n + m->select.n +
+               m->role.n + m->claims.n;
+    uint8_t *at;
+
+    if (r != NULL) { /* told again after a new connection: so is the answer */
+        r->told = false;
+        kick(r);
+        return;
+    }
+    if (rt_subs_add(d->subs, m) != 0) {
+        rt_link_reg_ok(d, m->boot, m->handle, PR_CHG_WAIT, "Too many subscriptions");
+        return;
+    }
+    r = rt_calloc(1, sizeof *r + n);
+    at = r->text;
+    r->db = d;
+    r->boot = m->boot;
+    r->handle = m->handle;
+    r->state = RT_REG_NEW;
+    r->m = *m;
+    r->m.project = copy(&at, m->project);
+    r->m.event = copy(&at, m->event);
+    r->m.schema = copy(&at, m->schema);
+    r->m.table = copy(&at, m->table);
+    r->m.filter = copy(&at, m->filter);
+    r->m.select = copy(&at, m->select);
+    r->m.role = copy(&at, m->role);
+    r->m.claims = copy(&at, m->claims);
+    rt_chains_add(&d->regs, &r->link, hash_of(r->boot, r->handle));
+    d->nregs++;
+    rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
+    kick(r);
+}
+
+void rt_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
+{
+    struct rt_reg *r = find(d, boot, handle);
+
+    if (r != NULL) {
+        remove_reg(r);
+    }
+}
+
+static void drop_one(struct rt_reg *r, const void *ctx)
+{
+    const uint64_t *boot = ctx;
+
+    if (r->boot == *boot) {
+        remove_reg(r);
+    }
+}
+
+void rt_regs_drop_boot(struct rt_db *d, uint64_t boot)
+{
+    each(d, drop_one, &boot);
+}
+
+void rt_regs_free(struct rt_db *d)
+{
+    struct rt_link *l;
+
+    while ((l = rt_chains_any(&d->regs)) != NULL) {
+        struct rt_reg *r = RT_LINKED(l, struct rt_reg, link);
+
+        r->out = 0; /* the connections are closed: nobody answers any more */
+        remove_reg(r);
+    }
+    rt_chains_free(&d->regs);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rls.h - who may see which row: policies are asked once per (role, claims) and batch.
+ *
+ * Order: (1) wait until the commits of the batch are visible to queries, since a commit reaches the
+ * WAL reader before its row can be read; (2) per group one segment: role and claims, then one
+ * statement per table that joins the batch's keys with the table under row level security; (3) rows
+ * that changed since, and rows that were not found, are judged on their own image with the deparsed
+ * policies; (4) a statement that fails is split row by row, and what fails alone is denied.
+ * Whatever cannot be judged is denied.
+ */
+#ifndef NODE_DB_RLS_H
+#define NODE_DB_RLS_H
+
+#include "node/base/config.h"
+#include "node/db/pgconn.h"
+#include "node/db/relcache.h"
+#include "node/db/subscriptions.h"
+
+/* Session settings of a check connection, for rt_pg_config.options. */
+extern const char rt_rls_options[];
+
+struct rt_rls_row {
+    struct rt_change *change;
+    struct rt_matches *matches;
+    /* Room for the values of generated columns: `change->row` may be written to. */
+    struct rt_value *row;
+};
+
+struct rt_rls;
+struct rt_rls *rt_rls_new(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *log,
+                          struct rt_metrics *metrics);
+/* A judgement under way is dropped. */
+void rt_rls_free(struct rt_rls *r);
+
+/* Does this batch need the database at all (rt_match_needs_rls, or generated columns to be read)?
+ */
+bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
+/*
+ * Judges a batch on a check connection (RT_PG_PIPELINE): clears `visible` of every match whose
+ * group may not see the row, and fills generated columns of rows that did not change since (texts
+ * owned by the judge until the next call or rt_rls_free). One batch at a time. `open_xid`: a
+ * transaction whose end is not in the batch, 0 = none; its rows may change again.
+ * done(ok = false): the connection ended; verdicts are not to be used, judge again later (visible
+ * flags are as they were before the call).
+ */
+void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, struct rt_rls_row *rows, uint32_t n,
+                  uint32_t open_xid, void (*done)(void *ctx, bool ok), void *ctx);
+/* Drops the judgement under way: done is not called. */
+void rt_rls_cancel(struct rt_rls *r);
+
+#endif

@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream.c - the slot: one persistent logical slot, read by pgoutput, confirmed only as far as
+ * every edge has taken the changes. Where reading starts is the server's to know: nothing is on
+ * disk here. Source: Postgres documentation, "Streaming Replication Protocol", "Logical Decoding".
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/db/db_in.h"
+
+#define RETRY_FIRST_MS 100u
+#define RETRY_MAX_MS   5000u
+/* A slot that another session holds: it lets go within 5 s (wal_sender_timeout below). */
+#define BUSY_RETRY_MS 250u
+/* Settings that only a DBA can mend are looked at again after a minute. */
+#define DBA_RETRY_MS 60000u
+/* A status each second, whether or not data flows: the server frees the slot of a reader that says
+ * nothing for 5 s, so a dead one blocks nobody for longer. */
+#define FEEDBACK_MS 1000u
+static const char options[] =
+    "-c wal_sender_timeout=5000 -c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres "
+    "-c extra_float_digits=1 -c bytea_output=hex";
+
+/* Microseconds from 1970 to 2000. */
+#define EPOCH_2000_US INT64_C(946684800000000)
+/* Clients are told of a lost database after this: a restart of a second is not worth a message. */
+#define TELL_AFTER_MS 2000u
+
+static void on_retry(void *ctx)
+{
+    rt_stream_kick(ctx);
+}
+
+void rt_stream_trouble(struct rt_db *d, const char *text)
+{
+    struct rt_stream *s = &d->stream;
+
+    if (s->trouble != NULL && strcmp(s->trouble, text) == 0) {
+        return;
+    }
+    rt_free(s->trouble);
+    s->trouble = rt_strdup(text);
+    rt_regs_kick(d);
+}
+
+static uint64_t retry_ms(struct rt_db *d)
+{
+    uint64_t ms = RETRY_FIRST_MS;
+    uint64_t chance;
+
+    for (uint32_t i = 0; i < d->stream.tries && ms < RETRY_MAX_MS; i++) {
+        ms *= 2;
+    }
+    d->stream.tries++;
+    ms = ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+    rt_random(&chance, sizeof chance);
+    return ms - ms / 4 + chance % (ms / 2 + 1);
+}
+
+/* Forgets the state of a connection; what was not routed is read again. */
+static void reset(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+
+    s->pg = NULL;
+    s->in_transaction = false;
+    s->sent_head = 0;
+    s->sent_count = 0;
+    s->idle_lsn = 0;
+    rt_free(s->held);
+    s->held = NULL;
+    if (s->state == RT_STREAM_ON) {
+        s->down_since_ms = rt_now_ms(d->loop);
+    }
+    s->state = RT_STREAM_OFF;
+    rt_gauge(d->metrics, RT_M_DB_STREAMING, 0);
+    rt_batch_reset(d);
+}
+
+void rt_stream_drop(struct rt_db *d)
+{
+    struct rt_pg *pg = d->stream.pg;
+
+    if (pg != NULL) {
+        reset(d);
+        rt_pg_close(pg);
+    }
+}
+
+/* What the server says when it refuses, what clients are told, and when it is tried again. */
+static void failed(struct rt_db *d, const char *why, const char *sqlstate)
+{
+    static const struct {
+        const char *part, *text;
+        uint64_t retry_ms;
+    } known[] = {
+        {"logical decoding requires wal_level", "", DBA_RETRY_MS},
+        {"is active for PID", NULL, BUSY_RETRY_MS},
+        {"replication role", "The database role may not replicate", DBA_RETRY_MS},
+        {"start WAL sender", "The database role may not replicate", DBA_RETRY_MS},
+    };
+    char wal[] = "Postgres Changes need wal_level = logical on the database (it is replica)";
+    uint64_t ms = retry_ms(d);
+    const char *text = RT_TEXT_DOWN;
+
+    rt_log(d->log, RT_WARN, "replication_failed", rt_kv_s("code", "ReplicationConnectionDown"),
+           rt_kv_s("sqlstate", sqlstate), rt_kv_s("err", why), rt_kv_u("again_in_ms", ms));
+    if (strcmp(sqlstate, "53300") == 0 || strcmp(sqlstate, "53400") == 0) {
+        text = why;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strstr(why, known[i].part) != NULL) {
+            ms = known[i].retry_ms;
+            text = known[i].text == NULL || known[i].text[0] != '\0' ? known[i].text : wal;
+        }
+    }
+    if (text != NULL && rt_now_ms(d->loop) - d->stream.down_since_ms >= TELL_AFTER_MS) {
+        rt_stream_trouble(d, text);
+    }
+    rt_timer_set(&d->stream.retry, ms);
+}
+
+static void on_down(void *ctx, struct rt_pg *pg, const char *why, const char *sqlstate)
+{
+    struct rt_db *d = ctx;
+
+    (void)pg;
+    reset(d);
+    failed(d, why, sqlstate);
+}
+
+/* An error in one of the commands before the stream. */
+static void refused(struct rt_db *d, const PGresult *res)
+{
+    char why[512], sqlstate[8];
+
+    if (res == NULL) {
+        return; /* on_down follows */
+    }
+    (void)snprintf(why, sizeof why, "%s", rt_pg_message(res));
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s", rt_pg_sqlstate(res));
+    rt_stream_drop(d);
+    failed(d, why, sqlstate);
+}
+
+static void feedback(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+    struct pr_rep_status m = {.write_lsn = s->received_lsn,
+                              .flush_lsn = s->confirmed_lsn,
+                              .apply_lsn = s->confirmed_lsn,
+                              .now_us = (int64_t)rt_wall_ms() * 1000 - EPOCH_2000_US};
+    uint8_t bytes[64];
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+    if (s->state != RT_STREAM_ON) {
+        return;
+    }
+    pr_rep_status_encode(&o, &m);
+    (void)rt_pg_copy_send(s->pg, pr_bytes(o.p, o.len));
+    rt_gauge(d->metrics, RT_M_DB_CONFIRMED, s->confirmed_lsn);
+    rt_gauge(d->metrics, RT_M_DB_LAG_BYTES,
+             s->received_lsn > s->confirmed_lsn ? s->received_lsn - s->confirmed_lsn : 0);
+}
+
+/* Nothing is under way: what a keepalive said is confirmed, or other databases' traffic would pin
+ * WAL for ever. */
+static void confirm_idle(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+
+    if (s->sent_count == 0 && !s->in_transaction && s->held == NULL && rt_batch_idle(d) &&
+        s->idle_lsn > s->confirmed_lsn) {
+        s->confirmed_lsn = s->idle_lsn;
+    }
+}
+
+/* Edges that got no body of the last frames are asked by a bare position. */
+static void ask_edges(struct rt_db *d)
+{
+    if (d->stream.sent_count > 0 && d->owner_up) {
+        rt_route_begin(d->route, d->stream.id, d->stream.routed);
+        rt_route_end(d->route, d->stream.routed);
+    }
+}
+
+static void on_feedback(void *ctx)
+{
+    struct rt_db *d = ctx;
+
+    if (d->stream.state == RT_STREAM_ON) {
+        confirm_idle(d);
+        feedback(d);
+        ask_edges(d);
+    }
+    rt_link_sync_check(d);
+    rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
+}
+
+void rt_stream_acked(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+    uint64_t before = s->confirmed_lsn;
+
+    while (s->sent_count > 0) {
+        const struct rt_sent *first = &s->sent[s->sent_head];
+
+        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+            const struct rt_boot *b = &d->boots[i];
+
+            if (b->boot != 0 && !b->silent && pr_pos_cmp(b->acked, first->pos) < 0) {
+                return;
+            }
+        }
+        if (first->end_lsn > s->confirmed_lsn) {
+            s->confirmed_lsn = first->end_lsn;
+        }
+        s->sent_head = (s->sent_head + 1) % s->sent_cap;
+        s->sent_count--;
+    }
+    if (s->confirmed_lsn != before) {
+        feedback(d);
+    }
+}
+
+void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn)
+{
+    struct rt_stream *s = &d->stream;
+
+    if (s->sent_count == s->sent_cap) {
+        uint32_t cap = s->sent_cap == 0 ? 64 : s->sent_cap * 2;
+        struct rt_sent *bigger = rt_malloc(cap * sizeof *bigger);
+
+        for (uint32_t i = 0; i < s->sent_count; i++) {
+            bigger[i] = s->sent[(s->sent_head + i) % s->sent_cap];
+        }
+        rt_free(s->sent);
+        s->sent = bigger;
+        s->sent_head = 0;
+        s->sent_cap = cap;
+    }
+    s->sent[(s->sent_head + s->sent_count) % s->sent_cap] =
+        (struct rt_sent){.pos = last, .end_lsn = end_lsn};
+    s->sent_count++;
+    s->routed = last;
+    rt_stream_acked(d);
+}
+
+static void on_table(void *ctx, struct rt_relation *rel, const char *why)
+{
+    struct rt_db *d = ctx;
+
+    if (rel == NULL && why != NULL) {
+        /* Not gone, but not known either: its rows come again with a new connection. */
+        rt_log(d->log, RT_WARN, "table_not_read", rt_kv_s("err", why));
+        rt_stream_drop(d);
+        rt_timer_set(&d->stream.retry, retry_ms(d));
+        return;
+    }
+    rt_stream_more(d);
+}
+
+/*
+ * A row. False: its table has to be read from the catalog first; the message is kept and comes
+ * again. A table that is gone by now has nobody who may see its rows.
+ */
+static bool on_row(struct rt_db *d, const struct pr_pgo *m)
+{
+    struct rt_table *t = rt_tables_of(d, m->u.row.relation);
+    enum pr_op_kind kind = m->kind == PR_PGO_INSERT   ? PR_K_INSERT
+                           : m->kind == PR_PGO_UPDATE ? PR_K_UPDATE
+                                                      : PR_K_DELETE;
+
+    if (t == NULL || !rt_subs_concern(d->subs, pr_str(t->schema), pr_str(t->name))) {
+        d->stream.seq++;
+        return true;
+    }
+    if (t->fetching || (t->rel == NULL && d->control == NULL)) {
+        return false; /* the end of that fetch, or of this stream, goes on */
+    }
+    if (t->rel == NULL && d->stream.held == NULL) {
+        rt_tables_fetch(d, t, pr_str(""), on_table, d);
+        return false;
+    }
+    d->stream.seq++;
+    if (t->rel != NULL) {
+        rt_batch_add(d, t->rel, kind, &m->u.row);
+    }
+    return true;
+}
+
+/* One pgoutput message. False: not taken yet, see on_row. */
+static bool on_message(struct rt_db *d, struct pr_slice data)
+{
+    struct rt_stream *s = &d->stream;
+    struct pr_pgo m;
+    int rv = pr_pgo_decode(data, &m);
+
+    if (rv != PR_OK) {
+        rt_log(d->log, RT_ERROR, "pgoutput_damaged", rt_kv_i("err", rv));
+        return true;
+    }
+    switch (m.kind) {
+    case PR_PGO_BEGIN:
+        s->commit_lsn = m.u.begin.final_lsn;
+        s->commit_us = m.u.begin.commit_us;
+        s->xid = m.u.begin.xid;
+        s->seq = 0;
+        s->in_transaction = true;
+        rt_count(d->metrics, RT_M_DB_TRANSACTIONS, 1);
+        break;
+    case PR_PGO_COMMIT:
+        s->in_transaction = false;
+        s->commit_end = m.u.commit.end_lsn;
+        rt_batch_commit(d);
+        break;
+    case PR_PGO_RELATION:
+        rt_tables_relation(d, &m.u.relation);
+        break;
+    case PR_PGO_INSERT:
+    case PR_PGO_UPDATE:
+    case PR_PGO_DELETE:
+        return on_row(d, &m);
+    case PR_PGO_ORIGIN:
+    case PR_PGO_TYPE:
+    case PR_PGO_TRUNCATE:
+    case PR_PGO_MESSAGE:
+        break;
+    }
+    return true;
+}
+
+/* A full batch goes to work at once; is there room for more rows? */
+static bool room(struct rt_db *d)
+{
+    if (rt_batch_full(d)) {
+        rt_batch_work(d);
+    }
+    return !rt_batch_full(d);
+}
+
+static bool on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
+{
+    struct rt_db *d = ctx;
+    struct rt_stream *s = &d->stream;
+    struct pr_rep m;
+
+    (void)pg;
+    if (pr_rep_decode(data, &m) != PR_OK) {
+        rt_log_plain(d->log, RT_ERROR, "replication_damaged");
+        return true;
+    }
+    if (m.end_lsn > s->received_lsn) {
+        s->received_lsn = m.end_lsn;
+    }
+    if (m.kind == PR_REP_KEEPALIVE) {
+        s->idle_lsn = m.end_lsn;
+        confirm_idle(d);
+        if (m.reply) {
+            feedback(d);
+        }
+        return true;
+    }
+    if (!on_message(d, m.data)) {
+        s->held = rt_malloc(m.data.n);
+        s->held_len = m.data.n;
+        memcpy(s->held, m.data.p, m.data.n);
+        return false;
+    }
+    return room(d);
+}
+
+static void on_copy_idle(void *ctx, struct rt_pg *pg)
+{
+    (void)pg;
+    rt_batch_work(ctx);
+}
+
+void rt_stream_more(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+
+    if (s->held != NULL) {
+        uint8_t *held = s->held;
+
+        /* on_row sees that it is the kept message: it does not ask the catalog twice. */
+        if (!on_message(d, pr_bytes(held, s->held_len))) {
+            return;
+        }
+        rt_free(held);
+        s->held = NULL;
+    }
+    if (s->state == RT_STREAM_ON && room(d)) {
+        rt_pg_copy_more(s->pg);
+    }
+}
+
+static void on_started(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    struct rt_stream *s = &d->stream;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_COPY_BOTH) {
+        refused(d, res);
+        return;
+    }
+    s->state = RT_STREAM_ON;
+    s->tries = 0;
+    rt_free(s->trouble);
+    s->trouble = NULL;
+    rt_gauge(d->metrics, RT_M_DB_STREAMING, 1);
+    rt_log(d->log, RT_INFO, "replication_up", rt_kv_s("slot", s->slot));
+    rt_pg_copy(s->pg);
+    feedback(d);
+    rt_regs_kick(d);
+}
+
+static void start_replication(struct rt_db *d)
+{
+    char sql[512];
+
+    (void)snprintf(sql, sizeof sql,
+                   "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', "
+                   "publication_names '\"%s\"', messages 'false')",
+                   d->stream.slot, d->cfg->publication);
+    rt_pg_script(d->stream.pg, sql, on_started, d);
+}
+
+static void on_created(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
+        refused(d, res);
+        return;
+    }
+    rt_log(d->log, RT_INFO, "slot_created", rt_kv_s("slot", d->stream.slot));
+    start_replication(d);
+}
+
+static void create_slot(struct rt_db *d)
+{
+    char sql[256];
+
+    (void)snprintf(sql, sizeof sql,
+                   "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+                   d->stream.slot);
+    rt_pg_script(d->stream.pg, sql, on_created, d);
+}
+
+static void on_dropped(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+
+    if (res == NULL || PQresultStatus(res) == PGRES_FATAL_ERROR) {
+        refused(d, res);
+        return;
+    }
+    /* Changes since the last confirmation are gone: clients are told before the new stream. */
+    rt_link_sys(d, false, "Changes may be missing: the replication slot was lost");
+    create_slot(d);
+}
+
+/* "16/B374D848": two hexadecimal halves; 0 if it is none. */
+static uint64_t lsn_of(const char *text)
+{
+    uint64_t high = 0, low = 0;
+
+    for (; *text != '\0'; text++) {
+        const char *digits = "0123456789ABCDEF";
+        const char *digit = strchr(digits, *text);
+
+        if (*text == '/') {
+            high = low;
+            low = 0;
+        } else if (digit != NULL) {
+            low = low << 4 | (uint64_t)(digit - digits);
+        }
+    }
+    return high << 32 | low;
+}
+
+/* wal_status and confirmed_flush_lsn of the slot, or no row. */
+static void on_slot(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    struct rt_stream *s = &d->stream;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
+        refused(d, res);
+    } else if (PQntuples(res) == 0) {
+        create_slot(d);
+    } else if (strcmp(PQgetvalue(res, 0, 0), "lost") == 0) {
+        char sql[256];
+
+        rt_log(d->log, RT_ERROR, "slot_lost", rt_kv_s("code", "ReplicationSlotLost"),
+               rt_kv_s("slot", s->slot), rt_kv_s("confirmed", PQgetvalue(res, 0, 1)));
+        (void)snprintf(sql, sizeof sql, "DROP_REPLICATION_SLOT \"%s\"", s->slot);
+        rt_pg_script(s->pg, sql, on_dropped, d);
+    } else {
+        s->confirmed_lsn = lsn_of(PQgetvalue(res, 0, 1));
+        start_replication(d);
+    }
+}
+
+/* System identifier, timeline, database oid: the name of the stream. */
+static void on_identified(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    struct rt_stream *s = &d->stream;
+    char text[160], sql[320];
+    uint64_t id;
+    int n;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
+        refused(d, res);
+        return;
+    }
+    /* Not the slot's life: on one server LSNs grow across slots. */
+    n = snprintf(text, sizeof text, "%s/%s", PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+    id = XXH3_64bits(text, (size_t)n);
+    if (id != s->id) { /* another history: positions start anew, here and at the edges */
+        s->id = id;
+        s->routed = (struct pr_pos){0};
+        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+            d->boots[i].acked = (struct pr_pos){0};
+        }
+    }
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT coalesce(wal_status, ''), coalesce(confirmed_flush_lsn::text, '') "
+                   "FROM pg_catalog.pg_replication_slots WHERE slot_name = '%s'",
+                   s->slot);
+    rt_pg_script(s->pg, sql, on_slot, d);
+}
+
+static void on_oid(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
+        refused(d, res);
+        return;
+    }
+    /* Slots belong to the server, and databases may share one. */
+    (void)snprintf(d->stream.slot, sizeof d->stream.slot, "datafuse_realtime_%.20s",
+                   PQgetvalue(res, 0, 0));
+    rt_pg_script(d->stream.pg, "IDENTIFY_SYSTEM", on_identified, d);
+}
+
+static void on_up(void *ctx, struct rt_pg *pg)
+{
+    struct rt_db *d = ctx;
+
+    rt_pg_script(pg, "SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()",
+                 on_oid, d);
+}
+
+void rt_stream_kick(struct rt_db *d)
+{
+    static const struct rt_pg_events events = {
+        .on_up = on_up, .on_down = on_down, .on_copy = on_copy, .on_copy_idle = on_copy_idle};
+    struct rt_pg_config cfg = {.url = d->cfg->database_url,
+                               .purpose = "replication",
+                               .node = d->cfg->node,
+                               .options = options,
+                               .kind = RT_PG_REPLICATION};
+
+    if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->synced) {
+        return;
+    }
+    d->stream.state = RT_STREAM_STARTING;
+    d->stream.pg = rt_pg_open(d->loop, &cfg, &events, d);
+}
+
+void rt_stream_init(struct rt_db *d)
+{
+    rt_timer_init(d->loop, &d->stream.retry, on_retry, d);
+    rt_timer_init(d->loop, &d->stream.feedback, on_feedback, d);
+    rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
+}
+
+void rt_stream_free(struct rt_db *d)
+{
+    rt_stream_drop(d);
+    rt_timer_close(&d->stream.retry, NULL);
+    rt_timer_close(&d->stream.feedback, NULL);
+    rt_free(d->stream.sent);
+    rt_free(d->stream.trouble);
+}

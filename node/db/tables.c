@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tables.c - the tables of the publication and of the stream, and their relations. */
+#include <assert.h>
+#include <string.h>
+
+#include "node/db/db_in.h"
+
+/* Roles attached to one table whose rights are read: more distinct ones see nothing of it. */
+#define ROLES_MAX 256u
+
+struct rt_table *rt_tables_of(struct rt_db *d, uint32_t oid)
+{
+    struct rt_table *t = d->tables;
+
+    while (t != NULL && t->oid != oid) {
+        t = t->next;
+    }
+    return t;
+}
+
+struct rt_table *rt_tables_add(struct rt_db *d, uint32_t oid, struct pr_slice schema,
+                               struct pr_slice name)
+{
+    struct rt_table *t = rt_tables_of(d, oid);
+
+    if (t == NULL) {
+        t = rt_calloc(1, sizeof *t);
+        t->oid = oid;
+        t->next = d->tables;
+        d->tables = t;
+    } else if (pr_slice_is(schema, t->schema) && pr_slice_is(name, t->name)) {
+        return t;
+    } else { /* renamed */
+        rt_free(t->schema);
+        rt_free(t->name);
+        rt_rel_unref(t->rel);
+        t->rel = NULL;
+    }
+    t->schema = rt_strndup(schema.p, schema.n);
+    t->name = rt_strndup(name.p, name.n);
+    return t;
+}
+
+void rt_tables_free(struct rt_db *d)
+{
+    while (d->tables != NULL) {
+        struct rt_table *t = d->tables;
+
+        d->tables = t->next;
+        rt_rel_unref(t->rel);
+        rt_free(t->schema);
+        rt_free(t->name);
+        rt_free(t->columns);
+        rt_free(t->names);
+        rt_free(t);
+    }
+}
+
+void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
+{
+    struct pr_slice schema = m->schema.n > 0 ? m->schema : pr_str("pg_catalog");
+    struct rt_table *t = rt_tables_add(d, m->oid, schema, m->name);
+    struct pr_slice list = m->columns;
+    struct pr_pgo_column c;
+    uint8_t *names;
+
+    rt_free(t->columns);
+    rt_free(t->names);
+    t->columns = rt_calloc(m->count, sizeof *t->columns);
+    names = rt_malloc(list.n); /* longer than the names in it */
+    t->names = names;
+    t->ncolumns = 0;
+    t->messages++;
+    t->identity = m->identity;
+    while (t->ncolumns < m->count && pr_pgo_columns_next(&list, &c) == 1) {
+        struct rt_stream_column *to = &t->columns[t->ncolumns++];
+
+        memcpy(names, c.name.p, c.name.n);
+        to->name = pr_bytes(names, c.name.n);
+        to->type = c.type;
+        to->identity = c.identity;
+        names += c.name.n;
+    }
+    /* Rows behind this message are read with what the catalog says now. */
+    rt_rel_unref(t->rel);
+    t->rel = NULL;
+    if (rt_subs_concern(d->subs, pr_str(t->schema), pr_str(t->name))) {
+        rt_regs_again(d, t);
+    }
+}
+
+/* One fetch under way. */
+struct fetch {
+    struct rt_db *d;
+    uint32_t oid;
+    uint32_t messages; /* of the table when it was asked */
+    rt_table_fn fn;
+    void *ctx;
+};
+
+static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
+{
+    struct fetch *f = ctx;
+    struct rt_db *d = f->d;
+    struct rt_table *t = rt_tables_of(d, f->oid);
+    rt_table_fn fn = f->fn;
+    void *fn_ctx = f->ctx;
+
+    if (t != NULL && rel != NULL && f->messages != t->messages && d->control != NULL) {
+        /* A Relation message came meanwhile: this answer may be older than it. */
+        rt_rel_unref(rel);
+        rt_tables_fetch(d, t, pr_str(""), fn, fn_ctx);
+        rt_free(f);
+        return;
+    }
+    rt_free(f);
+    if (t != NULL) {
+        t->fetching = false;
+        rt_rel_unref(t->rel);
+        t->rel = rel;
+    } else {
+        rt_rel_unref(rel);
+    }
+    fn(fn_ctx, t != NULL ? rel : NULL, why);
+}
+
+struct roles {
+    struct pr_slice at[ROLES_MAX];
+    uint32_t count;
+};
+
+static void add_role(void *ctx, struct pr_slice role)
+{
+    struct roles *r = ctx;
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (pr_slice_eq(r->at[i], role)) {
+            return;
+        }
+    }
+    if (r->count < ROLES_MAX) {
+        r->at[r->count++] = role;
+    }
+}
+
+void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, rt_table_fn fn,
+                     void *ctx)
+{
+    struct fetch *f = rt_malloc(sizeof *f);
+    struct roles *roles = rt_calloc(1, sizeof *roles);
+    struct rt_rel_want want = {
+        .oid = t->oid, .ncolumns = t->ncolumns, .columns = t->columns, .identity = t->identity};
+
+    assert(d->control != NULL);
+    f->d = d;
+    f->oid = t->oid;
+    f->messages = t->messages;
+    f->fn = fn;
+    f->ctx = ctx;
+    if (role.n > 0) {
+        add_role(roles, role);
+    }
+    rt_subs_roles(d->subs, pr_str(t->schema), pr_str(t->name), add_role, roles);
+    if (t->rel != NULL) {
+        for (uint32_t i = 0; i < t->rel->nrights; i++) {
+            add_role(roles, t->rel->rights[i].role);
+        }
+    }
+    want.nroles = roles->count;
+    want.roles = roles->at;
+    t->fetching = true;
+    rt_rel_fetch(d->rels, d->control, &want, on_relation, f);
+    rt_free(roles);
+}
+
+/* An oid as Postgres prints it. */
+static uint32_t oid_of(const char *text)
+{
+    uint32_t v = 0;
+
+    for (; *text >= '0' && *text <= '9'; text++) {
+        v = v * 10 + (uint32_t)(*text - '0');
+    }
+    return v;
+}
+
+static void on_published(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    bool changed = !d->tables_known;
+    int n = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK ? PQntuples(res) : -1;
+
+    d->tables_asked = false;
+    if (n < 0) {
+        return; /* asked again with the next poll or connection */
+    }
+    /* `published` is flipped twice: what is not in the answer any more stays off. */
+    for (struct rt_table *t = d->tables; t != NULL; t = t->next) {
+        int i = 0;
+
+        while (i < n && oid_of(PQgetvalue(res, i, 0)) != t->oid) {
+            i++;
+        }
+        changed = changed || (t->published && i == n);
+        t->published = t->published && i < n;
+    }
+    for (int i = 0; i < n; i++) {
+        struct rt_table *t =
+            rt_tables_add(d, oid_of(PQgetvalue(res, i, 0)), pr_str(PQgetvalue(res, i, 1)),
+                          pr_str(PQgetvalue(res, i, 2)));
+
+        changed = changed || !t->published;
+        t->published = true;
+    }
+    d->tables_known = true;
+    rt_db_tables_known(d, changed);
+}
+
+void rt_tables_poll(struct rt_db *d)
+{
+    const char *params[] = {d->cfg->publication};
+
+    if (d->control == NULL || d->tables_asked) {
+        return;
+    }
+    d->tables_asked = true;
+    rt_pg_query(d->control,
+                "select c.oid, p.schemaname, p.tablename from pg_catalog.pg_publication_tables p "
+                "join pg_catalog.pg_namespace n on n.nspname = p.schemaname "
+                "join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename "
+                "where p.pubname = $1",
+                1, params, on_published, d);
+    rt_pg_sync(d->control);
+}
