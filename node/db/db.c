@@ -104,9 +104,9 @@ void rt_db_tables_known(struct rt_db *d, bool changed)
         rt_stream_kick(d);
     }
     if (changed) {
-        rt_regs_again(d, NULL);
+        rt_db_regs_again(d, NULL);
     }
-    rt_regs_kick(d);
+    rt_db_regs_kick(d);
 }
 
 static void open_connections(struct rt_db *d)
@@ -194,7 +194,7 @@ static void on_frame(void *ctx, struct pr_slice frame)
     struct rt_db *d = ctx;
 
     rt_count(d->metrics, RT_M_DB_ROUTED, 1);
-    rt_link_send(d, frame);
+    rt_db_link_send(d, frame);
 }
 
 static void on_stop(void *ctx, int signo)
@@ -216,10 +216,10 @@ static void end(struct rt_db *d)
     close_all(d);
     rt_stream_free(d);
     rt_batch_free(d);
-    rt_regs_free(d);
+    rt_db_regs_free(d);
     rt_tables_free(d);
     rt_rls_free(d->rls);
-    rt_link_free(d);
+    rt_db_link_free(d);
     rt_timer_close(&d->retry, NULL);
     rt_timer_close(&d->poll, NULL);
 }
@@ -247,7 +247,7 @@ int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args)
     d->route = rt_route_new(pr_str(cfg->project), cfg->changes_lsn, on_frame, d);
     rt_stream_init(d);
     rt_batch_init(d);
-    rt_link_init(d);
+    rt_db_link_init(d);
     if (cfg->database_url != NULL) {
         start(d);
     } else {

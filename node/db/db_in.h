@@ -138,30 +138,30 @@ struct rt_db {
 };
 
 /* link.c */
-void rt_link_init(struct rt_db *d);
-void rt_link_free(struct rt_db *d);
+void rt_db_link_init(struct rt_db *d);
+void rt_db_link_free(struct rt_db *d);
 /* Sends whole frames; what does not fit any more ends the connection. */
-void rt_link_send(struct rt_db *d, struct pr_slice frames);
+void rt_db_link_send(struct rt_db *d, struct pr_slice frames);
 /* Verdict on a registration. */
-void rt_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
-                    const char *message);
-void rt_link_sys(struct rt_db *d, bool ok, const char *message);
+void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+                       const char *message);
+void rt_db_link_sys(struct rt_db *d, bool ok, const char *message);
 /* Edges that did not answer CHG_SYNC in time are forgotten; calls rt_stream_kick. */
-void rt_link_sync_check(struct rt_db *d);
+void rt_db_link_sync_check(struct rt_db *d);
 
 /* db.c: the connection to the database ended or could not be made. */
 void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate);
 
 /* regs.c */
-void rt_regs_free(struct rt_db *d);
-void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m);
-void rt_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
-void rt_regs_drop_boot(struct rt_db *d, uint64_t boot);
+void rt_db_regs_free(struct rt_db *d);
+void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m);
+void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
+void rt_db_regs_drop_boot(struct rt_db *d, uint64_t boot);
 /* Validates those that wait, if the database is up; says to all how they stand. */
-void rt_regs_kick(struct rt_db *d);
+void rt_db_regs_kick(struct rt_db *d);
 /* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
  * changed, those that this concerns are. */
-void rt_regs_again(struct rt_db *d, const struct rt_table *t);
+void rt_db_regs_again(struct rt_db *d, const struct rt_table *t);
 
 /* tables.c */
 struct rt_table *rt_tables_of(struct rt_db *d, uint32_t oid);

@@ -32,7 +32,7 @@ static void do_cut(void *ctx)
     }
 }
 
-void rt_link_send(struct rt_db *d, struct pr_slice frames)
+void rt_db_link_send(struct rt_db *d, struct pr_slice frames)
 {
     if (d->owner != NULL && !d->owner_cut.waiting && !rt_ipc_send(d->owner, frames)) {
         rt_loop_defer(d->loop, &d->owner_cut, do_cut, d);
@@ -51,7 +51,7 @@ static void send_sized(struct rt_db *d, void (*put)(struct pr_outbuf *, const vo
     bytes = rt_malloc(size.len);
     o = pr_outbuf(bytes, size.len);
     put(&o, m);
-    rt_link_send(d, pr_bytes(o.p, o.len));
+    rt_db_link_send(d, pr_bytes(o.p, o.len));
     rt_free(bytes);
 }
 
@@ -75,8 +75,8 @@ static void put_hello(struct pr_outbuf *o, const void *m)
     pr_hello_encode(o, m);
 }
 
-void rt_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
-                    const char *message)
+void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+                       const char *message)
 {
     struct pr_chg_reg_ok m = {.project = pr_str(d->cfg->project),
                               .boot = boot,
@@ -90,7 +90,7 @@ void rt_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg
     send_sized(d, put_reg_ok, &m);
 }
 
-void rt_link_sys(struct rt_db *d, bool ok, const char *message)
+void rt_db_link_sys(struct rt_db *d, bool ok, const char *message)
 {
     struct pr_chg_sys m = {
         .project = pr_str(d->cfg->project), .ok = ok, .message = pr_str(message)};
@@ -128,7 +128,7 @@ static void forget_boot(struct rt_db *d, uint64_t boot)
     if (boot != 0 && b != NULL) {
         memset(b, 0, sizeof *b);
     }
-    rt_regs_drop_boot(d, boot);
+    rt_db_regs_drop_boot(d, boot);
     rt_stream_acked(d);
 }
 
@@ -143,7 +143,7 @@ static uint32_t answered(const struct rt_db *d)
     return n;
 }
 
-void rt_link_sync_check(struct rt_db *d)
+void rt_db_link_sync_check(struct rt_db *d)
 {
     uint64_t now = rt_now_ms(d->loop);
 
@@ -182,7 +182,7 @@ static void on_synced(struct rt_db *d, const struct pr_frame *f)
     if (b != NULL) {
         b->round = d->round; /* an edge that attaches later answers round 0 by itself */
     }
-    rt_link_sync_check(d);
+    rt_db_link_sync_check(d);
 }
 
 static void on_ok(struct rt_db *d, const struct pr_frame *f)
@@ -268,12 +268,12 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_CHG_REG:
         if (pr_chg_reg_decode(f, &reg) == PR_OK) {
-            rt_regs_add(d, &reg);
+            rt_db_regs_add(d, &reg);
         }
         break;
     case PR_T_CHG_UNREG:
         if (pr_chg_unreg_decode(f, &unreg) == PR_OK) {
-            rt_regs_remove(d, unreg.boot, unreg.handle);
+            rt_db_regs_remove(d, unreg.boot, unreg.handle);
         }
         break;
     case PR_T_CHG_SYNCED:
@@ -341,13 +341,13 @@ static void try_connect(void *ctx)
     }
 }
 
-void rt_link_init(struct rt_db *d)
+void rt_db_link_init(struct rt_db *d)
 {
     rt_timer_init(d->loop, &d->owner_retry, try_connect, d);
     try_connect(d);
 }
 
-void rt_link_free(struct rt_db *d)
+void rt_db_link_free(struct rt_db *d)
 {
     rt_loop_undefer(d->loop, &d->owner_cut);
     if (d->owner != NULL) {

@@ -36,7 +36,7 @@ static void tell(struct rt_reg *r, enum pr_chg_status status, const char *messag
     r->told_message = rt_strdup(message);
     r->told = true;
     r->told_status = status;
-    rt_link_reg_ok(r->db, r->boot, r->handle, status, message);
+    rt_db_link_reg_ok(r->db, r->boot, r->handle, status, message);
 }
 
 /* How it stands, if that is known. */
@@ -62,7 +62,7 @@ static void kick(struct rt_reg *r)
     if (r->state == RT_REG_NEW && d->up && d->check != NULL && d->control != NULL && r->out == 0) {
         r->state = RT_REG_CHECKING;
         r->again = false;
-        rt_reg_check(r);
+        rt_db_reg_check(r);
     } else {
         tell_state(r);
     }
@@ -89,7 +89,7 @@ static void kick_one(struct rt_reg *r, const void *ctx)
     kick(r);
 }
 
-void rt_regs_kick(struct rt_db *d)
+void rt_db_regs_kick(struct rt_db *d)
 {
     each(d, kick_one, NULL);
 }
@@ -135,7 +135,7 @@ static void again_one(struct rt_reg *r, const void *ctx)
     }
 }
 
-void rt_regs_again(struct rt_db *d, const struct rt_table *t)
+void rt_db_regs_again(struct rt_db *d, const struct rt_table *t)
 {
     each(d, again_one, t);
 }
@@ -149,7 +149,7 @@ static void detach(struct rt_reg *r, uint32_t oid)
     }
 }
 
-void rt_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count)
+void rt_db_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count)
 {
     for (uint32_t i = 0; i < r->noids; i++) {
         bool stays = false;
@@ -166,13 +166,13 @@ void rt_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count)
     r->noids = count;
 }
 
-void rt_reg_checked(struct rt_reg *r, char *refusal, bool unpublished)
+void rt_db_reg_checked(struct rt_reg *r, char *refusal, bool unpublished)
 {
     rt_free(r->refusal);
     r->refusal = refusal;
     r->unpublished = unpublished;
     if (refusal != NULL) {
-        rt_reg_set_tables(r, NULL, 0);
+        rt_db_reg_set_tables(r, NULL, 0);
     }
     if (r->again) {
         r->state = RT_REG_NEW;
@@ -183,12 +183,12 @@ void rt_reg_checked(struct rt_reg *r, char *refusal, bool unpublished)
     tell_state(r);
 }
 
-bool rt_reg_reap(struct rt_reg *r)
+bool rt_db_reg_reap(struct rt_reg *r)
 {
     if (!r->gone || r->out > 0) {
         return false;
     }
-    rt_reg_check_drop(r);
+    rt_db_reg_check_drop(r);
     rt_free(r->refusal);
     rt_free(r->told_message);
     rt_free(r->oids);
@@ -205,7 +205,7 @@ static void remove_reg(struct rt_reg *r)
     d->nregs--;
     rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
     r->gone = true;
-    (void)rt_reg_reap(r);
+    (void)rt_db_reg_reap(r);
 }
 
 static struct pr_slice copy(uint8_t **at, struct pr_slice s)
@@ -219,7 +219,7 @@ static struct pr_slice copy(uint8_t **at, struct pr_slice s)
     return pr_bytes(p, s.n);
 }
 
-void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
+void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
 {
     struct rt_reg *r = find(d, m->boot, m->handle);
     size_t n = m->project.n + m->event.n + m->schema.n + m->table.n + m->filter.n + m->select.n +
@@ -232,7 +232,7 @@ void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
         return;
     }
     if (rt_subs_add(d->subs, m) != 0) {
-        rt_link_reg_ok(d, m->boot, m->handle, PR_CHG_WAIT, "Too many subscriptions");
+        rt_db_link_reg_ok(d, m->boot, m->handle, PR_CHG_WAIT, "Too many subscriptions");
         return;
     }
     r = rt_calloc(1, sizeof *r + n);
@@ -256,7 +256,7 @@ void rt_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     kick(r);
 }
 
-void rt_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
+void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
 {
     struct rt_reg *r = find(d, boot, handle);
 
@@ -274,12 +274,12 @@ static void drop_one(struct rt_reg *r, const void *ctx)
     }
 }
 
-void rt_regs_drop_boot(struct rt_db *d, uint64_t boot)
+void rt_db_regs_drop_boot(struct rt_db *d, uint64_t boot)
 {
     each(d, drop_one, &boot);
 }
 
-void rt_regs_free(struct rt_db *d)
+void rt_db_regs_free(struct rt_db *d)
 {
     struct rt_link *l;
 

@@ -36,16 +36,16 @@ struct rt_reg {
     uint8_t text[];
 };
 
-/* validate.c: starts to check; ends in rt_reg_checked. */
-void rt_reg_check(struct rt_reg *r);
+/* validate.c: starts to check; ends in rt_db_reg_checked. */
+void rt_db_reg_check(struct rt_reg *r);
 /* The database went away: the check ends without a verdict. */
-void rt_reg_check_drop(struct rt_reg *r);
+void rt_db_reg_check_drop(struct rt_reg *r);
 
 /* regs.c: verdict of a check. `refusal` is NULL if it is valid, else taken. */
-void rt_reg_checked(struct rt_reg *r, char *refusal, bool unpublished);
+void rt_db_reg_checked(struct rt_reg *r, char *refusal, bool unpublished);
 /* Attached now to exactly these tables. Takes `oids`. */
-void rt_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count);
+void rt_db_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count);
 /* Its last question was answered and it is gone: frees it. True: it was freed. */
-bool rt_reg_reap(struct rt_reg *r);
+bool rt_db_reg_reap(struct rt_reg *r);
 
 #endif

@@ -43,7 +43,7 @@ void rt_stream_trouble(struct rt_db *d, const char *text)
     }
     rt_free(s->trouble);
     s->trouble = rt_strdup(text);
-    rt_regs_kick(d);
+    rt_db_regs_kick(d);
 }
 
 static uint64_t retry_ms(struct rt_db *d)
@@ -196,7 +196,7 @@ static void on_feedback(void *ctx)
         feedback(d);
         ask_edges(d);
     }
-    rt_link_sync_check(d);
+    rt_db_link_sync_check(d);
     rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
 }
 
@@ -415,7 +415,7 @@ static void on_started(void *ctx, const PGresult *res)
     rt_log(d->log, RT_INFO, "replication_up", rt_kv_s("slot", s->slot));
     rt_pg_copy(s->pg);
     feedback(d);
-    rt_regs_kick(d);
+    rt_db_regs_kick(d);
 }
 
 static void start_replication(struct rt_db *d)
@@ -460,7 +460,7 @@ static void on_dropped(void *ctx, const PGresult *res)
         return;
     }
     /* Changes since the last confirmation are gone: clients are told before the new stream. */
-    rt_link_sys(d, false, "Changes may be missing: the replication slot was lost");
+    rt_db_link_sys(d, false, "Changes may be missing: the replication slot was lost");
     create_slot(d);
 }
 

@@ -85,7 +85,7 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
     rt_rel_unref(t->rel);
     t->rel = NULL;
     if (rt_subs_concern(d->subs, pr_str(t->schema), pr_str(t->name))) {
-        rt_regs_again(d, t);
+        rt_db_regs_again(d, t);
     }
 }
 

@@ -37,7 +37,7 @@ static void free_values(struct rt_check *c)
     }
 }
 
-void rt_reg_check_drop(struct rt_reg *r)
+void rt_db_reg_check_drop(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
 
@@ -55,7 +55,7 @@ void rt_reg_check_drop(struct rt_reg *r)
 /* The connection ended: the next one checks anew. */
 static void interrupted(struct rt_reg *r)
 {
-    rt_reg_check_drop(r);
+    rt_db_reg_check_drop(r);
     r->state = RT_REG_NEW;
 }
 
@@ -93,8 +93,8 @@ static void end(struct rt_reg *r, struct pr_outbuf *text, bool unpublished)
     if (text != NULL) {
         refusal = rt_strndup(text->p, text->len < text->cap ? text->len : text->cap);
     }
-    rt_reg_check_drop(r);
-    rt_reg_checked(r, refusal, unpublished);
+    rt_db_reg_check_drop(r);
+    rt_db_reg_checked(r, refusal, unpublished);
 }
 
 static void refuse_unpublished(struct rt_reg *r)
@@ -175,7 +175,7 @@ static void refuse_result(struct rt_reg *r, const PGresult *res)
 static bool answered(struct rt_reg *r, const PGresult *res)
 {
     r->out--;
-    if (rt_reg_reap(r)) {
+    if (rt_db_reg_reap(r)) {
         return true;
     }
     if (r->gone || r->check == NULL) {
@@ -335,8 +335,8 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
 
     (void)why;
     r->out--;
-    if (rt_reg_reap(r) || r->gone || r->check == NULL) {
-        rt_regs_kick(d);
+    if (rt_db_reg_reap(r) || r->gone || r->check == NULL) {
+        rt_db_regs_kick(d);
         return;
     }
     if (rel == NULL) { /* it went away between the list and the question, or the connection did */
@@ -344,7 +344,7 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     } else {
         use_relation(r, rel);
     }
-    rt_regs_kick(d); /* others waited for the same table */
+    rt_db_regs_kick(d); /* others waited for the same table */
 }
 
 static void next_table(struct rt_reg *r)
@@ -354,7 +354,7 @@ static void next_table(struct rt_reg *r)
     struct rt_table *t;
 
     if (c->table == c->noids) {
-        rt_reg_set_tables(r, c->oids, c->noids);
+        rt_db_reg_set_tables(r, c->oids, c->noids);
         c->oids = NULL;
         end(r, NULL, false);
         return;
@@ -455,7 +455,7 @@ static bool parse_filter(struct rt_reg *r)
     return false;
 }
 
-void rt_reg_check(struct rt_reg *r)
+void rt_db_reg_check(struct rt_reg *r)
 {
     char *role;
     const char *params[1];
