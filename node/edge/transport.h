@@ -69,7 +69,7 @@ struct rt_transport_config {
     void *ctx;
 };
 
-/* NULL and *why (static or owned by the transport's log) if the TLS files or LWS refuse. */
+/* NULL and *why (static or owned by the transport's log) if the TLS files do not serve. */
 struct rt_transport *rt_transport_new(const struct rt_transport_config *cfg, const char **why);
 /* Starts accepting on a listening, non-blocking descriptor (borrowed). Once per descriptor; a plain
  * one also on a TLS transport (admin listener). `tag` comes back from rt_conn_tag(). */
@@ -114,6 +114,9 @@ enum rt_send_result rt_conn_send(struct rt_conn *c, struct rt_frame *const *fram
 size_t rt_conn_pending(const struct rt_conn *c);
 /* Sends a WebSocket PING with an empty payload, between frames. */
 void rt_conn_ping(struct rt_conn *c);
+/* How long a client that is being closed may take to read what is on its way to it, the reason in
+ * the close frame above all. */
+#define RT_CLOSE_LINGER_MS 8000u
 /*
  * Starts to close a WebSocket with a close frame (1000..4999, reason <= 123 bytes, copied) from a
  * later callback; on_close follows. A peer that does not read is cut after RT_CLOSE_LINGER_MS.
