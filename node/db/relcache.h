@@ -55,14 +55,17 @@ struct rt_rel_sql {
 };
 const struct rt_rel_sql *rt_rel_sql(const struct rt_relation *rel);
 
-/* A new version, with one reference for the callee; NULL: the table is gone, or `why`. */
+/* A new version, with one reference for the callee; NULL with `why` NULL: there is no such table;
+ * NULL with a text (borrowed): it could not be read. */
 typedef void (*rt_rel_fn)(void *ctx, struct rt_relation *rel, const char *why);
 
 struct rt_rels *rt_rels_new(const struct rt_config *cfg, struct rt_log *log);
-/* All references must be back. Fetches under way are dropped. */
+/* All references must be back. Fetches under way are dropped; their connections must have been
+ * closed before, since an answer would still look for them. */
 void rt_rels_free(struct rt_rels *r);
-/* Over a RT_PG_PIPELINE connection; `fn` is called exactly once, also if the connection ends,
- * unless the cache is freed before. */
+/* Over a RT_PG_PIPELINE connection that is up, as a segment of its own; `fn` is called exactly
+ * once, also if the connection ends, unless it is closed by rt_pg_close or the cache is freed
+ * before. */
 void rt_rel_fetch(struct rt_rels *r, struct rt_pg *pg, const struct rt_rel_want *want, rt_rel_fn fn,
                   void *ctx);
 struct rt_relation *rt_rel_ref(struct rt_relation *rel);
