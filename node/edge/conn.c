@@ -177,7 +177,7 @@ static void end(struct rt_conn *c)
     (void)close(c->fd);
 }
 
-/* Bytes read to `p`, 0: none now, or the end (c->eof), or an error (dead). */
+/* Bytes read to `p`; c->eof tells that no more will come. */
 static size_t read_some(struct rt_conn *c, uint8_t *p, size_t n)
 {
     size_t got = 0;
@@ -187,10 +187,9 @@ static size_t read_some(struct rt_conn *c, uint8_t *p, size_t n)
         r = c->ssl != NULL ? rt_tls_read(c, p + got, n - got) : read(c->fd, p + got, n - got);
         got += r > 0 ? (size_t)r : 0;
     } while (r > 0 && c->ssl != NULL && got < n);
-    if (r == 0) {
+    /* After an error what came before still counts; then it is the same as an end. */
+    if (r == 0 || (r < 0 && errno != EAGAIN && errno != EINTR)) {
         c->eof = true;
-    } else if (r < 0 && errno != EAGAIN && errno != EINTR) {
-        c->eof = true; /* what came before still counts; then it is the same as an end */
     }
     return got;
 }

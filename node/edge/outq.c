@@ -23,7 +23,7 @@ static struct rt_frame **slots(struct rt_outq *q)
 static void grow(struct rt_outq *q)
 {
     uint32_t cap = q->cap * 4;
-    struct rt_frame **ring = rt_malloc(cap * sizeof *ring);
+    struct rt_frame **ring = rt_malloc(cap * (sizeof q->slot / RT_OUTQ_INLINE));
     struct rt_frame **old = slots(q);
 
     for (uint32_t i = 0; i < q->count; i++) {
