@@ -96,7 +96,7 @@ static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
     if (m->kind == PR_PHX_BROADCAST && m->json && m->payload_error != PR_OK) {
         return "{\"reason\":\"payload is not valid JSON\"}";
     }
-    if (!pr_phx_bcast_fits(rt_topic_name(ch->topic), b)) {
+    if (b->form == PR_BCAST_BINARY && !pr_phx_bcast_fits(rt_topic_name(ch->topic), b)) {
         return "{\"reason\":\"a binary message needs a topic and an event of at most 255 bytes\"}";
     }
     if (!in_rate(ch->socket)) {
