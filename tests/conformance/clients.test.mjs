@@ -4,6 +4,7 @@ import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { connect as tcp } from 'node:net'
 import WebSocket from 'ws'
+import { transportOf } from '../harness/clients.mjs'
 import { createClient } from '@supabase/supabase-js'
 import { Socket } from 'phoenix'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
@@ -23,7 +24,7 @@ for (const version of ['2.11.2', '2.15.5', '2.95.0', '2.119.1']) {
   test(`case 95: realtime-js ${version}`, async (t) => {
     const { RealtimeClient } = await import(`realtime-js-${version}`)
     const open = () => {
-      const client = new RealtimeClient(`${node.ws}/realtime/v1`, { params: { apikey: node.anonKey }, transport: WebSocket })
+      const client = new RealtimeClient(`${node.ws}/realtime/v1`, { params: { apikey: node.anonKey }, ...transportOf(version) })
       t.after(() => client.disconnect())
       return client
     }

@@ -2,10 +2,11 @@
 // Goal: token refresh and expiry on a joined channel.
 import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { startNode } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
-import { now } from '../harness/jwt.mjs'
+import { now, sign } from '../harness/jwt.mjs'
 
 const node = await startNode({ after }, { env: { REALTIME_TOKEN_GRACE_MS: '0' } })
 const systemError = (message, channel) => ({ extension: 'system', status: 'error', message, channel })
@@ -60,18 +61,18 @@ for (const vsn of ['1.0.0', '2.0.0']) {
 }
 
 test('case 65: a changed secret disconnects after a reload', async (t) => {
-  const reloaded = await startNode(t, { args: ['--config', `/tmp/realtime-test-${process.pid}.ini`], ready: false,
-    env: (writeFileSync(`/tmp/realtime-test-${process.pid}.ini`, `realtime_jwt_secret = ${'1'.repeat(40)}\n`), { REALTIME_JWT_SECRET: undefined }), secret: undefined })
-  const { until } = await import('../harness/process.mjs')
-  await until('the node to be ready', async () => { try { return (await fetch(`${reloaded.url}/readyz`)).ok } catch { return false } })
-  const { sign } = await import('../harness/jwt.mjs')
-  const s = await connect(t, reloaded, { key: sign({ role: 'anon' }, '1'.repeat(40)) })
+  const [first, second] = ['1'.repeat(40), '2'.repeat(40)]
+  const file = join(mkdtempSync('/tmp/realtime-test-ini-'), 'realtime.ini')
+  const write = (secret) => writeFileSync(file, `realtime_jwt_secret = ${secret}\n`)
+  write(first)
+  const reloaded = await startNode(t, { args: ['--config', file], env: { REALTIME_JWT_SECRET: undefined } })
+  const s = await connect(t, reloaded, { key: sign({ role: 'anon' }, first) })
   await s.join('realtime:t65', {}, { ref: '1' })
-  writeFileSync(`/tmp/realtime-test-${process.pid}.ini`, `realtime_jwt_secret = ${'2'.repeat(40)}\n`)
+  write(second)
   reloaded.child.kill('SIGHUP')
   const system = await s.event('realtime:t65', 'system')
   assert.deepEqual(system.payload, { extension: 'system', status: 'ok', message: 'Server requested disconnect' })
   assert.equal((await s.closing()).code, 1012)
-  const again = await connect(t, reloaded, { key: sign({ role: 'anon' }, '2'.repeat(40)) })
+  const again = await connect(t, reloaded, { key: sign({ role: 'anon' }, second) })
   await again.join('realtime:t65')
 })

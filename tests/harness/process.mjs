@@ -80,7 +80,7 @@ export async function startNode(t, opts = {}) {
     url: `http://127.0.0.1:${port}`,
     adminUrl: `http://127.0.0.1:${admin}`,
     ws: `ws://127.0.0.1:${port}`,
-    anonKey: sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
+    anonKey: env.REALTIME_JWT_SECRET && sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
     child,
     token: (claims) => sign({ role: 'authenticated', ...claims }, env.REALTIME_JWT_SECRET),
     pids() {
