@@ -31,7 +31,7 @@ static size_t take_unicode(struct pr_cursor *c, uint8_t out[4])
 
     if (v >= 0xd800 && v <= 0xdbff) {
         struct pr_cursor ahead = *c;
-        bool escape = pr_get_u8(&ahead) == '\\' && pr_get_u8(&ahead) == 'u';
+        bool escape = pr_slice_is(pr_get_bytes(&ahead, 2), "\\u");
         uint32_t low = escape ? take_hex4(&ahead) : 0;
 
         if (low >= 0xdc00 && low <= 0xdfff) {
