@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rls_in.h - what rls.c (the course of a judgement) and rls_query.c (its statements) share. */
+#ifndef NODE_DB_RLS_IN_H
+#define NODE_DB_RLS_IN_H
+
+#include "node/base/alloc.h"
+#include "node/db/rls.h"
+
+enum rt_verdict { RT_UNDECIDED = 0, RT_VISIBLE, RT_DENIED };
+
+/* A row that a group asks for: its place in the batch, and its first match of that group. */
+struct rt_asked {
+    uint32_t row, match;
+    enum rt_verdict verdict;
+};
+
+/* A growing text. */
+struct rt_text {
+    char *p;
+    size_t len, cap;
+};
+void rt_text_put(struct rt_text *t, const void *p, size_t n);
+void rt_text_puts(struct rt_text *t, const char *s);
+/* Ends it with a NUL and gives the whole. */
+const char *rt_text_end(struct rt_text *t);
+
+/* One statement: SQL and text parameters. */
+struct rt_stmt {
+    struct rt_text sql;
+    struct rt_text param[16]; /* key columns: Postgres allows 32, more than 16 are denied */
+    int nparams;
+};
+void rt_stmt_free(struct rt_stmt *s);
+
+/* Rows `at` (positions in `asked`), `count` of them, whose keys are joined with the table. Columns
+ * of the answer: ordinal from 1, xmin or NULL, then generated columns that the role may read.
+ * False: cannot be asked (too many key columns, a key that is not held). */
+bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
+                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
+                   uint32_t count);
+/* Is the row's image known as far as the condition needs it? */
+bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
+                    struct pr_slice condition);
+/* The same rows judged on their own image: ordinals of those that the condition lets through. */
+void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_slice condition,
+                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
+                   uint32_t count);
+/* Have the two changes the same primary key, before or after? */
+bool rt_same_key(const struct rt_change *a, const struct rt_change *b);
+
+#endif

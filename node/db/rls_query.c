@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rls_query.c - the statements of a judgement. Values travel in array literals, names come quoted
+ * from the catalog; nothing of a client is ever part of a statement.
+ */
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/db/rls_in.h"
+
+void rt_text_put(struct rt_text *t, const void *p, size_t n)
+{
+    if (n > t->cap - t->len) {
+        size_t cap = t->cap == 0 ? 256 : t->cap;
+
+        while (n > cap - t->len) {
+            cap *= 2;
+        }
+        t->p = rt_realloc(t->p, cap);
+        t->cap = cap;
+    }
+    if (n > 0) {
+        memcpy(t->p + t->len, p, n);
+        t->len += n;
+    }
+}
+
+void rt_text_puts(struct rt_text *t, const char *s)
+{
+    rt_text_put(t, s, strlen(s));
+}
+
+const char *rt_text_end(struct rt_text *t)
+{
+    rt_text_put(t, "", 1);
+    t->len--;
+    return t->p;
+}
+
+void rt_stmt_free(struct rt_stmt *s)
+{
+    rt_free(s->sql.p);
+    for (int i = 0; i < s->nparams; i++) {
+        rt_free(s->param[i].p);
+    }
+    memset(s, 0, sizeof *s);
+}
+
+static void put_number(struct rt_text *t, const char *before, uint32_t n, const char *behind)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, "%s%u%s", before, n, behind);
+
+    rt_text_put(t, text, (size_t)len);
+}
+
+static void put_slice(struct rt_text *t, struct pr_slice s)
+{
+    rt_text_put(t, s.p, s.n);
+}
+
+/* "name", with quotes inside doubled. */
+static void put_identifier(struct rt_text *t, struct pr_slice name)
+{
+    rt_text_puts(t, "\"");
+    for (size_t i = 0; i < name.n; i++) {
+        rt_text_put(t, &name.p[i], 1);
+        if (name.p[i] == '"') {
+            rt_text_puts(t, "\"");
+        }
+    }
+    rt_text_puts(t, "\"");
+}
+
+/* An element of an array literal, quoted. */
+static void put_element(struct rt_text *t, struct pr_slice v)
+{
+    rt_text_puts(t, "\"");
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '"' || v.p[i] == '\\') {
+            rt_text_puts(t, "\\");
+        }
+        rt_text_put(t, &v.p[i], 1);
+    }
+    rt_text_puts(t, "\"");
+}
+
+static bool held(const struct rt_value *v)
+{
+    return v->kind == RT_V_TEXT || v->kind == RT_V_JSON;
+}
+
+static bool put_keys(struct rt_stmt *s, const struct rt_rel_sql *sql, const struct rt_rls_row *rows,
+                     const struct rt_asked *asked, const uint32_t *at, uint32_t count)
+{
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        struct rt_text *p = &s->param[k];
+
+        s->nparams = (int)k + 1;
+        rt_text_puts(p, "{");
+        for (uint32_t i = 0; i < count; i++) {
+            const struct rt_value *v = &rows[asked[at[i]].row].change->row[sql->keys[k]];
+
+            if (!held(v)) {
+                return false;
+            }
+            rt_text_puts(p, i == 0 ? "" : ",");
+            put_element(p, v->text);
+        }
+        rt_text_puts(p, "}");
+    }
+    return true;
+}
+
+bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
+                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
+                   uint32_t count)
+{
+    const struct rt_rel_sql *sql = rt_rel_sql(rel);
+    struct rt_text *t = &s->sql;
+
+    memset(s, 0, sizeof *s);
+    if (sql->nkeys == 0 || sql->nkeys > sizeof s->param / sizeof s->param[0] ||
+        !put_keys(s, sql, rows, asked, at, count)) {
+        return false;
+    }
+    rt_text_puts(t, rights->selects_table ? "select k.i, t.xmin::pg_catalog.text"
+                                          : "select k.i, null");
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        if (rel->columns[i].generated && rights->may_select[i]) {
+            rt_text_puts(t, ", t.");
+            put_identifier(t, rel->columns[i].name);
+            rt_text_puts(t, "::pg_catalog.text");
+        }
+    }
+    rt_text_puts(t, " from pg_catalog.unnest(");
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        put_number(t, k == 0 ? "$" : ", $", k + 1, "::pg_catalog.text::");
+        put_slice(t, sql->types[sql->keys[k]]);
+        rt_text_puts(t, "[]");
+    }
+    rt_text_puts(t, ") with ordinality k(");
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        put_number(t, "k", k, ", ");
+    }
+    rt_text_puts(t, "i) join ");
+    put_slice(t, sql->name);
+    rt_text_puts(t, " t on ");
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        rt_text_puts(t, k == 0 ? "t." : " and t.");
+        put_identifier(t, rel->columns[sql->keys[k]].name);
+        put_number(t, " = k.k", k, "");
+    }
+    return true;
+}
+
+static bool is_word(uint8_t c)
+{
+    return isalnum(c) || c == '_' || c >= 0x80;
+}
+
+/* Does the name stand in the text as a word, quoted or not? */
+static bool mentions(struct pr_slice text, struct pr_slice name)
+{
+    const uint8_t *at = text.p;
+    const uint8_t *end = text.p + text.n;
+
+    while (name.n > 0 && at != NULL && (size_t)(end - at) >= name.n) {
+        at = memmem(at, (size_t)(end - at), name.p, name.n);
+        if (at == NULL) {
+            return false;
+        }
+        if ((at == text.p || !is_word(at[-1])) && (at + name.n == end || !is_word(at[name.n]))) {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
+                    struct pr_slice condition)
+{
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        struct rt_value v = c->row[i];
+
+        if (v.kind == RT_V_ABSENT) {
+            v = rt_change_old(c, i);
+        }
+        if (!held(&v) && v.kind != RT_V_NULL && mentions(condition, rel->columns[i].name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A row as a composite literal; what is not known is NULL, see rt_image_known. */
+static void put_composite(struct rt_text *t, const struct rt_relation *rel,
+                          const struct rt_change *c)
+{
+    rt_text_puts(t, "(");
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        struct rt_value v = c->row[i];
+
+        rt_text_puts(t, i == 0 ? "" : ",");
+        if (v.kind == RT_V_ABSENT) {
+            v = rt_change_old(c, i);
+        }
+        if (held(&v)) {
+            put_element(t, v.text);
+        }
+    }
+    rt_text_puts(t, ")");
+}
+
+/* A column name that no column of the table has. */
+static void put_ordinal_name(struct rt_text *t, const struct rt_relation *rel)
+{
+    char name[16] = "i";
+
+    for (uint32_t n = 0; rt_relation_column(rel, pr_str(name)) >= 0; n++) {
+        (void)snprintf(name, sizeof name, "i%u", n);
+    }
+    put_identifier(t, pr_str(name));
+}
+
+void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_slice condition,
+                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
+                   uint32_t count)
+{
+    const struct rt_rel_sql *sql = rt_rel_sql(rel);
+    struct rt_text *t = &s->sql;
+    struct rt_text one = {0};
+
+    memset(s, 0, sizeof *s);
+    s->nparams = 1;
+    rt_text_puts(&s->param[0], "{");
+    for (uint32_t i = 0; i < count; i++) {
+        one.len = 0;
+        put_composite(&one, rel, rows[asked[at[i]].row].change);
+        rt_text_puts(&s->param[0], i == 0 ? "" : ",");
+        put_element(&s->param[0], pr_bytes(one.p, one.len));
+    }
+    rt_free(one.p);
+    rt_text_puts(&s->param[0], "}");
+    /* Aliased as the table's own name: deparsed conditions name columns bare or by it. */
+    rt_text_puts(t, "select ");
+    put_ordinal_name(t, rel);
+    rt_text_puts(t, " from pg_catalog.unnest($1::pg_catalog.text::");
+    put_slice(t, sql->name);
+    rt_text_puts(t, "[]) with ordinality ");
+    put_identifier(t, rel->table);
+    rt_text_puts(t, "(");
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        put_identifier(t, rel->columns[i].name);
+        rt_text_puts(t, ", ");
+    }
+    put_ordinal_name(t, rel);
+    rt_text_puts(t, ") where ");
+    put_slice(t, condition);
+}
+
+bool rt_same_key(const struct rt_change *a, const struct rt_change *b)
+{
+    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
+
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        uint32_t i = sql->keys[k];
+        struct rt_value va = a->row != NULL ? a->row[i] : rt_change_old(a, i);
+        struct rt_value now = b->row != NULL ? b->row[i] : rt_change_old(b, i);
+        struct rt_value before = b->old != NULL ? rt_change_old(b, i) : now;
+
+        if (!pr_slice_eq(va.text, now.text) && !pr_slice_eq(va.text, before.text)) {
+            return false;
+        }
+    }
+    return true;
+}
