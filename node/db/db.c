@@ -21,8 +21,8 @@
 /* A restart of a second or two is not worth a message to clients. */
 #define TELL_AFTER_MS 2000u
 /* Catalog questions are short; a lock on a catalog must not stop them for ever. */
-static const char control_options[] =
-    "-c statement_timeout=5s -c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres";
+static const char control_options[] = "-c statement_timeout=5s -c jit=off -c TimeZone=UTC -c "
+                                      "DateStyle=ISO,MDY -c IntervalStyle=postgres";
 
 static void start(struct rt_db *d);
 
@@ -98,15 +98,16 @@ void rt_db_tables_known(struct rt_db *d, bool changed)
         d->was_up = true;
         d->tries = 0;
         d->down_since_ms = 0;
+        d->up_ms = rt_now_ms(d->loop);
         d->stream.down_since_ms = rt_now_ms(d->loop);
         rt_gauge(d->metrics, RT_M_DB_UP, 1);
         rt_log_plain(d->log, RT_INFO, "database_up");
-        rt_stream_kick(d);
     }
     if (changed) {
         rt_db_regs_again(d, NULL);
     }
     rt_db_regs_kick(d);
+    rt_stream_kick(d);
 }
 
 static void open_connections(struct rt_db *d)

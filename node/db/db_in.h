@@ -122,15 +122,18 @@ struct rt_db {
     uint32_t ups; /* of control and check, how many are connected */
     bool up;      /* migrated, both connected, and the publication read */
     bool was_up;
+    uint64_t up_ms;         /* since when it is up */
     uint64_t down_since_ms; /* 0: it is up, or was never tried */
     uint64_t janitor_ms;
 
     struct rt_subs *subs;
     struct rt_chains regs; /* struct rt_reg, regs_in.h */
     uint32_t nregs;
+    uint32_t unsettled; /* registrations that were not looked at yet */
     struct rt_rels *rels;
     struct rt_table *tables;
-    bool tables_known, tables_asked;
+    bool tables_asked, tables_again; /* a poll is out; and one more was wanted since */
+    uint64_t polls_started, polls_done;
     struct rt_stream stream;
     struct rt_batch *batch;
     struct rt_rls *rls;
@@ -159,6 +162,8 @@ void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
 void rt_db_regs_drop_boot(struct rt_db *d, uint64_t boot);
 /* Validates those that wait, if the database is up; says to all how they stand. */
 void rt_db_regs_kick(struct rt_db *d);
+/* Has every registration been looked at? Before that a row would find nobody, and be confirmed. */
+bool rt_db_regs_settled(const struct rt_db *d);
 /* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
  * changed, those that this concerns are. */
 void rt_db_regs_again(struct rt_db *d, const struct rt_table *t);

@@ -16,9 +16,8 @@ struct wait {
     struct wait *next;
     rt_pg_fn fn;
     void *ctx;
-    bool sync;     /* the end of a segment: nobody asks */
-    bool answered; /* fn was called */
-    char *sql;     /* RT_PG_SIMPLE: to be sent when its turn comes */
+    bool sync; /* the end of a segment: nobody asks */
+    char *sql; /* RT_PG_SIMPLE: to be sent when its turn comes */
 };
 
 /* Watches one descriptor; libpq may change it while it connects. */
@@ -114,7 +113,7 @@ static void free_waits(struct rt_pg *pg, bool tell)
         struct wait *w = pg->head;
 
         pg->head = w->next;
-        if (tell && !w->sync && !w->answered) {
+        if (tell && !w->sync) {
             w->fn(w->ctx, NULL);
         }
         rt_free(w->sql);
@@ -285,31 +284,28 @@ static void pop(struct rt_pg *pg)
     rt_free(w);
 }
 
+/*
+ * Each statement gives exactly one result, each sync one of its own. NULL between them says nothing
+ * more, and libpq leaves it out when a statement is sent from inside an answer: it is not counted
+ * on.
+ */
 static void do_pipeline_answers(struct rt_pg *pg)
 {
     uint32_t nulls = 0;
 
-    while (pg->state == UP && pg->head != NULL && !PQisBusy(pg->conn)) {
-        struct wait *w = pg->head;
+    while (pg->state == UP && pg->head != NULL && nulls < 2 && !PQisBusy(pg->conn)) {
+        struct wait w = *pg->head;
         PGresult *res = PQgetResult(pg->conn);
 
         if (res == NULL) {
-            /* The end of one query's results; twice in a row: libpq has nothing more. */
-            if (w->answered) {
-                pop(pg);
-                nulls = 0;
-            } else if (++nulls == 2) {
-                return;
-            }
+            nulls++; /* twice in a row: there is nothing more */
             continue;
         }
         nulls = 0;
-        if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
-            assert(w->sync);
-            pop(pg);
-        } else if (!w->answered) {
-            w->answered = true;
-            w->fn(w->ctx, res);
+        assert(w.sync == (PQresultStatus(res) == PGRES_PIPELINE_SYNC));
+        pop(pg);
+        if (!w.sync) {
+            w.fn(w.ctx, res);
         }
         PQclear(res);
     }

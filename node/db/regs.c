@@ -27,6 +27,18 @@ static struct rt_reg *find(struct rt_db *d, uint64_t boot, uint32_t handle)
     return NULL;
 }
 
+static bool unsettled(enum rt_reg_state state)
+{
+    return state == RT_REG_NEW || state == RT_REG_CHECKING;
+}
+
+void rt_db_reg_state(struct rt_reg *r, enum rt_reg_state state)
+{
+    r->db->unsettled += unsettled(state) ? 1u : 0u;
+    r->db->unsettled -= unsettled(r->state) ? 1u : 0u;
+    r->state = state;
+}
+
 static void tell(struct rt_reg *r, enum pr_chg_status status, const char *message)
 {
     if (r->told && r->told_status == status && strcmp(r->told_message, message) == 0) {
@@ -60,7 +72,7 @@ static void kick(struct rt_reg *r)
     struct rt_db *d = r->db;
 
     if (r->state == RT_REG_NEW && d->up && d->check != NULL && d->control != NULL && r->out == 0) {
-        r->state = RT_REG_CHECKING;
+        rt_db_reg_state(r, RT_REG_CHECKING);
         r->again = false;
         rt_db_reg_check(r);
     } else {
@@ -92,6 +104,11 @@ static void kick_one(struct rt_reg *r, const void *ctx)
 void rt_db_regs_kick(struct rt_db *d)
 {
     each(d, kick_one, NULL);
+}
+
+bool rt_db_regs_settled(const struct rt_db *d)
+{
+    return d->unsettled == 0;
 }
 
 static bool attached(const struct rt_reg *r, uint32_t oid)
@@ -130,7 +147,7 @@ static void again_one(struct rt_reg *r, const void *ctx)
     if (r->state == RT_REG_CHECKING) {
         r->again = true;
     } else {
-        r->state = RT_REG_NEW;
+        rt_db_reg_state(r, RT_REG_NEW);
         kick(r);
     }
 }
@@ -175,12 +192,15 @@ void rt_db_reg_checked(struct rt_reg *r, char *refusal, bool unpublished)
         rt_db_reg_set_tables(r, NULL, 0);
     }
     if (r->again) {
-        r->state = RT_REG_NEW;
+        rt_db_reg_state(r, RT_REG_NEW);
         kick(r);
         return;
     }
-    r->state = refusal != NULL ? RT_REG_REFUSED : RT_REG_VALID;
+    rt_db_reg_state(r, refusal != NULL ? RT_REG_REFUSED : RT_REG_VALID);
     tell_state(r);
+    if (r->db->stream.pg == NULL) {
+        rt_stream_kick(r->db); /* it may be the last that the stream waited for */
+    }
 }
 
 bool rt_db_reg_reap(struct rt_reg *r)
@@ -203,6 +223,7 @@ static void remove_reg(struct rt_reg *r)
     rt_chains_remove(&d->regs, &r->link);
     (void)rt_subs_remove(d->subs, r->boot, r->handle);
     d->nregs--;
+    d->unsettled -= unsettled(r->state) ? 1u : 0u;
     rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
     r->gone = true;
     (void)rt_db_reg_reap(r);
@@ -240,7 +261,7 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     r->db = d;
     r->boot = m->boot;
     r->handle = m->handle;
-    r->state = RT_REG_NEW;
+    rt_db_reg_state(r, RT_REG_NEW);
     r->m = *m;
     r->m.project = copy(&at, m->project);
     r->m.event = copy(&at, m->event);

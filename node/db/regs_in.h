@@ -22,8 +22,9 @@ struct rt_reg {
     enum rt_reg_state state;
     bool again;       /* something changed while it was checked */
     bool unpublished; /* refused because no table of it is published: it may be one day */
-    bool gone;        /* removed while questions are out: freed with the last answer */
-    uint32_t out;     /* questions out */
+    uint64_t poll; /* the look at the publication that must be over before it is refused; 0: none */
+    bool gone;     /* removed while questions are out: freed with the last answer */
+    uint32_t out;  /* questions out */
     char *refusal;
     /* What the edge was told last. */
     bool told;
@@ -36,6 +37,8 @@ struct rt_reg {
     uint8_t text[];
 };
 
+/* Every change of `state` goes through here: rt_db.unsettled counts with it. */
+void rt_db_reg_state(struct rt_reg *r, enum rt_reg_state state);
 /* validate.c: starts to check; ends in rt_db_reg_checked. */
 void rt_db_reg_check(struct rt_reg *r);
 /* The database went away: the check ends without a verdict. */

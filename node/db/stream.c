@@ -26,6 +26,9 @@ static const char options[] =
 
 /* Microseconds from 1970 to 2000. */
 #define EPOCH_2000_US INT64_C(946684800000000)
+/* Registrations are looked at before the stream starts; a catalog that does not answer must not
+ * hold all others up. */
+#define SETTLE_MS 5000u
 /* Clients are told of a lost database after this: a restart of a second is not worth a message. */
 #define TELL_AFTER_MS 2000u
 
@@ -569,6 +572,10 @@ void rt_stream_kick(struct rt_db *d)
                                .kind = RT_PG_REPLICATION};
 
     if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->synced) {
+        return;
+    }
+    if (!rt_db_regs_settled(d) && rt_now_ms(d->loop) - d->up_ms < SETTLE_MS) {
+        rt_timer_set(&d->stream.retry, RETRY_FIRST_MS);
         return;
     }
     d->stream.state = RT_STREAM_STARTING;

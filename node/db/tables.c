@@ -81,6 +81,9 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
         to->identity = c.identity;
         names += c.name.n;
     }
+    if (!t->published) { /* it may have been added just now */
+        rt_tables_poll(d);
+    }
     /* Rows behind this message are read with what the catalog says now. */
     rt_rel_unref(t->rel);
     t->rel = NULL;
@@ -94,6 +97,7 @@ struct fetch {
     struct rt_db *d;
     uint32_t oid;
     uint32_t messages; /* of the table when it was asked */
+    char *role;
     rt_table_fn fn;
     void *ctx;
 };
@@ -109,10 +113,12 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     if (t != NULL && rel != NULL && f->messages != t->messages && d->control != NULL) {
         /* A Relation message came meanwhile: this answer may be older than it. */
         rt_rel_unref(rel);
-        rt_tables_fetch(d, t, pr_str(""), fn, fn_ctx);
+        rt_tables_fetch(d, t, pr_str(f->role), fn, fn_ctx);
+        rt_free(f->role);
         rt_free(f);
         return;
     }
+    rt_free(f->role);
     rt_free(f);
     if (t != NULL) {
         t->fetching = false;
@@ -155,6 +161,7 @@ void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, 
     f->d = d;
     f->oid = t->oid;
     f->messages = t->messages;
+    f->role = rt_strndup(role.p, role.n);
     f->fn = fn;
     f->ctx = ctx;
     if (role.n > 0) {
@@ -187,13 +194,14 @@ static uint32_t oid_of(const char *text)
 static void on_published(void *ctx, const PGresult *res)
 {
     struct rt_db *d = ctx;
-    bool changed = !d->tables_known;
+    bool changed = d->polls_done == 0;
     int n = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK ? PQntuples(res) : -1;
 
     d->tables_asked = false;
     if (n < 0) {
         return; /* asked again with the next poll or connection */
     }
+    d->polls_done = d->polls_started;
     /* `published` is flipped twice: what is not in the answer any more stays off. */
     for (struct rt_table *t = d->tables; t != NULL; t = t->next) {
         int i = 0;
@@ -212,8 +220,10 @@ static void on_published(void *ctx, const PGresult *res)
         changed = changed || !t->published;
         t->published = true;
     }
-    d->tables_known = true;
     rt_db_tables_known(d, changed);
+    if (d->tables_again) {
+        rt_tables_poll(d);
+    }
 }
 
 void rt_tables_poll(struct rt_db *d)
@@ -221,9 +231,12 @@ void rt_tables_poll(struct rt_db *d)
     const char *params[] = {d->cfg->publication};
 
     if (d->control == NULL || d->tables_asked) {
+        d->tables_again = d->control != NULL;
         return;
     }
     d->tables_asked = true;
+    d->tables_again = false;
+    d->polls_started++;
     rt_pg_query(d->control,
                 "select c.oid, p.schemaname, p.tablename from pg_catalog.pg_publication_tables p "
                 "join pg_catalog.pg_namespace n on n.nspname = p.schemaname "

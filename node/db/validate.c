@@ -56,7 +56,9 @@ void rt_db_reg_check_drop(struct rt_reg *r)
 static void interrupted(struct rt_reg *r)
 {
     rt_db_reg_check_drop(r);
-    r->state = RT_REG_NEW;
+    if (!r->gone) {
+        rt_db_reg_state(r, RT_REG_NEW);
+    }
 }
 
 static void put_params(struct pr_outbuf *o, const struct rt_reg *r)
@@ -391,9 +393,18 @@ static void expand(struct rt_reg *r)
             c->oids[c->noids++] = t->oid;
         }
     }
-    if (c->noids == 0) {
+    if (c->noids == 0 && r->poll == 0) {
+        /* It may have been published a moment ago: looks once more, with a question asked now. */
+        r->poll = r->db->polls_started + 1;
+        rt_tables_poll(r->db);
+        interrupted(r);
+    } else if (c->noids == 0 && r->db->polls_done < r->poll) {
+        interrupted(r); /* the end of that poll kicks */
+    } else if (c->noids == 0) {
+        r->poll = 0;
         refuse_unpublished(r);
     } else {
+        r->poll = 0;
         next_table(r);
     }
 }

@@ -97,6 +97,7 @@ test('wrong password', async (t) => {
 
 test('wal_level = replica', async (t) => {
   const database = await startPostgres(t, { settings: ['wal_level = replica'] })
+  database.psql('-c', 'create table t (id int primary key); alter publication supabase_realtime add table t')
   const node = await startNode(t, { database, databaseReady: false })
   const s = await connect(t, node)
   await s.join('realtime:wal', { postgres_changes: all('t') })
