@@ -14,6 +14,50 @@ struct rt_asked {
     enum rt_verdict verdict;
 };
 
+struct rt_job;
+
+/* What one group asks of one table. */
+struct rt_ask {
+    struct rt_job *job;
+    uint32_t next; /* index + 1 of another ask of the same group; 0: none */
+    struct rt_group *group;
+    const struct rt_relation *rel;
+    struct rt_asked *asked;
+    uint32_t count, cap;
+    uint32_t *at; /* rows of the statement that is out */
+    uint32_t nat;
+    bool image;  /* the table was asked; now the rows' own images are judged */
+    bool single; /* a statement failed: row by row */
+    uint32_t next_row;
+    bool only_generated; /* no verdict: reads generated columns */
+};
+
+struct rt_job {
+    struct rt_rls *rls; /* NULL: cancelled */
+    struct rt_pg *pg;
+    struct rt_rls_row *rows;
+    uint32_t nrows, open_xid;
+    bool *later; /* per row: the same key changes again in its transaction */
+    void (*done)(void *ctx, bool ok);
+    void *ctx;
+    struct rt_ask *asks;
+    uint32_t nasks, asks_cap, started, running;
+    uint32_t out; /* answers that are to come */
+    bool lost;
+};
+
+struct rt_rls {
+    struct rt_log *log;
+    struct rt_metrics *metrics;
+    struct rt_loop *loop;
+    struct rt_timer guard;
+    uint64_t guard_ms;
+    struct rt_job *job;
+    uint64_t logged_ms;
+    char **texts; /* of generated columns, until the next judgement */
+    uint32_t ntexts, texts_cap;
+};
+
 /* A growing text. */
 struct rt_text {
     char *p;
@@ -47,5 +91,14 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_s
                    uint32_t count);
 /* Have the two changes the same primary key, before or after? */
 bool rt_same_key(const struct rt_change *a, const struct rt_change *b);
+
+/* rls_take.c: what is asked for, and what the answers mean. Fills j->asks from the rows. */
+void rt_job_gather(struct rt_job *j);
+/* The table's answer: a row that is there as the change left it is visible. */
+void rt_ask_take_table(struct rt_ask *a, const PGresult *res);
+/* The images' answer: those not in it are denied. */
+void rt_ask_take_image(struct rt_ask *a, const PGresult *res);
+/* A statement failed: one line a minute. */
+void rt_ask_log_failure(struct rt_rls *r, const struct rt_ask *a, const PGresult *res);
 
 #endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rls_take.c - what a batch asks of the policies, and what their answers mean. */
+#include <string.h>
+
+#include "node/db/rls_in.h"
+
+/* One line about failing policies a minute: they fail for every row. */
+#define LOG_MS 60000u
+
+void rt_ask_log_failure(struct rt_rls *r, const struct rt_ask *a, const PGresult *res)
+{
+    uint64_t now = rt_now_ms(r->loop);
+
+    if (r->logged_ms == 0 || now - r->logged_ms >= LOG_MS) {
+        r->logged_ms = now;
+        rt_log(r->log, RT_WARN, "policy_failed", rt_kv_s("code", "RlsPolicyError"),
+               rt_kv_b("schema", a->rel->schema), rt_kv_b("table", a->rel->table),
+               rt_kv_b("role", a->group->role), rt_kv_s("sqlstate", rt_pg_sqlstate(res)),
+               rt_kv_s("err", rt_pg_message(res)));
+    }
+}
+
+static void keep_generated(struct rt_rls *r, const struct rt_ask *a, struct rt_rls_row *row,
+                           const PGresult *res, int line)
+{
+    const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
+    int column = 2;
+
+    for (uint32_t i = 0; i < a->rel->ncolumns; i++) {
+        if (!a->rel->columns[i].generated || !rights->may_select[i]) {
+            continue;
+        }
+        if (PQgetisnull(res, line, column)) {
+            row->row[i].kind = RT_V_NULL;
+        } else {
+            size_t n = (size_t)PQgetlength(res, line, column);
+
+            if (r->ntexts == r->texts_cap) {
+                r->texts_cap = r->texts_cap == 0 ? 64 : r->texts_cap * 2;
+                r->texts = rt_realloc(r->texts, r->texts_cap * sizeof *r->texts);
+            }
+            r->texts[r->ntexts] = rt_strndup(PQgetvalue(res, line, column), n);
+            row->row[i].kind = RT_V_TEXT;
+            row->row[i].text = pr_bytes(r->texts[r->ntexts], n);
+            r->ntexts++;
+        }
+        column++;
+    }
+}
+
+static uint32_t number(const char *text)
+{
+    uint32_t v = 0;
+
+    for (; *text >= '0' && *text <= '9'; text++) {
+        v = v * 10 + (uint32_t)(*text - '0');
+    }
+    return v;
+}
+
+void rt_ask_take_table(struct rt_ask *a, const PGresult *res)
+{
+    struct rt_job *j = a->job;
+
+    for (int line = 0; line < PQntuples(res); line++) {
+        uint32_t i = number(PQgetvalue(res, line, 0));
+        struct rt_asked *asked;
+        struct rt_rls_row *row;
+        bool known = !PQgetisnull(res, line, 1);
+        bool same;
+
+        if (i == 0 || i > a->nat) {
+            continue;
+        }
+        asked = &a->asked[a->at[i - 1]];
+        row = &j->rows[asked->row];
+        same = !known || (number(PQgetvalue(res, line, 1)) == row->change->xid &&
+                          row->change->xid != j->open_xid && !j->later[asked->row]);
+        if (same) {
+            asked->verdict = RT_VISIBLE;
+        }
+        if (same && known) {
+            keep_generated(j->rls, a, row, res, line);
+        }
+    }
+}
+
+void rt_ask_take_image(struct rt_ask *a, const PGresult *res)
+{
+    for (int line = 0; line < PQntuples(res); line++) {
+        uint32_t i = number(PQgetvalue(res, line, 0));
+
+        if (i > 0 && i <= a->nat) {
+            a->asked[a->at[i - 1]].verdict = RT_VISIBLE;
+        }
+    }
+    for (uint32_t i = 0; i < a->nat; i++) {
+        if (a->asked[a->at[i]].verdict == RT_UNDECIDED) {
+            a->asked[a->at[i]].verdict = RT_DENIED;
+        }
+    }
+}
+
+static struct rt_ask *ask_of(struct rt_job *j, struct rt_group *g, const struct rt_relation *rel)
+{
+    uint32_t first = (uint32_t)(uintptr_t)g->user; /* index + 1 of the group's newest ask */
+
+    for (uint32_t i = first; i != 0; i = j->asks[i - 1].next) {
+        if (j->asks[i - 1].rel == rel) {
+            return &j->asks[i - 1];
+        }
+    }
+    if (j->nasks == j->asks_cap) {
+        j->asks_cap = j->asks_cap == 0 ? 16 : j->asks_cap * 2;
+        j->asks = rt_realloc(j->asks, j->asks_cap * sizeof *j->asks);
+    }
+    j->asks[j->nasks] =
+        (struct rt_ask){.job = j, .next = first, .group = g, .rel = rel, .only_generated = true};
+    j->nasks++;
+    g->user = (void *)(uintptr_t)j->nasks;
+    return &j->asks[j->nasks - 1];
+}
+
+static void add_row(struct rt_ask *a, uint32_t row, uint32_t match)
+{
+    if (a->count > 0 && a->asked[a->count - 1].row == row) {
+        return; /* more matches of the same group */
+    }
+    if (a->count == a->cap) {
+        a->cap = a->cap == 0 ? 8 : a->cap * 2;
+        a->asked = rt_realloc(a->asked, a->cap * sizeof *a->asked);
+    }
+    a->asked[a->count++] = (struct rt_asked){.row = row, .match = match};
+}
+
+static bool has_generated(const struct rt_relation *rel)
+{
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        if (rel->columns[i].generated) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void rt_job_gather(struct rt_job *j)
+{
+    for (uint32_t i = 0; i < j->nrows; i++) {
+        struct rt_rls_row *row = &j->rows[i];
+        bool generated = row->change->kind != PR_K_DELETE && has_generated(row->change->rel);
+
+        for (uint32_t k = 0; k < row->matches->count; k++) {
+            struct rt_match *m = &row->matches->items[k];
+            bool judged = rt_match_needs_rls(row->change, m);
+
+            if (judged || (generated && m->error == RT_MATCH_OK)) {
+                struct rt_ask *a = ask_of(j, m->group, row->change->rel);
+
+                a->only_generated = a->only_generated && !judged;
+                add_row(a, i, k);
+            }
+        }
+        for (uint32_t k = i + 1; k < j->nrows && !j->later[i]; k++) {
+            const struct rt_change *c = j->rows[k].change;
+
+            j->later[i] = c->xid == row->change->xid && c->rel == row->change->rel &&
+                          rt_same_key(row->change, c);
+        }
+    }
+}
+
+bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < rows[i].matches->count; k++) {
+            if (rt_match_needs_rls(rows[i].change, &rows[i].matches->items[k])) {
+                return true;
+            }
+        }
+        if (rows[i].change->kind != PR_K_DELETE && has_generated(rows[i].change->rel)) {
+            return true;
+        }
+    }
+    return false;
+}
