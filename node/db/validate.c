@@ -244,14 +244,16 @@ static void ask_values(struct rt_reg *r, const struct pr_cond *cond, const struc
     bool list = cond->op == PR_F_IN;
     size_t n = cond->value.n;
     char *value = rt_malloc(n + 3);
-    char *sql = rt_malloc(type.n + 128);
+    char *sql = rt_malloc(type.n + 256);
     const char *params[1] = {value};
 
     (void)snprintf(value, n + 3, list ? "{%.*s}" : "%.*s", (int)n, (const char *)cond->value.p);
-    (void)snprintf(sql, type.n + 128,
-                   list ? "select x::pg_catalog.text from pg_catalog.unnest("
-                          "$1::pg_catalog.text::%.*s[]) x"
-                        : "select ($1::pg_catalog.text::%.*s)::pg_catalog.text",
+    /* format() gives what the type's output function does, as the stream has it: 't', not 'true'.
+     */
+    (void)snprintf(sql, type.n + 256,
+                   list ? "select case when x is not null then pg_catalog.format('%%s', x) end "
+                          "from pg_catalog.unnest($1::pg_catalog.text::%.*s[]) x"
+                        : "select pg_catalog.format('%%s', $1::pg_catalog.text::%.*s)",
                    (int)type.n, (const char *)type.p);
     r->out++;
     rt_pg_query(r->db->check, sql, 1, params, on_values, r);

@@ -39,7 +39,7 @@ const rows = [
   ['aint2', 'int[]', "'{{1,2},{3,4}}'", [[1, 2], [3, 4]]],
   ['abound', 'int[]', "'[2:3]={5,6}'", [5, 6]],
   ['aempty', 'text[]', "'{}'", []],
-  ['atext', 'text[]', "'{a,\"b,c\",\"d\\\\\"e\",NULL,\"NULL\"}'", ['a', 'b,c', 'd"e', null, 'NULL']],
+  ['atext', 'text[]', "'{a,\"b,c\",\"d\\\"e\",NULL,\"NULL\"}'", ['a', 'b,c', 'd"e', null, 'NULL']],
   ['abool', 'bool[]', "'{t,f}'", [true, false]],
   ['anum', 'numeric[]', "'{1.5,2}'", [1.5, 2]],
   ['ats', 'timestamp[]', "'{2024-01-02 03:04:05}'", ['2024-01-02T03:04:05']],
