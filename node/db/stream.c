@@ -378,8 +378,14 @@ static bool on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
 
 static void on_copy_idle(void *ctx, struct rt_pg *pg)
 {
+    struct rt_db *d = ctx;
+
     (void)pg;
-    rt_batch_work(ctx);
+    /* Inside a transaction its end is on the way; with it rows are known to be the last of their
+     * key. */
+    if (!d->stream.in_transaction) {
+        rt_batch_work(d);
+    }
 }
 
 void rt_stream_more(struct rt_db *d)
