@@ -261,9 +261,7 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
         rt_log(d->log, RT_WARN, "table_not_read", rt_kv_s("err", why));
         rt_stream_drop(d);
         rt_timer_set(&d->stream.retry, retry_ms(d));
-        return;
     }
-    rt_stream_more(d);
 }
 
 /*
@@ -284,7 +282,7 @@ static bool on_row(struct rt_db *d, const struct pr_pgo *m)
     if (t->fetching || (t->rel == NULL && d->control == NULL)) {
         return false; /* the end of that fetch, or of this stream, goes on */
     }
-    if (t->rel == NULL && d->stream.held == NULL) {
+    if (t->rel == NULL && !t->gone) {
         rt_tables_fetch(d, t, pr_str(""), on_table, d);
         return false;
     }

@@ -71,6 +71,7 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
     t->names = names;
     t->ncolumns = 0;
     t->messages++;
+    t->gone = false;
     t->identity = m->identity;
     while (t->ncolumns < m->count && pr_pgo_columns_next(&list, &c) == 1) {
         struct rt_stream_column *to = &t->columns[t->ncolumns++];
@@ -122,12 +123,16 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     rt_free(f);
     if (t != NULL) {
         t->fetching = false;
+        t->gone = rel == NULL && why == NULL;
         rt_rel_unref(t->rel);
         t->rel = rel;
     } else {
         rt_rel_unref(rel);
     }
     fn(fn_ctx, t != NULL ? rel : NULL, why);
+    /* Whoever asked: rows and registrations may have waited for this table. */
+    rt_stream_more(d);
+    rt_db_regs_kick(d);
 }
 
 struct roles {

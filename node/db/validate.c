@@ -335,12 +335,10 @@ static void use_relation(struct rt_reg *r, struct rt_relation *rel)
 static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
 {
     struct rt_reg *r = ctx;
-    struct rt_db *d = r->db;
 
     (void)why;
     r->out--;
     if (rt_db_reg_reap(r) || r->gone || r->check == NULL) {
-        rt_db_regs_kick(d);
         return;
     }
     if (rel == NULL) { /* it went away between the list and the question, or the connection did */
@@ -348,7 +346,6 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     } else {
         use_relation(r, rel);
     }
-    rt_db_regs_kick(d); /* others waited for the same table */
 }
 
 static void next_table(struct rt_reg *r)

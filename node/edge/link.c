@@ -7,7 +7,6 @@
 #include "node/edge/fanout.h"
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
-#include "node/edge/registrations.h"
 #include "node/edge/topics.h"
 
 static void retry_later(struct rt_edge *e)
@@ -137,7 +136,7 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
         cut(e, "no memory to attach");
         return;
     }
-    rt_regs_send(e);
+    rt_changes_attached(e);
 }
 
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
