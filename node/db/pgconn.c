@@ -107,19 +107,28 @@ static void end(struct rt_pg *pg)
     pg->timer.ctx = pg;
 }
 
+static void pop(struct rt_pg *pg)
+{
+    struct wait *w = pg->head;
+
+    pg->head = w->next;
+    if (pg->head == NULL) {
+        pg->tail = NULL;
+    }
+    rt_free(w->sql);
+    rt_free(w);
+}
+
 static void free_waits(struct rt_pg *pg, bool tell)
 {
     while (pg->head != NULL) {
-        struct wait *w = pg->head;
+        struct wait w = *pg->head;
 
-        pg->head = w->next;
-        if (tell && !w->sync) {
-            w->fn(w->ctx, NULL);
+        pop(pg); /* first: fn may ask again, which is answered here too */
+        if (tell && !w.sync) {
+            w.fn(w.ctx, NULL);
         }
-        rt_free(w->sql);
-        rt_free(w);
     }
-    pg->tail = NULL;
 }
 
 void rt_pg_close(struct rt_pg *pg)
@@ -272,18 +281,6 @@ static void do_connect(struct rt_pg *pg)
     }
 }
 
-static void pop(struct rt_pg *pg)
-{
-    struct wait *w = pg->head;
-
-    pg->head = w->next;
-    if (pg->head == NULL) {
-        pg->tail = NULL;
-    }
-    rt_free(w->sql);
-    rt_free(w);
-}
-
 /*
  * Each statement gives exactly one result, each sync one of its own. NULL between them says nothing
  * more, and libpq leaves it out when a statement is sent from inside an answer: it is not counted
@@ -302,7 +299,12 @@ static void do_pipeline_answers(struct rt_pg *pg)
             continue;
         }
         nulls = 0;
-        assert(w.sync == (PQresultStatus(res) == PGRES_PIPELINE_SYNC));
+        if (w.sync != (PQresultStatus(res) == PGRES_PIPELINE_SYNC)) {
+            /* The server's last word, said between two statements. */
+            down(pg, rt_pg_message(res), rt_pg_sqlstate(res));
+            PQclear(res);
+            return;
+        }
         pop(pg);
         if (!w.sync) {
             w.fn(w.ctx, res);
