@@ -381,6 +381,7 @@ static void world_open(const char *const *settings)
     w.ipc_free = true;
     rt_link_start(w.e);
     settle();
+    w.db_len = 0; /* "synced", of the new link */
 }
 
 static void world_close(void)

@@ -342,7 +342,7 @@ static void told_again(void **state)
     to_owner(&(struct cl_event){.type = CL_EV_EDGE_DOWN});
     w.e->link.retry.fn(w.e->link.retry.ctx);
     settle();
-    assert_string_equal(db(), "reg 1 * public.*  anon\n");
+    assert_string_equal(db(), "reg 1 * public.*  anon\nsynced\n");
     /* rights follow the token */
     (void)snprintf(text, sizeof text, "['1','2','realtime:a','access_token',{'access_token':'%s'}]",
                    token_of("authenticated", 1000));
