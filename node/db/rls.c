@@ -125,8 +125,10 @@ static void on_setting(void *ctx, const PGresult *res)
 {
     struct rt_ask *a = ctx;
 
-    /* If it failed, the statement behind it is aborted, and that is seen there. */
-    (void)stale(a->job, res);
+    /* If it failed, the statement behind it is aborted: what follows is done there. */
+    if (!stale(a->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK) {
+        rt_ask_log_failure(a->job->rls, a, res);
+    }
 }
 
 static void on_rows(void *ctx, const PGresult *res)
@@ -138,7 +140,9 @@ static void on_rows(void *ctx, const PGresult *res)
         return;
     }
     if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-        rt_ask_log_failure(j->rls, a, res);
+        if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
+            rt_ask_log_failure(j->rls, a, res);
+        }
         if (a->single) {
             a->asked[a->at[0]].verdict = RT_DENIED;
         } else {
@@ -161,7 +165,7 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     char *role = rt_strndup(a->group->role.p, a->group->role.n);
     char *claims = rt_strndup(a->group->claims.p, a->group->claims.n);
     const char *who[2] = {role, claims};
-    const char *params[16];
+    const char *params[RT_KEYS_MAX];
 
     if (a->single) {
         question(j, short_sql, 0, NULL, on_setting, a);
@@ -176,12 +180,14 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     rt_free(role);
 }
 
-/* The next rows to ask for: one if single, else all that are undecided. */
+/* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
+ * known can be judged on its image only. */
 static void pick(struct rt_ask *a)
 {
     a->nat = 0;
     for (uint32_t i = a->next_row; i < a->count; i++) {
-        if (a->asked[i].verdict == RT_UNDECIDED) {
+        if (a->asked[i].verdict == RT_UNDECIDED &&
+            (a->image || rt_key_known(a->rel, a->job->rows[a->asked[i].row].change))) {
             a->at[a->nat++] = i;
             if (a->single) {
                 a->next_row = i + 1;
@@ -260,8 +266,9 @@ static void run(struct rt_ask *a)
     if (a->image) {
         rt_stmt_image(&s, a->rel, condition_of(a), j->rows, a->asked, a->at, a->nat);
         a->next_row = a->single ? a->next_row : a->count;
-    } else if (rights == NULL ||
-               !rt_stmt_table(&s, a->rel, rights, j->rows, a->asked, a->at, a->nat)) {
+    } else if (rights != NULL) {
+        rt_stmt_table(&s, a->rel, rights, j->rows, a->asked, a->at, a->nat);
+    } else {
         ended(a);
         return;
     }

@@ -37,7 +37,7 @@ struct rt_job {
     struct rt_pg *pg;
     struct rt_rls_row *rows;
     uint32_t nrows, open_xid;
-    bool *later; /* per row: the same key changes again in its transaction */
+    bool *later; /* per row: the same key changes again in the batch */
     void (*done)(void *ctx, bool ok);
     void *ctx;
     struct rt_ask *asks;
@@ -68,18 +68,21 @@ void rt_text_puts(struct rt_text *t, const char *s);
 /* Ends it with a NUL and gives the whole. */
 const char *rt_text_end(struct rt_text *t);
 
+/* Columns of a primary key: INDEX_MAX_KEYS of a Postgres that was not built otherwise. */
+#define RT_KEYS_MAX 32u
 /* One statement: SQL and text parameters. */
 struct rt_stmt {
     struct rt_text sql;
-    struct rt_text param[16]; /* key columns: Postgres allows 32, more than 16 are denied */
+    struct rt_text param[RT_KEYS_MAX];
     int nparams;
 };
 void rt_stmt_free(struct rt_stmt *s);
 
-/* Rows `at` (positions in `asked`), `count` of them, whose keys are joined with the table. Columns
- * of the answer: ordinal from 1, xmin or NULL, then generated columns that the role may read.
- * False: cannot be asked (too many key columns, a key that is not held). */
-bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
+/* Can the row be looked for: has the table a key, and is the row's held? */
+bool rt_key_known(const struct rt_relation *rel, const struct rt_change *c);
+/* Rows `at` (positions in `asked`), `count` of them with known keys, joined with the table. Columns
+ * of the answer: ordinal from 1, xmin or NULL, then generated columns that the role may read. */
+void rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
                    const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
                    uint32_t count);
 /* Is the row's image known as far as the condition needs it? */
@@ -89,7 +92,7 @@ bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
 void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_slice condition,
                    const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
                    uint32_t count);
-/* Have the two changes the same primary key, before or after? */
+/* Does `b`, a later change, concern the row that `a` left? In doubt yes. */
 bool rt_same_key(const struct rt_change *a, const struct rt_change *b);
 
 /* rls_take.c: what is asked for, and what the answers mean. Fills j->asks from the rows. */

@@ -92,7 +92,27 @@ static bool held(const struct rt_value *v)
     return v->kind == RT_V_TEXT || v->kind == RT_V_JSON;
 }
 
-static bool put_keys(struct rt_stmt *s, const struct rt_rel_sql *sql, const struct rt_rls_row *rows,
+/* A long key is not in the stream again if it did not change, but in the old image. */
+static struct rt_value key_value(const struct rt_change *c, uint32_t i)
+{
+    return c->row != NULL && held(&c->row[i]) ? c->row[i] : rt_change_old(c, i);
+}
+
+bool rt_key_known(const struct rt_relation *rel, const struct rt_change *c)
+{
+    const struct rt_rel_sql *sql = rt_rel_sql(rel);
+
+    for (uint32_t k = 0; k < sql->nkeys; k++) {
+        struct rt_value v = key_value(c, sql->keys[k]);
+
+        if (!held(&v)) {
+            return false;
+        }
+    }
+    return sql->nkeys > 0 && sql->nkeys <= RT_KEYS_MAX;
+}
+
+static void put_keys(struct rt_stmt *s, const struct rt_rel_sql *sql, const struct rt_rls_row *rows,
                      const struct rt_asked *asked, const uint32_t *at, uint32_t count)
 {
     for (uint32_t k = 0; k < sql->nkeys; k++) {
@@ -101,20 +121,14 @@ static bool put_keys(struct rt_stmt *s, const struct rt_rel_sql *sql, const stru
         s->nparams = (int)k + 1;
         rt_text_puts(p, "{");
         for (uint32_t i = 0; i < count; i++) {
-            const struct rt_value *v = &rows[asked[at[i]].row].change->row[sql->keys[k]];
-
-            if (!held(v)) {
-                return false;
-            }
             rt_text_puts(p, i == 0 ? "" : ",");
-            put_element(p, v->text);
+            put_element(p, key_value(rows[asked[at[i]].row].change, sql->keys[k]).text);
         }
         rt_text_puts(p, "}");
     }
-    return true;
 }
 
-bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
+void rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
                    const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
                    uint32_t count)
 {
@@ -122,10 +136,7 @@ bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struc
     struct rt_text *t = &s->sql;
 
     memset(s, 0, sizeof *s);
-    if (sql->nkeys == 0 || sql->nkeys > sizeof s->param / sizeof s->param[0] ||
-        !put_keys(s, sql, rows, asked, at, count)) {
-        return false;
-    }
+    put_keys(s, sql, rows, asked, at, count);
     rt_text_puts(t, rights->selects_table ? "select k.i, t.xmin::pg_catalog.text"
                                           : "select k.i, null");
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
@@ -135,11 +146,13 @@ bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struc
             rt_text_puts(t, "::pg_catalog.text");
         }
     }
-    rt_text_puts(t, " from pg_catalog.unnest(");
+    /* unnest() of several arrays is known by its bare name only. */
+    rt_text_puts(t, " from rows from (");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
-        put_number(t, k == 0 ? "$" : ", $", k + 1, "::pg_catalog.text::");
+        rt_text_puts(t, k == 0 ? "" : ", ");
+        put_number(t, "pg_catalog.unnest($", k + 1, "::pg_catalog.text::");
         put_slice(t, sql->types[sql->keys[k]]);
-        rt_text_puts(t, "[]");
+        rt_text_puts(t, "[])");
     }
     rt_text_puts(t, ") with ordinality k(");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
@@ -153,7 +166,6 @@ bool rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struc
         put_identifier(t, rel->columns[sql->keys[k]].name);
         put_number(t, " = k.k", k, "");
     }
-    return true;
 }
 
 static bool is_word(uint8_t c)
@@ -161,12 +173,16 @@ static bool is_word(uint8_t c)
     return isalnum(c) || c == '_' || c >= 0x80;
 }
 
-/* Does the name stand in the text as a word, quoted or not? */
+/* Does the name stand in the text as a word, quoted or not? A name with a quote in it stands there
+ * in another form: taken for mentioned. */
 static bool mentions(struct pr_slice text, struct pr_slice name)
 {
     const uint8_t *at = text.p;
     const uint8_t *end = text.p + text.n;
 
+    if (name.n > 0 && memchr(name.p, '"', name.n) != NULL) {
+        return true;
+    }
     while (name.n > 0 && at != NULL && (size_t)(end - at) >= name.n) {
         at = memmem(at, (size_t)(end - at), name.p, name.n);
         if (at == NULL) {
@@ -266,15 +282,16 @@ bool rt_same_key(const struct rt_change *a, const struct rt_change *b)
 {
     const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
 
-    for (uint32_t k = 0; k < sql->nkeys; k++) {
+    for (uint32_t k = 0; k < sql->nkeys && a->rel == b->rel; k++) {
         uint32_t i = sql->keys[k];
-        struct rt_value va = a->row != NULL ? a->row[i] : rt_change_old(a, i);
-        struct rt_value now = b->row != NULL ? b->row[i] : rt_change_old(b, i);
-        struct rt_value before = b->old != NULL ? rt_change_old(b, i) : now;
+        struct rt_value left = key_value(a, i);
+        struct rt_value now = key_value(b, i);
+        struct rt_value before = rt_change_old(b, i);
 
-        if (!pr_slice_eq(va.text, now.text) && !pr_slice_eq(va.text, before.text)) {
+        if (!pr_slice_eq(left.text, now.text) &&
+            (!held(&before) || !pr_slice_eq(left.text, before.text))) {
             return false;
         }
     }
-    return true;
+    return a->rel->oid == b->rel->oid;
 }

@@ -74,8 +74,8 @@ void rt_ask_take_table(struct rt_ask *a, const PGresult *res)
         }
         asked = &a->asked[a->at[i - 1]];
         row = &j->rows[asked->row];
-        same = !known || (number(PQgetvalue(res, line, 1)) == row->change->xid &&
-                          row->change->xid != j->open_xid && !j->later[asked->row]);
+        same = row->change->xid != j->open_xid && !j->later[asked->row] &&
+               (!known || number(PQgetvalue(res, line, 1)) == row->change->xid);
         if (same) {
             asked->verdict = RT_VISIBLE;
         }
@@ -143,28 +143,50 @@ static bool has_generated(const struct rt_relation *rel)
     return false;
 }
 
+/* Marks the generated columns that a role can read; false if others read them already. */
+static bool reads_more(const struct rt_relation *rel, struct pr_slice role, bool *read)
+{
+    const struct rt_rights *rights = rt_relation_rights(rel, role);
+    bool more = false;
+
+    for (uint32_t i = 0; rights != NULL && rights->selects_table && i < rel->ncolumns; i++) {
+        if (rel->columns[i].generated && !read[i]) {
+            read[i] = true;
+            more = true;
+        }
+    }
+    return more;
+}
+
+/* A value of a row is the same for all: one role that may read it is enough. */
+static void gather_row(struct rt_job *j, uint32_t i)
+{
+    const struct rt_change *c = j->rows[i].change;
+    const struct rt_matches *all = j->rows[i].matches;
+    bool generated = c->kind != PR_K_DELETE && has_generated(c->rel);
+    bool *read = generated ? rt_calloc(c->rel->ncolumns, sizeof *read) : NULL;
+
+    for (uint32_t k = 0; k < all->count; k++) {
+        const struct rt_match *m = &all->items[k];
+        bool judged = rt_match_needs_rls(c, m);
+
+        if (judged ||
+            (generated && m->error == RT_MATCH_OK && reads_more(c->rel, m->group->role, read))) {
+            struct rt_ask *a = ask_of(j, m->group, c->rel);
+
+            a->only_generated = a->only_generated && !judged;
+            add_row(a, i, k);
+        }
+    }
+    rt_free(read);
+}
+
 void rt_job_gather(struct rt_job *j)
 {
     for (uint32_t i = 0; i < j->nrows; i++) {
-        struct rt_rls_row *row = &j->rows[i];
-        bool generated = row->change->kind != PR_K_DELETE && has_generated(row->change->rel);
-
-        for (uint32_t k = 0; k < row->matches->count; k++) {
-            struct rt_match *m = &row->matches->items[k];
-            bool judged = rt_match_needs_rls(row->change, m);
-
-            if (judged || (generated && m->error == RT_MATCH_OK)) {
-                struct rt_ask *a = ask_of(j, m->group, row->change->rel);
-
-                a->only_generated = a->only_generated && !judged;
-                add_row(a, i, k);
-            }
-        }
+        gather_row(j, i);
         for (uint32_t k = i + 1; k < j->nrows && !j->later[i]; k++) {
-            const struct rt_change *c = j->rows[k].change;
-
-            j->later[i] = c->xid == row->change->xid && c->rel == row->change->rel &&
-                          rt_same_key(row->change, c);
+            j->later[i] = rt_same_key(j->rows[i].change, j->rows[k].change);
         }
     }
 }
