@@ -180,8 +180,10 @@ static void on_poll(void *ctx)
 {
     struct rt_db *d = ctx;
 
-    if (d->up) {
+    if (d->control != NULL && d->ups == 2) { /* also when the first look failed */
         rt_tables_poll(d);
+    }
+    if (d->up) {
         if (d->migrate == NULL && strcmp(d->cfg->migrate, "on") == 0 &&
             rt_now_ms(d->loop) - d->janitor_ms >= JANITOR_MS) {
             start(d);

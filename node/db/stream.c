@@ -73,6 +73,7 @@ static void reset(struct rt_db *d)
     s->sent_head = 0;
     s->sent_count = 0;
     s->idle_lsn = 0;
+    s->routed = (struct pr_pos){0}; /* what was under way comes again: it is not said yet */
     rt_free(s->held);
     s->held = NULL;
     if (s->state == RT_STREAM_ON) {
@@ -248,6 +249,12 @@ void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn)
     s->sent[(s->sent_head + s->sent_count) % s->sent_cap] =
         (struct rt_sent){.pos = last, .end_lsn = end_lsn};
     s->sent_count++;
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        /* It had everything until now: its time to acknowledge begins. */
+        if (pr_pos_cmp(d->boots[i].acked, s->routed) >= 0) {
+            d->boots[i].acked_ms = rt_now_ms(d->loop);
+        }
+    }
     s->routed = last;
     rt_stream_acked(d);
 }
