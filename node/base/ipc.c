@@ -99,6 +99,9 @@ static void do_flush(void *ctx)
         } else if (errno == EAGAIN) {
             ipc->blocked = true;
             watch(ipc);
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            /* The peer is gone. What it said before is still to be read, and after it the end. */
+            ipc->out_at = ipc->out_len;
         } else if (errno != EINTR) {
             down(ipc, strerror(errno));
         }
@@ -169,13 +172,14 @@ static void fit(struct rt_ipc *ipc)
     }
 }
 
-static void do_read(struct rt_ipc *ipc)
+/* False: there is nothing more to read now. */
+static bool do_read(struct rt_ipc *ipc)
 {
     ssize_t n;
 
     fit(ipc);
     if (ipc->in_len == ipc->in_cap) {
-        return; /* frames wait for reading to be switched on again */
+        return false; /* frames wait for reading to be switched on again */
     }
     n = recv(ipc->fd, ipc->in + ipc->in_len, ipc->in_cap - ipc->in_len, MSG_DONTWAIT);
     if (n > 0) {
@@ -186,6 +190,7 @@ static void do_read(struct rt_ipc *ipc)
     } else if (errno != EAGAIN && errno != EINTR) {
         down(ipc, strerror(errno));
     }
+    return n > 0;
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
@@ -193,6 +198,9 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     struct rt_ipc *ipc = handle->data;
 
     if (status < 0) {
+        /* A peer killed with our bytes unread shows as an error, before what it has sent to us. */
+        while (!ipc->closing && ipc->reading && do_read(ipc)) {
+        }
         down(ipc, uv_strerror(status));
         return;
     }
@@ -200,7 +208,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         do_write(ipc);
     }
     if (!ipc->closing && ipc->reading && (events & (UV_READABLE | UV_DISCONNECT)) != 0) {
-        do_read(ipc);
+        (void)do_read(ipc);
     } else if (!ipc->closing && (events & UV_DISCONNECT) != 0) {
         down(ipc, "closed by the peer");
     }

@@ -290,6 +290,32 @@ static void peer_ends(void **state)
     assert_string_equal(w->why, "closed by the peer");
 }
 
+/* A peer that is killed has sent frames and has not read ours: all it sent is taken. */
+static void peer_is_killed(void **state)
+{
+    struct world *w = *state;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uint8_t bytes[200];
+    size_t n = frame_of(bytes, sizeof bytes, 100);
+
+    memcpy(addr.sun_path, w->path, sizeof w->path);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    for (w->want = 1; w->want <= 2; w->want++) {
+        assert_int_equal(send(fd, bytes, n, 0), n);
+        rt_loop_run(w->loop);
+        assert_true(rt_ipc_send(w->served, pr_bytes(bytes, n))); /* the first is flushed in time */
+    }
+    w->want = 0;
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(send(fd, bytes, n, 0), n);
+    }
+    (void)close(fd);
+    rt_loop_run(w->loop);
+    assert_null(w->served);
+    assert_int_equal(w->frames, 22);
+}
+
 /* Bytes no frame may start with. */
 static const struct {
     uint8_t bytes[12];
@@ -493,17 +519,12 @@ int main(void)
 {
 #define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(frames_arrive_whole),
-        IN_WORLD(reserved_in_place),
-        IN_WORLD(queue_is_bounded),
-        IN_WORLD(reading_stops_and_goes_on),
-        IN_WORLD(closed_inside_a_frame),
-        IN_WORLD(peer_ends),
-        IN_WORLD(damaged_frames_end_it),
-        IN_WORLD(cannot_listen_or_connect),
-        IN_WORLD(control),
-        IN_WORLD(control_refuses),
-        IN_WORLD(heart_beats_at_once),
+        IN_WORLD(frames_arrive_whole),      IN_WORLD(reserved_in_place),
+        IN_WORLD(queue_is_bounded),         IN_WORLD(reading_stops_and_goes_on),
+        IN_WORLD(closed_inside_a_frame),    IN_WORLD(peer_ends),
+        IN_WORLD(peer_is_killed),           IN_WORLD(damaged_frames_end_it),
+        IN_WORLD(cannot_listen_or_connect), IN_WORLD(control),
+        IN_WORLD(control_refuses),          IN_WORLD(heart_beats_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
