@@ -97,11 +97,26 @@ static void finish(struct rt_job *j, bool ok)
     free_job(j);
 }
 
+/* Is it the connection's end and no word about the statement? */
+static bool is_end(const PGresult *res)
+{
+    const char *severity;
+
+    if (res == NULL || PQresultStatus(res) == PGRES_BAD_RESPONSE) {
+        return true;
+    }
+    if (PQresultStatus(res) != PGRES_FATAL_ERROR) {
+        return false;
+    }
+    severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity == NULL || strcmp(severity, "ERROR") != 0;
+}
+
 /* An answer came: true if it is of no use any more. */
 static bool stale(struct rt_job *j, const PGresult *res)
 {
     j->out--;
-    j->lost = j->lost || res == NULL;
+    j->lost = j->lost || is_end(res);
     if (j->rls == NULL || j->lost) {
         if (j->out == 0 && j->rls == NULL) {
             free_job(j);
@@ -247,7 +262,6 @@ static bool begin_image(struct rt_ask *a)
 /* Goes on with this ask: sends its next statement, or ends it. */
 static void run(struct rt_ask *a)
 {
-    struct rt_job *j = a->job;
     struct rt_stmt s;
     const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
 
@@ -264,10 +278,10 @@ static void run(struct rt_ask *a)
         }
     }
     if (a->image) {
-        rt_stmt_image(&s, a->rel, condition_of(a), j->rows, a->asked, a->at, a->nat);
+        rt_stmt_image(&s, a, condition_of(a));
         a->next_row = a->single ? a->next_row : a->count;
     } else if (rights != NULL) {
-        rt_stmt_table(&s, a->rel, rights, j->rows, a->asked, a->at, a->nat);
+        rt_stmt_table(&s, a, rights);
     } else {
         ended(a);
         return;

@@ -80,18 +80,14 @@ void rt_stmt_free(struct rt_stmt *s);
 
 /* Can the row be looked for: has the table a key, and is the row's held? */
 bool rt_key_known(const struct rt_relation *rel, const struct rt_change *c);
-/* Rows `at` (positions in `asked`), `count` of them with known keys, joined with the table. Columns
- * of the answer: ordinal from 1, xmin or NULL, then generated columns that the role may read. */
-void rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
-                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
-                   uint32_t count);
+/* The rows a->at, whose keys are known, joined with the table. Columns of the answer: ordinal from
+ * 1, xmin or NULL, then generated columns that the role may read. */
+void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rights *rights);
 /* Is the row's image known as far as the condition needs it? */
 bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
                     struct pr_slice condition);
 /* The same rows judged on their own image: ordinals of those that the condition lets through. */
-void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_slice condition,
-                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
-                   uint32_t count);
+void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice condition);
 /* Does `b`, a later change, concern the row that `a` left? In doubt yes. */
 bool rt_same_key(const struct rt_change *a, const struct rt_change *b);
 

@@ -112,31 +112,35 @@ bool rt_key_known(const struct rt_relation *rel, const struct rt_change *c)
     return sql->nkeys > 0 && sql->nkeys <= RT_KEYS_MAX;
 }
 
-static void put_keys(struct rt_stmt *s, const struct rt_rel_sql *sql, const struct rt_rls_row *rows,
-                     const struct rt_asked *asked, const uint32_t *at, uint32_t count)
+/* The change behind the statement's row `i`. */
+static const struct rt_change *row_of(const struct rt_ask *a, uint32_t i)
+{
+    return a->job->rows[a->asked[a->at[i]].row].change;
+}
+
+static void put_keys(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rel_sql *sql)
 {
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         struct rt_text *p = &s->param[k];
 
         s->nparams = (int)k + 1;
         rt_text_puts(p, "{");
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < a->nat; i++) {
             rt_text_puts(p, i == 0 ? "" : ",");
-            put_element(p, key_value(rows[asked[at[i]].row].change, sql->keys[k]).text);
+            put_element(p, key_value(row_of(a, i), sql->keys[k]).text);
         }
         rt_text_puts(p, "}");
     }
 }
 
-void rt_stmt_table(struct rt_stmt *s, const struct rt_relation *rel, const struct rt_rights *rights,
-                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
-                   uint32_t count)
+void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rights *rights)
 {
+    const struct rt_relation *rel = a->rel;
     const struct rt_rel_sql *sql = rt_rel_sql(rel);
     struct rt_text *t = &s->sql;
 
     memset(s, 0, sizeof *s);
-    put_keys(s, sql, rows, asked, at, count);
+    put_keys(s, a, sql);
     rt_text_puts(t, rights->selects_table ? "select k.i, t.xmin::pg_catalog.text"
                                           : "select k.i, null");
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
@@ -242,10 +246,9 @@ static void put_ordinal_name(struct rt_text *t, const struct rt_relation *rel)
     put_identifier(t, pr_str(name));
 }
 
-void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_slice condition,
-                   const struct rt_rls_row *rows, const struct rt_asked *asked, const uint32_t *at,
-                   uint32_t count)
+void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice condition)
 {
+    const struct rt_relation *rel = a->rel;
     const struct rt_rel_sql *sql = rt_rel_sql(rel);
     struct rt_text *t = &s->sql;
     struct rt_text one = {0};
@@ -253,9 +256,9 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_relation *rel, struct pr_s
     memset(s, 0, sizeof *s);
     s->nparams = 1;
     rt_text_puts(&s->param[0], "{");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < a->nat; i++) {
         one.len = 0;
-        put_composite(&one, rel, rows[asked[at[i]].row].change);
+        put_composite(&one, rel, row_of(a, i));
         rt_text_puts(&s->param[0], i == 0 ? "" : ",");
         put_element(&s->param[0], pr_bytes(one.p, one.len));
     }
