@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "node/db/db_in.h"
+#include "node/db/rls_in.h"
 
 #define ROWS_MAX  256u
 #define BYTES_MAX (1024u * 1024u)
@@ -26,6 +27,7 @@ struct row {
     struct rt_relation *rel; /* a reference */
     struct rt_matches matches;
     struct rt_value *values; /* row, then old */
+    bool again;              /* changed once more by a row that was not kept */
 };
 
 struct gathered {
@@ -107,6 +109,15 @@ static uint8_t *fill(struct rt_value *to, const struct rt_relation *rel,
     return text;
 }
 
+/* A row that nobody is to get is forgotten, but not that it changed an earlier one: that one is
+ * judged by its own image then, not by what the table has now. */
+static void mark_again(struct gathered *g, const struct rt_change *c)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        g->rows[i].again = g->rows[i].again || rt_same_key(&g->rows[i].change, c);
+    }
+}
+
 void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind,
                   const struct pr_pgo_row *m)
 {
@@ -141,6 +152,7 @@ void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind
         .old = m->old_kind != 0 ? row->values + n : NULL,
     };
     if (rt_subs_match(d->subs, &row->change, &row->matches) == 0) {
+        mark_again(g, &row->change);
         rt_matches_free(&row->matches);
         rt_rel_unref(row->rel);
         rt_free(row->values);
@@ -247,8 +259,10 @@ void rt_batch_work(struct rt_db *d)
     b->work = g;
     b->now = gathered_new();
     for (uint32_t i = 0; i < g->count; i++) {
-        b->judged[i] = (struct rt_rls_row){
-            .change = &g->rows[i].change, .matches = &g->rows[i].matches, .row = g->rows[i].values};
+        b->judged[i] = (struct rt_rls_row){.change = &g->rows[i].change,
+                                           .matches = &g->rows[i].matches,
+                                           .row = g->rows[i].values,
+                                           .again = g->rows[i].again};
     }
     if (!rt_rls_needed(b->judged, g->count)) {
         on_wait(d);

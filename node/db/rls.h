@@ -25,6 +25,8 @@ struct rt_rls_row {
     struct rt_matches *matches;
     /* Room for the values of generated columns: `change->row` may be written to. */
     struct rt_value *row;
+    /* Its key changed again by a change that nobody wants: the table has another image of it. */
+    bool again;
 };
 
 struct rt_rls;

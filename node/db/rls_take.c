@@ -185,6 +185,7 @@ void rt_job_gather(struct rt_job *j)
 {
     for (uint32_t i = 0; i < j->nrows; i++) {
         gather_row(j, i);
+        j->later[i] = j->rows[i].again;
         for (uint32_t k = i + 1; k < j->nrows && !j->later[i]; k++) {
             j->later[i] = rt_same_key(j->rows[i].change, j->rows[k].change);
         }
