@@ -94,6 +94,9 @@ static void end(struct rt_reg *r, struct pr_outbuf *text, bool unpublished)
 
     if (text != NULL) {
         refusal = rt_strndup(text->p, text->len < text->cap ? text->len : text->cap);
+        /* Tables before the one that refused are attached: known as such, so that they go. */
+        rt_db_reg_set_tables(r, r->check->oids, r->check->table);
+        r->check->oids = NULL;
     }
     rt_db_reg_check_drop(r);
     rt_db_reg_checked(r, refusal, unpublished);
@@ -190,23 +193,24 @@ static bool answered(struct rt_reg *r, const PGresult *res)
     return false;
 }
 
-static void attach(struct rt_reg *r)
+/* False: it is over, refused. */
+static bool attach(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
 
     if (rt_subs_attach(r->db->subs, r->boot, r->handle, c->rel, c->conds, c->filter.count) != 0) {
         refuse_named(r, "ERROR P0001 (raise_exception) invalid column for filter ",
                      c->filter.count > 0 ? c->filter.conds[0].column : pr_str(""));
-        return;
+        return false;
     }
     rt_rel_unref(c->rel);
     c->rel = NULL;
     free_values(c);
     c->table++;
-    next_table(r);
+    return true;
 }
 
-static void next_cond(struct rt_reg *r);
+static bool next_cond(struct rt_reg *r);
 
 static void on_values(void *ctx, const PGresult *res)
 {
@@ -235,7 +239,9 @@ static void on_values(void *ctx, const PGresult *res)
     }
     c->conds[c->cond].values = pr_bytes(c->values[c->cond], o.len);
     c->cond++;
-    next_cond(r);
+    if (next_cond(r)) {
+        next_table(r);
+    }
 }
 
 /* Asks Postgres what it makes of the condition's value. */
@@ -262,7 +268,9 @@ static void ask_values(struct rt_reg *r, const struct pr_cond *cond, const struc
     rt_free(value);
 }
 
-static void next_cond(struct rt_reg *r)
+/* True: the table is attached, the next one may be looked at. False: an answer is waited for, or
+ * the check is over. */
+static bool next_cond(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
     const struct pr_cond *cond = &c->filter.conds[c->cond];
@@ -273,19 +281,18 @@ static void next_cond(struct rt_reg *r)
     int i;
 
     if (c->cond == c->filter.count) {
-        attach(r);
-        return;
+        return attach(r);
     }
     i = rt_relation_column(c->rel, cond->column);
     if (i < 0 || rights == NULL || !rights->may_select[i]) {
         refuse_named(r, "ERROR P0001 (raise_exception) invalid column for filter ", cond->column);
-        return;
+        return false;
     }
     if (cond->op == PR_F_IN && cond->nvalues > PR_FILTER_IN_MAX) {
         refuse_named(r,
                      "ERROR P0001 (raise_exception) too many values for `in` filter. Maximum 100",
                      pr_str(""));
-        return;
+        return false;
     }
     column = &c->rel->columns[i];
     if (!pr_filter_native(cond->op, column->type, column->c_collation)) {
@@ -294,15 +301,16 @@ static void next_cond(struct rt_reg *r)
         pr_put_str(&o, " is not supported for column type ");
         pr_put_slice(&o, column->typname);
         refuse(r, pr_bytes(bytes, o.len < o.cap ? o.len : o.cap));
-        return;
+        return false;
     }
     if (r->db->check == NULL) {
         interrupted(r);
-        return;
+        return false;
     }
     c->conds[c->cond].column = cond->column;
     c->conds[c->cond].op = cond->op;
     ask_values(r, cond, rt_rel_sql(c->rel)->types[i]);
+    return false;
 }
 
 /* Selected columns must exist and be readable. */
@@ -323,13 +331,12 @@ static bool check_select(struct rt_reg *r)
     return true;
 }
 
-static void use_relation(struct rt_reg *r, struct rt_relation *rel)
+/* As next_cond. */
+static bool use_relation(struct rt_reg *r, struct rt_relation *rel)
 {
     r->check->rel = rt_rel_ref(rel);
     r->check->cond = 0;
-    if (check_select(r)) {
-        next_cond(r);
-    }
+    return check_select(r) && next_cond(r);
 }
 
 static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
@@ -343,33 +350,37 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     }
     if (rel == NULL) { /* it went away between the list and the question, or the connection did */
         interrupted(r);
-    } else {
-        use_relation(r, rel);
+    } else if (use_relation(r, rel)) {
+        next_table(r);
     }
 }
 
+/* Tables that are known and ask nothing are attached at once: a wildcard may have thousands. */
 static void next_table(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
     struct rt_db *d = r->db;
-    struct rt_table *t;
 
-    if (c->table == c->noids) {
-        rt_db_reg_set_tables(r, c->oids, c->noids);
-        c->oids = NULL;
-        end(r, NULL, false);
-        return;
+    while (c->table < c->noids) {
+        struct rt_table *t = rt_tables_of(d, c->oids[c->table]);
+
+        assert(t != NULL); /* rows of this list are never removed */
+        if (t->rel != NULL && rt_relation_rights(t->rel, r->m.role) != NULL) {
+            if (!use_relation(r, t->rel)) {
+                return;
+            }
+        } else if (t->fetching || d->control == NULL) {
+            interrupted(r); /* whoever fetches it kicks all */
+            return;
+        } else {
+            r->out++;
+            rt_tables_fetch(d, t, r->m.role, on_relation, r);
+            return;
+        }
     }
-    t = rt_tables_of(d, c->oids[c->table]);
-    assert(t != NULL); /* rows of this list are never removed */
-    if (t->rel != NULL && rt_relation_rights(t->rel, r->m.role) != NULL) {
-        use_relation(r, t->rel);
-    } else if (t->fetching || d->control == NULL) {
-        interrupted(r); /* whoever fetches it kicks all */
-    } else {
-        r->out++;
-        rt_tables_fetch(d, t, r->m.role, on_relation, r);
-    }
+    rt_db_reg_set_tables(r, c->oids, c->noids);
+    c->oids = NULL;
+    end(r, NULL, false);
 }
 
 static bool wanted(const struct rt_reg *r, const struct rt_table *t)
