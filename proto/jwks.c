@@ -11,9 +11,10 @@
 
 #include "proto/json_scan.h"
 
-#define RSA_BYTES_MIN 256u  /* 2048 bits: below is broken, RFC 7518 3.3 */
-#define RSA_BYTES_MAX 1024u /* 8192 bits: a verification above costs an attacker nothing, us much  \
-                             */
+#define RSA_BYTES_MIN 256u /* 2048 bits: below is broken, RFC 7518 3.3 */
+#define RSA_BYTES_MAX                                                                              \
+    1024u /* 8192 bits: a verification above costs an attacker nothing, us much                    \
+           */
 #define RSA_E_MAX     8u
 #define EC_BYTES_MAX  66u /* of a P-521 coordinate */
 #define OKP_BYTES_MAX 57u /* of an Ed448 key */

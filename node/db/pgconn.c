@@ -1,50 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node/db/pgconn.h"
+#include "node/db/pgconn_in.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "node/base/alloc.h"
-
-/* CopyData handed out per turn: heartbeats and the owner's frames get their turn between. */
-#define COPIES_PER_TURN 512u
-
-/* A question whose answer has not come. */
-struct wait {
-    struct wait *next;
-    rt_pg_fn fn;
-    void *ctx;
-    bool sync; /* the end of a segment: nobody asks */
-    char *sql; /* RT_PG_SIMPLE: to be sent when its turn comes */
-};
-
-/* Watches one descriptor; libpq may change it while it connects. */
-struct watch {
-    uv_poll_t poll;
-    struct rt_pg *pg; /* NULL: the connection has another watch */
-};
-
-enum state { CONNECTING = 1, UP, COPYING, CLOSED };
-
-struct rt_pg {
-    struct rt_loop *loop;
-    const struct rt_pg_events *ev;
-    void *ctx;
-    PGconn *conn;
-    enum rt_pg_kind kind;
-    enum state state;
-    struct watch *watch;
-    int fd;
-    struct rt_timer timer; /* connecting must end; or copies are left */
-    struct rt_defer defer; /* flush */
-    struct wait *head, *tail;
-    PGresult *kept; /* RT_PG_SIMPLE: last result, or first error, of the running text */
-    bool paused;
-    bool want_write;
-    PostgresPollingStatusType polling;
-};
 
 static void on_poll(uv_poll_t *handle, int status, int events);
 static void on_turn_end(void *ctx);
@@ -96,7 +56,7 @@ static void free_pg(void *ctx)
  * may still look at `state`. */
 static void end(struct rt_pg *pg)
 {
-    pg->state = CLOSED;
+    pg->state = RT_PG_CLOSED;
     drop_watch(pg);
     rt_loop_undefer(pg->loop, &pg->defer);
     PQclear(pg->kept);
@@ -107,24 +67,12 @@ static void end(struct rt_pg *pg)
     pg->timer.ctx = pg;
 }
 
-static void pop(struct rt_pg *pg)
-{
-    struct wait *w = pg->head;
-
-    pg->head = w->next;
-    if (pg->head == NULL) {
-        pg->tail = NULL;
-    }
-    rt_free(w->sql);
-    rt_free(w);
-}
-
 static void free_waits(struct rt_pg *pg, bool tell)
 {
     while (pg->head != NULL) {
-        struct wait w = *pg->head;
+        struct rt_pg_wait w = *pg->head;
 
-        pop(pg); /* first: fn may ask again, which is answered here too */
+        rt_pg_pop(pg); /* first: fn may ask again, which is answered here too */
         if (tell && !w.sync) {
             w.fn(w.ctx, NULL);
         }
@@ -133,7 +81,7 @@ static void free_waits(struct rt_pg *pg, bool tell)
 
 void rt_pg_close(struct rt_pg *pg)
 {
-    if (pg != NULL && pg->state != CLOSED) {
+    if (pg != NULL && pg->state != RT_PG_CLOSED) {
         free_waits(pg, false);
         end(pg);
     }
@@ -141,7 +89,7 @@ void rt_pg_close(struct rt_pg *pg)
 
 void rt_pg_end(struct rt_pg *pg)
 {
-    if (pg != NULL && pg->state != CLOSED) {
+    if (pg != NULL && pg->state != RT_PG_CLOSED) {
         free_waits(pg, true);
         rt_pg_close(pg);
     }
@@ -155,17 +103,17 @@ static void first_line(const char *text, char *out, size_t cap)
     (void)snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), text);
 }
 
-static void down(struct rt_pg *pg, const char *why, const char *sqlstate)
+void rt_pg_down(struct rt_pg *pg, const char *why, const char *sqlstate)
 {
     char text[512], state[8];
 
-    if (pg->state == CLOSED) {
+    if (pg->state == RT_PG_CLOSED) {
         return;
     }
     (void)snprintf(text, sizeof text, "%s", why);
     (void)snprintf(state, sizeof state, "%s", sqlstate);
     free_waits(pg, true);
-    if (pg->state != CLOSED) {
+    if (pg->state != RT_PG_CLOSED) {
         end(pg);
         pg->ev->on_down(pg->ctx, pg, text, state);
     }
@@ -194,28 +142,26 @@ static const char *state_of_refusal(const char *text)
     return "";
 }
 
-static void lost(struct rt_pg *pg)
+void rt_pg_lost(struct rt_pg *pg)
 {
     char text[512];
     const char *message = PQerrorMessage(pg->conn);
 
     first_line(message[0] != '\0' ? message : "the connection was closed", text, sizeof text);
-    down(pg, text, state_of_refusal(message));
+    rt_pg_down(pg, text, state_of_refusal(message));
 }
-
-static void do_copies(struct rt_pg *pg);
 
 /* Connecting took too long or failed at once; or copies are left from the turn before. */
 static void on_timer(void *ctx)
 {
     struct rt_pg *pg = ctx;
 
-    if (pg->state == COPYING) {
-        do_copies(pg);
+    if (pg->state == RT_PG_COPYING) {
+        rt_pg_copies(pg);
     } else if (PQstatus(pg->conn) == CONNECTION_BAD) {
-        lost(pg);
+        rt_pg_lost(pg);
     } else {
-        down(pg, "the server did not answer in time", "");
+        rt_pg_down(pg, "the server did not answer in time", "");
     }
 }
 
@@ -224,7 +170,7 @@ static void flush(struct rt_pg *pg)
     int rv = PQflush(pg->conn);
 
     if (rv < 0) {
-        lost(pg);
+        rt_pg_lost(pg);
         return;
     }
     pg->want_write = rv > 0;
@@ -237,15 +183,15 @@ static void flush_later(struct rt_pg *pg)
 }
 
 /* RT_PG_SIMPLE: sends the next text if none is running. */
-static void send_next(struct rt_pg *pg)
+void rt_pg_send_next(struct rt_pg *pg)
 {
-    struct wait *w = pg->head;
+    struct rt_pg_wait *w = pg->head;
 
-    if (w == NULL || w->sql == NULL || pg->state != UP) {
+    if (w == NULL || w->sql == NULL || pg->state != RT_PG_UP) {
         return;
     }
     if (PQsendQuery(pg->conn, w->sql) != 1) {
-        lost(pg);
+        rt_pg_lost(pg);
         return;
     }
     rt_free(w->sql);
@@ -266,125 +212,18 @@ static void do_connect(struct rt_pg *pg)
     case PGRES_POLLING_OK:
         if (PQsetnonblocking(pg->conn, 1) != 0 ||
             (pg->kind == RT_PG_PIPELINE && PQenterPipelineMode(pg->conn) != 1)) {
-            lost(pg);
+            rt_pg_lost(pg);
             return;
         }
         rt_timer_clear(&pg->timer);
-        pg->state = UP;
+        pg->state = RT_PG_UP;
         watch_up(pg);
         pg->ev->on_up(pg->ctx, pg);
         break;
     case PGRES_POLLING_FAILED:
     case PGRES_POLLING_ACTIVE:
-        lost(pg);
+        rt_pg_lost(pg);
         break;
-    }
-}
-
-/*
- * Each statement gives exactly one result, each sync one of its own. NULL between them says nothing
- * more, and libpq leaves it out when a statement is sent from inside an answer: it is not counted
- * on.
- */
-static void do_pipeline_answers(struct rt_pg *pg)
-{
-    uint32_t nulls = 0;
-
-    while (pg->state == UP && pg->head != NULL && nulls < 2 && !PQisBusy(pg->conn)) {
-        struct wait w = *pg->head;
-        PGresult *res = PQgetResult(pg->conn);
-
-        if (res == NULL) {
-            nulls++; /* twice in a row: there is nothing more */
-            continue;
-        }
-        nulls = 0;
-        if (w.sync != (PQresultStatus(res) == PGRES_PIPELINE_SYNC)) {
-            /* The server's last word, said between two statements. */
-            down(pg, rt_pg_message(res), rt_pg_sqlstate(res));
-            PQclear(res);
-            return;
-        }
-        pop(pg);
-        if (!w.sync) {
-            w.fn(w.ctx, res);
-        }
-        PQclear(res);
-    }
-}
-
-static bool is_error(const PGresult *res)
-{
-    ExecStatusType s = PQresultStatus(res);
-
-    return s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE;
-}
-
-/* Gives the answer to the running text. */
-static void answer_text(struct rt_pg *pg, PGresult *res)
-{
-    struct wait w = *pg->head;
-
-    pg->kept = NULL;
-    pop(pg);
-    w.fn(w.ctx, res);
-    PQclear(res);
-    if (pg->state == UP) {
-        send_next(pg);
-    }
-}
-
-static void do_text_answers(struct rt_pg *pg)
-{
-    while (pg->state == UP && pg->head != NULL && pg->head->sql == NULL && !PQisBusy(pg->conn)) {
-        PGresult *res = PQgetResult(pg->conn);
-
-        if (res == NULL) {
-            answer_text(pg, pg->kept);
-        } else if (PQresultStatus(res) == PGRES_COPY_BOTH) {
-            PQclear(pg->kept);
-            answer_text(pg, res);
-            return;
-        } else if (pg->kept == NULL || !is_error(pg->kept)) {
-            PQclear(pg->kept);
-            pg->kept = res;
-        } else {
-            PQclear(res);
-        }
-    }
-}
-
-static void do_copies(struct rt_pg *pg)
-{
-    uint32_t count = 0;
-
-    while (pg->state == COPYING && !pg->paused) {
-        char *data = NULL;
-        int n;
-
-        if (count++ == COPIES_PER_TURN) {
-            rt_timer_set(&pg->timer, 0); /* the rest in the next turn, after other events */
-            return;
-        }
-        n = PQgetCopyData(pg->conn, &data, 1);
-        if (n > 0) {
-            pg->paused = !pg->ev->on_copy(pg->ctx, pg, pr_bytes(data, (size_t)n));
-            PQfreemem(data);
-        } else if (n == 0) {
-            if (pg->ev->on_copy_idle != NULL) {
-                pg->ev->on_copy_idle(pg->ctx, pg);
-            }
-            return;
-        } else {
-            PGresult *res = n == -1 ? PQgetResult(pg->conn) : NULL;
-
-            if (res != NULL && is_error(res)) {
-                down(pg, rt_pg_message(res), rt_pg_sqlstate(res));
-            } else {
-                lost(pg);
-            }
-            PQclear(res);
-        }
     }
 }
 
@@ -392,48 +231,48 @@ static void do_read(struct rt_pg *pg)
 {
     if (PQconsumeInput(pg->conn) != 1) {
         /* What the server said before it closed comes first: the reason is in it. */
-        if (pg->state == COPYING) {
-            do_copies(pg);
+        if (pg->state == RT_PG_COPYING) {
+            rt_pg_copies(pg);
         }
-        if (pg->state != CLOSED) {
-            lost(pg);
+        if (pg->state != RT_PG_CLOSED) {
+            rt_pg_lost(pg);
         }
         return;
     }
-    if (pg->state == COPYING) {
-        do_copies(pg);
+    if (pg->state == RT_PG_COPYING) {
+        rt_pg_copies(pg);
     } else if (pg->kind == RT_PG_PIPELINE) {
-        do_pipeline_answers(pg);
+        rt_pg_pipeline_answers(pg);
     } else {
-        do_text_answers(pg);
+        rt_pg_text_answers(pg);
     }
-    if (pg->state == UP && pg->head == NULL && PQstatus(pg->conn) == CONNECTION_BAD) {
-        lost(pg);
-    } else if (pg->state != CLOSED) {
+    if (pg->state == RT_PG_UP && pg->head == NULL && PQstatus(pg->conn) == CONNECTION_BAD) {
+        rt_pg_lost(pg);
+    } else if (pg->state != RT_PG_CLOSED) {
         watch_up(pg);
     }
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
-    struct watch *w = handle->data;
+    struct rt_pg_watch *w = handle->data;
     struct rt_pg *pg = w->pg;
 
     if (pg == NULL) {
         return;
     }
-    if (pg->state == CONNECTING) {
+    if (pg->state == RT_PG_CONNECTING) {
         do_connect(pg);
         return;
     }
     if (status < 0) {
-        down(pg, uv_strerror(status), "");
+        rt_pg_down(pg, uv_strerror(status), "");
         return;
     }
     if ((events & UV_WRITABLE) != 0) {
         flush(pg);
     }
-    if (pg->state != CLOSED && (events & UV_READABLE) != 0) {
+    if (pg->state != RT_PG_CLOSED && (events & UV_READABLE) != 0) {
         do_read(pg);
     }
 }
@@ -477,7 +316,7 @@ struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
     pg->ev = ev;
     pg->ctx = ctx;
     pg->kind = cfg->kind;
-    pg->state = CONNECTING;
+    pg->state = RT_PG_CONNECTING;
     pg->conn = PQconnectStartParams(keys, values, 1);
     if (pg->conn == NULL) {
         abort(); /* only without memory */
@@ -494,9 +333,9 @@ struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
     return pg;
 }
 
-static struct wait *add_wait(struct rt_pg *pg, rt_pg_fn fn, void *ctx)
+static struct rt_pg_wait *add_wait(struct rt_pg *pg, rt_pg_fn fn, void *ctx)
 {
-    struct wait *w = rt_calloc(1, sizeof *w);
+    struct rt_pg_wait *w = rt_calloc(1, sizeof *w);
 
     w->fn = fn;
     w->ctx = ctx;
@@ -512,7 +351,7 @@ static struct wait *add_wait(struct rt_pg *pg, rt_pg_fn fn, void *ctx)
 void rt_pg_query(struct rt_pg *pg, const char *sql, int nparams, const char *const *params,
                  rt_pg_fn fn, void *ctx)
 {
-    assert(pg->kind == RT_PG_PIPELINE && pg->state == UP);
+    assert(pg->kind == RT_PG_PIPELINE && pg->state == RT_PG_UP);
     (void)add_wait(pg, fn, ctx);
     /* A failure shows at the next flush, which ends the connection and answers with NULL. */
     (void)PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL, 0);
@@ -521,7 +360,7 @@ void rt_pg_query(struct rt_pg *pg, const char *sql, int nparams, const char *con
 
 void rt_pg_sync(struct rt_pg *pg)
 {
-    assert(pg->kind == RT_PG_PIPELINE && pg->state == UP);
+    assert(pg->kind == RT_PG_PIPELINE && pg->state == RT_PG_UP);
     add_wait(pg, NULL, NULL)->sync = true;
     (void)PQpipelineSync(pg->conn);
     flush_later(pg);
@@ -531,23 +370,23 @@ void rt_pg_script(struct rt_pg *pg, const char *sql, rt_pg_fn fn, void *ctx)
 {
     bool idle = pg->head == NULL;
 
-    assert(pg->kind != RT_PG_PIPELINE && pg->state == UP);
+    assert(pg->kind != RT_PG_PIPELINE && pg->state == RT_PG_UP);
     add_wait(pg, fn, ctx)->sql = rt_strdup(sql);
     if (idle) {
-        send_next(pg);
+        rt_pg_send_next(pg);
     }
 }
 
 void rt_pg_copy(struct rt_pg *pg)
 {
-    assert(pg->kind == RT_PG_REPLICATION && pg->state == UP);
-    pg->state = COPYING;
+    assert(pg->kind == RT_PG_REPLICATION && pg->state == RT_PG_UP);
+    pg->state = RT_PG_COPYING;
     rt_timer_set(&pg->timer, 0);
 }
 
 void rt_pg_copy_more(struct rt_pg *pg)
 {
-    if (pg->state == COPYING && pg->paused) {
+    if (pg->state == RT_PG_COPYING && pg->paused) {
         pg->paused = false;
         watch_up(pg);
         rt_timer_set(&pg->timer, 0);
@@ -556,7 +395,8 @@ void rt_pg_copy_more(struct rt_pg *pg)
 
 bool rt_pg_copy_send(struct rt_pg *pg, struct pr_slice data)
 {
-    if (pg->state != COPYING || PQputCopyData(pg->conn, (const char *)data.p, (int)data.n) != 1) {
+    if (pg->state != RT_PG_COPYING ||
+        PQputCopyData(pg->conn, (const char *)data.p, (int)data.n) != 1) {
         return false;
     }
     flush_later(pg);

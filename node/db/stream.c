@@ -7,30 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <xxhash.h>
-
-#include "node/db/db_in.h"
+#include "node/db/stream_in.h"
 
 #define RETRY_FIRST_MS 100u
 #define RETRY_MAX_MS   5000u
-/* A slot that another session holds: it lets go within 5 s (wal_sender_timeout below). */
-#define BUSY_RETRY_MS 250u
-/* Settings that only a DBA can mend are looked at again after a minute. */
-#define DBA_RETRY_MS 60000u
 /* A status each second, whether or not data flows: the server frees the slot of a reader that says
  * nothing for 5 s, so a dead one blocks nobody for longer. */
 #define FEEDBACK_MS 1000u
-static const char options[] =
-    "-c wal_sender_timeout=5000 -c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres "
-    "-c extra_float_digits=1 -c bytea_output=hex";
-
 /* Microseconds from 1970 to 2000. */
 #define EPOCH_2000_US INT64_C(946684800000000)
-/* Registrations are looked at before the stream starts; a catalog that does not answer must not
- * hold all others up. */
-#define SETTLE_MS 5000u
-/* Clients are told of a lost database after this: a restart of a second is not worth a message. */
-#define TELL_AFTER_MS 2000u
 
 static void on_retry(void *ctx)
 {
@@ -49,7 +34,7 @@ void rt_stream_trouble(struct rt_db *d, const char *text)
     rt_db_regs_kick(d);
 }
 
-static uint64_t retry_ms(struct rt_db *d)
+uint64_t rt_stream_retry_ms(struct rt_db *d)
 {
     uint64_t ms = RETRY_FIRST_MS;
     uint64_t chance;
@@ -64,7 +49,7 @@ static uint64_t retry_ms(struct rt_db *d)
 }
 
 /* Forgets the state of a connection; what was not routed is read again. */
-static void reset(struct rt_db *d)
+void rt_stream_reset(struct rt_db *d)
 {
     struct rt_stream *s = &d->stream;
 
@@ -89,68 +74,12 @@ void rt_stream_drop(struct rt_db *d)
     struct rt_pg *pg = d->stream.pg;
 
     if (pg != NULL) {
-        reset(d);
+        rt_stream_reset(d);
         rt_pg_close(pg);
     }
 }
 
-/* What the server says when it refuses, what clients are told, and when it is tried again. */
-static void failed(struct rt_db *d, const char *why, const char *sqlstate)
-{
-    static const struct {
-        const char *part, *text;
-        uint64_t retry_ms;
-    } known[] = {
-        {"logical decoding requires wal_level", "", DBA_RETRY_MS},
-        {"is active for PID", NULL, BUSY_RETRY_MS},
-        {"replication role", "The database role may not replicate", DBA_RETRY_MS},
-        {"start WAL sender", "The database role may not replicate", DBA_RETRY_MS},
-    };
-    char wal[] = "Postgres Changes need wal_level = logical on the database (it is replica)";
-    uint64_t ms = retry_ms(d);
-    const char *text = RT_TEXT_DOWN;
-
-    rt_log(d->log, RT_WARN, "replication_failed", rt_kv_s("code", "ReplicationConnectionDown"),
-           rt_kv_s("sqlstate", sqlstate), rt_kv_s("err", why), rt_kv_u("again_in_ms", ms));
-    if (strcmp(sqlstate, "53300") == 0 || strcmp(sqlstate, "53400") == 0) {
-        text = why;
-    }
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strstr(why, known[i].part) != NULL) {
-            ms = known[i].retry_ms;
-            text = known[i].text == NULL || known[i].text[0] != '\0' ? known[i].text : wal;
-        }
-    }
-    if (text != NULL && rt_now_ms(d->loop) - d->stream.down_since_ms >= TELL_AFTER_MS) {
-        rt_stream_trouble(d, text);
-    }
-    rt_timer_set(&d->stream.retry, ms);
-}
-
-static void on_down(void *ctx, struct rt_pg *pg, const char *why, const char *sqlstate)
-{
-    struct rt_db *d = ctx;
-
-    (void)pg;
-    reset(d);
-    failed(d, why, sqlstate);
-}
-
-/* An error in one of the commands before the stream. */
-static void refused(struct rt_db *d, const PGresult *res)
-{
-    char why[512], sqlstate[8];
-
-    if (res == NULL) {
-        return; /* on_down follows */
-    }
-    (void)snprintf(why, sizeof why, "%s", rt_pg_message(res));
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s", rt_pg_sqlstate(res));
-    rt_stream_drop(d);
-    failed(d, why, sqlstate);
-}
-
-static void feedback(struct rt_db *d)
+void rt_stream_feedback(struct rt_db *d)
 {
     struct rt_stream *s = &d->stream;
     struct pr_rep_status m = {.write_lsn = s->received_lsn,
@@ -197,7 +126,7 @@ static void on_feedback(void *ctx)
 
     if (d->stream.state == RT_STREAM_ON) {
         confirm_idle(d);
-        feedback(d);
+        rt_stream_feedback(d);
         ask_edges(d);
     }
     rt_db_link_sync_check(d);
@@ -226,7 +155,7 @@ void rt_stream_acked(struct rt_db *d)
         s->sent_count--;
     }
     if (s->confirmed_lsn != before) {
-        feedback(d);
+        rt_stream_feedback(d);
     }
 }
 
@@ -267,7 +196,7 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
         /* Not gone, but not known either: its rows come again with a new connection. */
         rt_log(d->log, RT_WARN, "table_not_read", rt_kv_s("err", why));
         rt_stream_drop(d);
-        rt_timer_set(&d->stream.retry, retry_ms(d));
+        rt_timer_set(&d->stream.retry, rt_stream_retry_ms(d));
     }
 }
 
@@ -350,7 +279,7 @@ static bool room(struct rt_db *d)
     return !rt_batch_full(d);
 }
 
-static bool on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
+bool rt_stream_on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
 {
     struct rt_db *d = ctx;
     struct rt_stream *s = &d->stream;
@@ -368,7 +297,7 @@ static bool on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
         s->idle_lsn = m.end_lsn;
         confirm_idle(d);
         if (m.reply) {
-            feedback(d);
+            rt_stream_feedback(d);
         }
         return true;
     }
@@ -381,7 +310,7 @@ static bool on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
     return room(d);
 }
 
-static void on_copy_idle(void *ctx, struct rt_pg *pg)
+void rt_stream_on_copy_idle(void *ctx, struct rt_pg *pg)
 {
     struct rt_db *d = ctx;
 
@@ -410,187 +339,6 @@ void rt_stream_more(struct rt_db *d)
     if (s->state == RT_STREAM_ON && room(d)) {
         rt_pg_copy_more(s->pg);
     }
-}
-
-static void on_started(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-    struct rt_stream *s = &d->stream;
-
-    if (res == NULL || PQresultStatus(res) != PGRES_COPY_BOTH) {
-        refused(d, res);
-        return;
-    }
-    s->state = RT_STREAM_ON;
-    s->tries = 0;
-    rt_free(s->trouble);
-    s->trouble = NULL;
-    rt_gauge(d->metrics, RT_M_DB_STREAMING, 1);
-    rt_log(d->log, RT_INFO, "replication_up", rt_kv_s("slot", s->slot));
-    rt_pg_copy(s->pg);
-    feedback(d);
-    rt_db_regs_kick(d);
-}
-
-static void start_replication(struct rt_db *d)
-{
-    char sql[512];
-
-    (void)snprintf(sql, sizeof sql,
-                   "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', "
-                   "publication_names '\"%s\"', messages 'false')",
-                   d->stream.slot, d->cfg->publication);
-    rt_pg_script(d->stream.pg, sql, on_started, d);
-}
-
-static void on_created(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-
-    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
-        refused(d, res);
-        return;
-    }
-    rt_log(d->log, RT_INFO, "slot_created", rt_kv_s("slot", d->stream.slot));
-    start_replication(d);
-}
-
-static void create_slot(struct rt_db *d)
-{
-    char sql[256];
-
-    (void)snprintf(sql, sizeof sql,
-                   "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput NOEXPORT_SNAPSHOT",
-                   d->stream.slot);
-    rt_pg_script(d->stream.pg, sql, on_created, d);
-}
-
-static void on_dropped(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-
-    if (res == NULL || PQresultStatus(res) == PGRES_FATAL_ERROR) {
-        refused(d, res);
-        return;
-    }
-    /* Changes since the last confirmation are gone: clients are told before the new stream. */
-    rt_db_link_sys(d, false, "Changes may be missing: the replication slot was lost");
-    create_slot(d);
-}
-
-/* "16/B374D848": two hexadecimal halves; 0 if it is none. */
-static uint64_t lsn_of(const char *text)
-{
-    uint64_t high = 0, low = 0;
-
-    for (; *text != '\0'; text++) {
-        const char *digits = "0123456789ABCDEF";
-        const char *digit = strchr(digits, *text);
-
-        if (*text == '/') {
-            high = low;
-            low = 0;
-        } else if (digit != NULL) {
-            low = low << 4 | (uint64_t)(digit - digits);
-        }
-    }
-    return high << 32 | low;
-}
-
-/* wal_status and confirmed_flush_lsn of the slot, or no row. */
-static void on_slot(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-    struct rt_stream *s = &d->stream;
-
-    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
-        refused(d, res);
-    } else if (PQntuples(res) == 0) {
-        create_slot(d);
-    } else if (strcmp(PQgetvalue(res, 0, 0), "lost") == 0) {
-        char sql[256];
-
-        rt_log(d->log, RT_ERROR, "slot_lost", rt_kv_s("code", "ReplicationSlotLost"),
-               rt_kv_s("slot", s->slot), rt_kv_s("confirmed", PQgetvalue(res, 0, 1)));
-        (void)snprintf(sql, sizeof sql, "DROP_REPLICATION_SLOT \"%s\"", s->slot);
-        rt_pg_script(s->pg, sql, on_dropped, d);
-    } else {
-        s->confirmed_lsn = lsn_of(PQgetvalue(res, 0, 1));
-        start_replication(d);
-    }
-}
-
-/* System identifier, timeline, database oid: the name of the stream. */
-static void on_identified(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-    struct rt_stream *s = &d->stream;
-    char text[160], sql[320];
-    uint64_t id;
-    int n;
-
-    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
-        refused(d, res);
-        return;
-    }
-    /* Not the slot's life: on one server LSNs grow across slots. */
-    n = snprintf(text, sizeof text, "%s/%s", PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
-    id = XXH3_64bits(text, (size_t)n);
-    if (id != s->id) { /* another history: positions start anew, here and at the edges */
-        s->id = id;
-        s->routed = (struct pr_pos){0};
-        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-            d->boots[i].acked = (struct pr_pos){0};
-        }
-    }
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT coalesce(wal_status, ''), coalesce(confirmed_flush_lsn::text, '') "
-                   "FROM pg_catalog.pg_replication_slots WHERE slot_name = '%s'",
-                   s->slot);
-    rt_pg_script(s->pg, sql, on_slot, d);
-}
-
-static void on_oid(void *ctx, const PGresult *res)
-{
-    struct rt_db *d = ctx;
-
-    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
-        refused(d, res);
-        return;
-    }
-    /* Slots belong to the server, and databases may share one. */
-    (void)snprintf(d->stream.slot, sizeof d->stream.slot, "datafuse_realtime_%.20s",
-                   PQgetvalue(res, 0, 0));
-    rt_pg_script(d->stream.pg, "IDENTIFY_SYSTEM", on_identified, d);
-}
-
-static void on_up(void *ctx, struct rt_pg *pg)
-{
-    struct rt_db *d = ctx;
-
-    rt_pg_script(pg, "SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()",
-                 on_oid, d);
-}
-
-void rt_stream_kick(struct rt_db *d)
-{
-    static const struct rt_pg_events events = {
-        .on_up = on_up, .on_down = on_down, .on_copy = on_copy, .on_copy_idle = on_copy_idle};
-    struct rt_pg_config cfg = {.url = d->cfg->database_url,
-                               .purpose = "replication",
-                               .node = d->cfg->node,
-                               .options = options,
-                               .kind = RT_PG_REPLICATION};
-
-    if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->synced) {
-        return;
-    }
-    if (!rt_db_regs_settled(d) && rt_now_ms(d->loop) - d->up_ms < SETTLE_MS) {
-        rt_timer_set(&d->stream.retry, RETRY_FIRST_MS);
-        return;
-    }
-    d->stream.state = RT_STREAM_STARTING;
-    d->stream.pg = rt_pg_open(d->loop, &cfg, &events, d);
 }
 
 void rt_stream_init(struct rt_db *d)
