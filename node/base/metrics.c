@@ -132,6 +132,8 @@ static int map(struct rt_metrics *m, const char *runtime_dir, bool writable, str
     m->slots = ((struct rt_metrics_file *)p)->slots;
     m->node = ((struct rt_metrics_file *)p)->node;
     m->map_bytes = FILE_BYTES;
+    /* The mapping is kept in *m. */
+    /* cppcheck-suppress memleak */
     return RT_OK;
 }
 

@@ -267,7 +267,12 @@ void rt_batch_work(struct rt_db *d)
     if (!rt_rls_needed(b->judged, g->count)) {
         on_wait(d);
     } else if (d->check != NULL) {
-        rt_rls_judge(d->rls, d->check, b->judged, g->count, g->open_xid, on_judged, d);
+        rt_rls_judge(d->rls, d->check,
+                     &(struct rt_rls_batch){.rows = b->judged,
+                                            .count = g->count,
+                                            .open_xid = g->open_xid,
+                                            .done = on_judged,
+                                            .ctx = d});
     } else {
         on_judged(d, false);
     }

@@ -2,7 +2,6 @@
 #include "node/db/migrate.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "node/base/alloc.h"
@@ -277,10 +276,11 @@ static void apply_next(struct rt_migrate *m)
 /* Marks version `version` as applied; a file that was another one then is told. */
 static void note_applied(struct rt_migrate *m, const char *version, const char *checksum)
 {
-    char digest[HEX_MAX];
+    char digest[HEX_MAX], text[16];
 
     for (size_t i = 0; i < rt_migrations_count; i++) {
-        if (strtoul(version, NULL, 10) != rt_migrations[i].version) {
+        (void)snprintf(text, sizeof text, "%u", rt_migrations[i].version);
+        if (strcmp(version, text) != 0) {
             continue;
         }
         m->applied[i] = true;

@@ -358,8 +358,7 @@ static void ask_guard(struct rt_job *j)
     rt_free(xids.p);
 }
 
-void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, struct rt_rls_row *rows, uint32_t n,
-                  uint32_t open_xid, void (*done)(void *ctx, bool ok), void *ctx)
+void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch *b)
 {
     struct rt_job *j = rt_calloc(1, sizeof *j);
 
@@ -369,12 +368,12 @@ void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, struct rt_rls_row *rows, u
     r->guard_ms = GUARD_FIRST_MS;
     j->rls = r;
     j->pg = pg;
-    j->rows = rows;
-    j->nrows = n;
-    j->open_xid = open_xid;
-    j->later = rt_calloc(n, sizeof *j->later);
-    j->done = done;
-    j->ctx = ctx;
+    j->rows = b->rows;
+    j->nrows = b->count;
+    j->open_xid = b->open_xid;
+    j->later = rt_calloc(b->count, sizeof *j->later);
+    j->done = b->done;
+    j->ctx = b->ctx;
     rt_job_gather(j);
     ask_guard(j);
 }

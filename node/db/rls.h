@@ -46,8 +46,13 @@ bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
  * done(ok = false): the connection ended; verdicts are not to be used, judge again later (visible
  * flags are as they were before the call).
  */
-void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, struct rt_rls_row *rows, uint32_t n,
-                  uint32_t open_xid, void (*done)(void *ctx, bool ok), void *ctx);
+struct rt_rls_batch {
+    struct rt_rls_row *rows;
+    uint32_t count, open_xid;
+    void (*done)(void *ctx, bool ok);
+    void *ctx;
+};
+void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch *b);
 /* Drops the judgement under way: done is not called. */
 void rt_rls_cancel(struct rt_rls *r);
 

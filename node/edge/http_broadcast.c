@@ -50,7 +50,7 @@ static const struct rt_header *rates(struct rt_edge *e, struct rate_headers *r, 
 
 static void finish(const struct rt_http *h, int status, struct pr_slice json, uint32_t dropped)
 {
-    struct rate_headers r;
+    struct rate_headers r = {0};
 
     rt_http_answer(h, status, json, rates(h->edge, &r, dropped));
 }
