@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/ctl_print.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,14 +76,23 @@ static void pad(const char *text, size_t columns, bool right, bool last)
     (void)printf("%s", last ? "\n" : "  ");
 }
 
+static char *upper(const char *key)
+{
+    char *head = rt_strdup(key);
+
+    for (char *p = head; *p != '\0'; p++) {
+        if (*p >= 'a' && *p <= 'z') {
+            *p = (char)(*p - 'a' + 'A');
+        }
+    }
+    return head;
+}
+
 static void print_head(const char *const *keys, const size_t *columns, size_t count)
 {
     for (size_t c = 0; c < count; c++) {
-        char *head = rt_strdup(keys[c]);
+        char *head = upper(keys[c]);
 
-        for (char *p = head; *p != '\0'; p++) {
-            *p = (char)toupper((unsigned char)*p);
-        }
         pad(head, columns[c], false, c + 1 == count);
         rt_free(head);
     }

@@ -44,7 +44,7 @@ struct pr_filter {
  * PR_ESYNTAX, PR_EOP (operator that is unknown or not built), PR_ERANGE (too long, too many).
  * Texts: those of supabase/realtime, lib/extensions/postgres_cdc_rls/subscriptions.ex.
  */
-#define PR_FILTER_ARENA(n) (2u * (size_t)(n) + 5u * PR_FILTER_CONDS_MAX * PR_FILTER_IN_MAX)
+#define PR_FILTER_ARENA(n) (2u * (size_t)(n) + (size_t)5 * PR_FILTER_CONDS_MAX * PR_FILTER_IN_MAX)
 PR_MUST_CHECK int pr_filter_parse(struct pr_slice text, struct pr_filter *f,
                                   struct pr_outbuf *arena, struct pr_outbuf *err);
 /* Takes the next value. 1 = taken, 0 = none left, negative = damaged. *null: unquoted NULL in `in`,

@@ -13,11 +13,11 @@
 #include "node/db/rls_in.h"
 
 #define ROWS_MAX  256u
-#define BYTES_MAX (1024u * 1024u)
+#define BYTES_MAX ((size_t)1024 * 1024)
 /* A value longer than this is not held: the message becomes error 413 anyway. */
-#define VALUE_MAX (16u * 1024u * 1024u)
+#define VALUE_MAX ((size_t)16 * 1024 * 1024)
 /* Frames waiting for the owner: past it nothing is routed until they are gone. */
-#define OWNER_QUEUE_MAX (8u * 1024u * 1024u)
+#define OWNER_QUEUE_MAX ((size_t)8 * 1024 * 1024)
 /* How soon to look again whether the owner has taken its frames. */
 #define OWNER_WAIT_MS 5u
 

@@ -17,7 +17,7 @@
 /* What is published, and which roles may be taken, is looked at this often. */
 #define POLL_MS 5000u
 /* Partitions of tomorrow are made long before they are needed. */
-#define JANITOR_MS (30u * 60u * 1000u)
+#define JANITOR_MS UINT64_C(1800000)
 /* A restart of a second or two is not worth a message to clients. */
 #define TELL_AFTER_MS 2000u
 /* Catalog questions are short; a lock on a catalog must not stop them for ever. */

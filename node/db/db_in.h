@@ -208,7 +208,7 @@ void rt_batch_free(struct rt_db *d);
 void rt_batch_reset(struct rt_db *d);
 /* Copies a row. */
 void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind,
-                  const struct pr_pgo_row *row);
+                  const struct pr_pgo_row *m);
 /* The transaction ends here. */
 void rt_batch_commit(struct rt_db *d);
 /* Nothing was gathered or is in work. */
