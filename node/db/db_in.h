@@ -135,6 +135,7 @@ struct rt_db {
     struct rt_table *tables;
     bool tables_asked, tables_again; /* a poll is out; and one more was wanted since */
     uint64_t polls_started, polls_done;
+    char roles[40]; /* hash of roles and memberships at the last look */
     struct rt_stream stream;
     struct rt_batch *batch;
     struct rt_rls *rls;

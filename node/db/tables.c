@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tables.c - the tables of the publication and of the stream, and their relations. */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/db/db_in.h"
@@ -132,7 +133,10 @@ static void on_relation(void *ctx, struct rt_relation *rel, const char *why)
     fn(fn_ctx, t != NULL ? rel : NULL, why);
     /* Whoever asked: rows and registrations may have waited for this table. */
     rt_stream_more(d);
-    rt_db_regs_kick(d);
+    if (rel !=
+        NULL) { /* after a failure the next look at the publication tries again, not at once */
+        rt_db_regs_kick(d);
+    }
 }
 
 struct roles {
@@ -231,6 +235,41 @@ static void on_published(void *ctx, const PGresult *res)
     }
 }
 
+/*
+ * Roles and memberships have no Relation message: every table is read anew when they change, so
+ * that who lost a right sees nothing after the next look (every 5 s).
+ */
+static void on_roles(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    const char *now;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
+        return;
+    }
+    now = PQgetvalue(res, 0, 0);
+    if (d->roles[0] != '\0' && strcmp(d->roles, now) != 0) {
+        for (struct rt_table *t = d->tables; t != NULL; t = t->next) {
+            rt_rel_unref(t->rel);
+            t->rel = NULL;
+            t->messages++; /* an answer that is on its way may be older */
+        }
+    }
+    (void)snprintf(d->roles, sizeof d->roles, "%s", now);
+}
+
+static void ask_roles(struct rt_db *d)
+{
+    rt_pg_query(
+        d->control,
+        "select pg_catalog.md5(pg_catalog.string_agg(x, ',' order by x)) from ("
+        "select pg_catalog.concat_ws(' ', oid, rolname, rolsuper, rolinherit, rolreplication, "
+        "rolbypassrls) from pg_catalog.pg_roles union all "
+        "select pg_catalog.concat_ws(' ', roleid, member) from pg_catalog.pg_auth_members) r(x)",
+        0, NULL, on_roles, d);
+    rt_pg_sync(d->control);
+}
+
 void rt_tables_poll(struct rt_db *d)
 {
     const char *params[] = {d->cfg->publication};
@@ -242,6 +281,7 @@ void rt_tables_poll(struct rt_db *d)
     d->tables_asked = true;
     d->tables_again = false;
     d->polls_started++;
+    ask_roles(d);
     rt_pg_query(d->control,
                 "select c.oid, p.schemaname, p.tablename from pg_catalog.pg_publication_tables p "
                 "join pg_catalog.pg_namespace n on n.nspname = p.schemaname "
