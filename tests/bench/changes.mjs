@@ -5,7 +5,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
 import WebSocket from 'ws'
 
-const rows = Number(process.argv[2] ?? 100000)
+const rows = Number(process.argv[2] ?? 20000)
 const rounds = Number(process.argv[3] ?? 5)
 const cleanup = []
 const t = { after: (fn) => cleanup.unshift(fn) }
