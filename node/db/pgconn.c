@@ -201,8 +201,7 @@ void rt_pg_send_next(struct rt_pg *pg)
 
 static void do_connect(struct rt_pg *pg)
 {
-    pg->polling = PQconnectPoll(pg->conn);
-    switch (pg->polling) {
+    switch (PQconnectPoll(pg->conn)) {
     case PGRES_POLLING_READING:
         watch(pg, UV_READABLE);
         break;

@@ -38,7 +38,6 @@ struct rt_pg {
     PGresult *kept; /* RT_PG_SIMPLE: last result, or first error, of the running text */
     bool paused;
     bool want_write;
-    PostgresPollingStatusType polling;
 };
 
 /* pgconn.c: the connection ended, for this reason; or for what libpq says. */

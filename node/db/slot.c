@@ -28,7 +28,7 @@ static const char options[] =
     "-c extra_float_digits=1 -c bytea_output=hex";
 
 /* What the server says when it refuses, what clients are told, and when it is tried again. */
-static void failed(struct rt_db *d, const char *why, const char *sqlstate)
+void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate)
 {
     static const struct {
         const char *part, *text;
@@ -66,7 +66,7 @@ static void on_down(void *ctx, struct rt_pg *pg, const char *why, const char *sq
 
     (void)pg;
     rt_stream_reset(d);
-    failed(d, why, sqlstate);
+    rt_stream_failed(d, why, sqlstate);
 }
 
 /* An error in one of the commands before the stream. */
@@ -80,7 +80,7 @@ static void refused(struct rt_db *d, const PGresult *res)
     (void)snprintf(why, sizeof why, "%s", rt_pg_message(res));
     (void)snprintf(sqlstate, sizeof sqlstate, "%s", rt_pg_sqlstate(res));
     rt_stream_drop(d);
-    failed(d, why, sqlstate);
+    rt_stream_failed(d, why, sqlstate);
 }
 
 static void on_started(void *ctx, const PGresult *res)

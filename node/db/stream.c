@@ -194,9 +194,8 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
 
     if (rel == NULL && why != NULL) {
         /* Not gone, but not known either: its rows come again with a new connection. */
-        rt_log(d->log, RT_WARN, "table_not_read", rt_kv_s("err", why));
         rt_stream_drop(d);
-        rt_timer_set(&d->stream.retry, rt_stream_retry_ms(d));
+        rt_stream_failed(d, why, "");
     }
 }
 
@@ -229,6 +228,14 @@ static bool on_row(struct rt_db *d, const struct pr_pgo *m)
     return true;
 }
 
+/* What cannot be read must not be confirmed: it comes again, and clients are told if it stays so.
+ */
+static void damaged(struct rt_db *d, const char *what)
+{
+    rt_stream_drop(d);
+    rt_stream_failed(d, what, "");
+}
+
 /* One pgoutput message. False: not taken yet, see on_row. */
 static bool on_message(struct rt_db *d, struct pr_slice data)
 {
@@ -237,7 +244,7 @@ static bool on_message(struct rt_db *d, struct pr_slice data)
     int rv = pr_pgo_decode(data, &m);
 
     if (rv != PR_OK) {
-        rt_log(d->log, RT_ERROR, "pgoutput_damaged", rt_kv_i("err", rv));
+        damaged(d, "a pgoutput message is damaged");
         return true;
     }
     switch (m.kind) {
@@ -287,7 +294,7 @@ bool rt_stream_on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
 
     (void)pg;
     if (pr_rep_decode(data, &m) != PR_OK) {
-        rt_log_plain(d->log, RT_ERROR, "replication_damaged");
+        damaged(d, "a message of the walsender is damaged");
         return true;
     }
     if (m.end_lsn > s->received_lsn) {
@@ -328,13 +335,15 @@ void rt_stream_more(struct rt_db *d)
 
     if (s->held != NULL) {
         uint8_t *held = s->held;
+        bool taken;
 
-        /* on_row sees that it is the kept message: it does not ask the catalog twice. */
-        if (!on_message(d, pr_bytes(held, s->held_len))) {
+        s->held = NULL;
+        taken = on_message(d, pr_bytes(held, s->held_len));
+        if (!taken) {
+            s->held = held;
             return;
         }
         rt_free(held);
-        s->held = NULL;
     }
     if (s->state == RT_STREAM_ON && room(d)) {
         rt_pg_copy_more(s->pg);

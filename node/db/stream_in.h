@@ -11,6 +11,8 @@ void rt_stream_reset(struct rt_db *d);
 void rt_stream_feedback(struct rt_db *d);
 /* How long to wait before the next try; grows with each. */
 uint64_t rt_stream_retry_ms(struct rt_db *d);
+/* slot.c: logs why, tries again later, and tells clients what they may know of it. */
+void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate);
 /* One CopyData, and the end of those that had arrived: see struct rt_pg_events. */
 bool rt_stream_on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data);
 void rt_stream_on_copy_idle(void *ctx, struct rt_pg *pg);

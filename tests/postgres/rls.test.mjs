@@ -3,24 +3,15 @@
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
 import { startNode, startPostgres } from '../harness/process.mjs'
-import { prepare, subscriber, after, U1, U2 } from './subscribers.mjs'
+import { prepare, tableMaker, all, subscriber, after, U1, U2 } from './subscribers.mjs'
 
 const database = await startPostgres({ after: atEnd })
 const sql = await database.connect()
 await prepare(sql)
 const node = await startNode({ after: atEnd }, { database })
-let tables = 0
-
-async function table(columns, ...more) {
-  const name = `r${++tables}`
-  await sql.query(`create table ${name} (${columns})`)
-  for (const m of more) await sql.query(m.replaceAll('%', name))
-  await sql.query(`alter publication supabase_realtime add table ${name}`)
-  return name
-}
+const table = tableMaker(sql)
 const POLICY_A = ['alter table % enable row level security', 'create policy own on % for select using (user_id = (select auth.uid()))']
 const owned = () => table('id int primary key, user_id uuid, v text', ...POLICY_A)
-const all = (name, more) => [{ event: '*', schema: 'public', table: name, ...more }]
 const user = (sub, more) => ({ role: 'authenticated', sub, ...more })
 
 test('case 35: RLS without a policy', async (t) => {

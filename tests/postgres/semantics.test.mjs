@@ -3,25 +3,15 @@
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
 import { startNode, startPostgres } from '../harness/process.mjs'
-import { prepare, subscriber, after, brief, U2 } from './subscribers.mjs'
+import { prepare, tableMaker, all, subscriber, after, brief, U2 } from './subscribers.mjs'
 import { types, golden } from './types.mjs'
 
 const database = await startPostgres({ after: atEnd })
 const sql = await database.connect()
 await prepare(sql)
 const node = await startNode({ after: atEnd }, { database })
-let tables = 0
-
-/** A fresh published table; `%` in the statements is its name. */
-async function table(columns, ...more) {
-  const name = `t${++tables}`
-  await sql.query(`create table ${name} (${columns})`)
-  for (const m of more) await sql.query(m.replaceAll('%', name))
-  await sql.query(`alter publication supabase_realtime add table ${name}`)
-  return name
-}
+const table = tableMaker(sql)
 const plain = (...more) => table('id int primary key, v text, n int', ...more)
-const all = (name, more) => [{ event: '*', schema: 'public', table: name, ...more }]
 
 test('cases 1 to 5: insert, update, key change, empty update, delete', async (t) => {
   const T = await plain()

@@ -16,6 +16,21 @@ export async function prepare(sql) {
   await sql.query('alter publication supabase_realtime add table marker')
 }
 
+/** Gives a function that creates a published table; `%` in its further statements is the table's name. */
+export function tableMaker(sql) {
+  let tables = 0
+  return async (columns, ...more) => {
+    const name = `t${++tables}`
+    await sql.query(`create table ${name} (${columns})`)
+    for (const m of more) await sql.query(m.replaceAll('%', name))
+    await sql.query(`alter publication supabase_realtime add table ${name}`)
+    return name
+  }
+}
+
+/** Bindings for every change of a table. */
+export const all = (table, more) => [{ event: '*', schema: 'public', table, ...more }]
+
 /** Joins a channel with `bindings` as `claims` and waits for the system message (status: ok unless told). */
 export async function subscriber(t, node, bindings, claims = { role: 'authenticated', sub: U1 }, { status = 'ok' } = {}) {
   const s = await connect(t, node)
