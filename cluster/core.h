@@ -29,6 +29,12 @@ enum cl_err {
 
 typedef uint64_t cl_ms; /* monotonic milliseconds of the caller; never goes back */
 
+/*
+ * Nodes of one cluster; node 0 of an `owner` process is itself. Bitmaps and tables are sized by it.
+ * Every node links to every other, so a cluster near this size wants another shape anyway.
+ */
+#define CL_NODES_MAX 256u
+
 /* xoshiro256**, seeded by the caller: the only source of chance. */
 struct cl_rand {
     uint64_t s[4];
