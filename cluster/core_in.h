@@ -1,41 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * core_in.h - the inside of core.h, shared by core.c (step, edges coming and going), order.c
- * (publishes) and inspect.c (read-only questions). Nobody else includes it.
+ * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
+ * edges), links.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
+ * (followers of topics owned here), order.c (publishes), spread.c (presence over nodes), inspect.c
+ * (read-only questions).
+ *
+ * Whatever must be told to another node again, after its link came up or a partition moved, is told
+ * by one sweep over the topics in bounded portions (view.c), so that no step does unbounded work.
  */
 #ifndef CLUSTER_CORE_IN_H
 #define CLUSTER_CORE_IN_H
 
 #include "cluster/core.h"
+#include "cluster/origin.h"
 #include "cluster/out.h"
 #include "cluster/presence.h"
+#include "cluster/ring.h"
+#include "cluster/swim.h"
 #include "cluster/topic.h"
 
 /*
- * A new owner process orders nothing before all edges have told their subscriptions again, but
- * waits no longer than this, in ms. 250: edges reconnect within 20 ms x 2^k, and a start with a
- * missing edge must not hold publishes for long. Lower: the first messages miss slow edges.
+ * A new owner process orders nothing before its edges have told their subscriptions again, but
+ * waits no longer than this, in ms. Edges reconnect within 20 ms x 2^k; 1 s is what the restart of
+ * a crashed edge may take. Lower: the first messages miss slow edges.
  */
-#define CL_OPEN_MS 250u
-/* Parked publishes that one step orders: bounds its work and its actions. */
+#define CL_OPEN_MS 1000u
+/*
+ * A partition that came to this node is not ordered before every linked node has told its
+ * subscriptions under the same view, but no later than this after the view was adopted, in ms.
+ * Nodes adopt a view within a few rounds of gossip (100 ms each). Lower: the first messages miss
+ * nodes that are behind. Higher: one node that hangs holds the others' messages for longer.
+ */
+#define CL_FLUSH_MS 1000u
+/* A node follows the new owners no later than this after it adopted a view, in ms, even if some
+ * node has not said that it stopped ordering: less than CL_FLUSH_MS, so that owners see it. */
+#define CL_BARRIER_MS 500u
+/* A node with peers looks for them this long before it goes on alone, in ms: three dials. */
+#define CL_JOIN_MS 3000u
+/* It has found them when their list has not changed for this long, in ms: some rounds of gossip. */
+#define CL_JOIN_QUIET_MS 300u
+/* Presence is shown no later than this after the start, in ms, even if an owner has not answered:
+ * the others keep what they have seen of this node's edges for as long. */
+#define CL_SYNC_MS 3000u
+/* A publish that came to a wrong node is sent again after this long, in ms: a round of gossip. */
+#define CL_AGAIN_MS 100u
+/* Nodes compare what they hold of presence this often, in ms. */
+#define CL_SUM_MS 10000u
+/* Parked publishes that one step orders, and topics that one step looks at: bounds its work. */
 #define CL_UNPARK_MAX 64u
+#define CL_SWEEP_MAX  256u
+/* Bytes after which a sweep ends its portion. */
+#define CL_SWEEP_BYTES ((size_t)256 * 1024)
 /* Upper bound of an encoded frame without its texts and payload: head, array, 9 numbers, in bytes.
  */
 #define CL_FRAME_SMALL ((size_t)160)
 
-/* An edge process. Its boot and what was ordered of it outlive its connection: it may come back. */
+#define CL_SELF 0u           /* index of this node */
+#define CL_NOBODY CL_NODES_MAX /* no node */
+
+/* An edge process of this node. Its boot outlives its connection: it may come back. */
 struct edge {
     bool up;
-    bool attached; /* has told all its subscriptions and presences */
+    bool attached;  /* has told all its subscriptions and presences */
+    uint64_t again; /* its publishes are passed over until it echoes this; 0: none */
     uint64_t boot;
-    uint64_t *oseq; /* last ordered publish per partition; NULL until it was up once */
 };
 
-/* A publish that waits until all edges are attached. One block with its frame. */
+/* A node; this one is the first. */
+struct node {
+    uint64_t id; /* 0: the index is free */
+    uint64_t epoch;
+    bool linked;
+    bool member;         /* neither dead nor gone, as membership tells */
+    bool actors_told;    /* by us, on this link */
+    uint64_t view;       /* last VIEW on this link: what it ordered before is ahead of it */
+    uint64_t subs;       /* last SUB_ALL on this link: it follows by this view */
+    uint64_t subs_told;  /* our last SUB_ALL on this link */
+    cl_ms actors_until;  /* its owner process is new: boots are of the one before until then */
+    uint64_t sum_differs; /* bits: 1 as its follower, 2 as its owner, at the last comparison */
+    uint32_t nboots;
+    uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
+};
+
+/* Who sent a publish. */
+struct source {
+    uint32_t node; /* CL_SELF: edge `edge` of this node */
+    uint32_t edge;
+};
+
+/* A publish that waits until its partition opens. One block with its frame. */
 struct parked {
     struct parked *next;
-    uint32_t edge;
+    struct source from;
     uint64_t boot;
+    uint32_t part;
     size_t n;
     uint8_t frame[];
 };
@@ -52,13 +110,40 @@ struct cl {
     struct cl_rand rand;
     struct pr_epoch epoch;
     uint32_t edges_expected;
-    cl_ms now;             /* of the last step */
-    cl_ms open_at;         /* latest time to open */
-    bool open;             /* publishes are ordered, presence is shown */
+    cl_ms now; /* of the last step */
+    cl_ms start;
+    bool edges_ready; /* all expected edges are attached, or CL_OPEN_MS are over */
+    bool open;        /* presence is shown: this node knows what there is */
     uint64_t up, attached; /* bitmaps of edge indices */
     uint32_t n_attached;
     struct edge edge[CL_EDGES_MAX];
+
+    struct cl_swim *swim; /* owned; NULL: no peers */
+    bool joined;
+    bool leaving;
+    cl_ms changed_at; /* last news of membership */
+    uint32_t n_nodes; /* indices in use are below */
+    struct node node[CL_NODES_MAX];
+
+    struct cl_ring ring;
+    cl_ms view_at;      /* when it was adopted */
+    bool flushing;      /* partitions that came wait for followers: `closed` */
+    uint32_t n_closed;
+    uint64_t reader;    /* id last told; 0: nobody */
+    bool reader_due;
+    uint16_t route[CL_PARTITIONS]; /* index of the owner, CL_NOBODY: none */
+    bool closed[CL_PARTITIONS];
+    uint16_t parked_in[CL_PARTITIONS];
+
+    uint64_t again_gen;
+    cl_ms again_at; /* UINT64_MAX: nothing to be sent again */
+    bool sweeping;
+    uint32_t sweep_at; /* next topic of the sweep */
+    uint32_t n_pending; /* topics whose owner has not answered */
+    cl_ms sum_at;
+
     struct cl_topics topics;
+    struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
     struct parked *park_head, *park_tail;
@@ -66,14 +151,94 @@ struct cl {
     struct cl_stats stats;
 };
 
+/* core.c */
 /* Pushes what the writer holds as one action for `edges`. Room was reserved. */
 void cl_push_send(struct cl *cl, uint64_t edges, const struct pr_outbuf *w);
+/* The same to other nodes. */
+void cl_push_links(struct cl *cl, const struct cl_bits *nodes, const struct pr_outbuf *w);
+void cl_push_link(struct cl *cl, uint32_t node, const struct pr_outbuf *w);
+struct cl_action *cl_push_action(struct cl *cl, enum cl_action_type type);
+/* Reserves, copies a frame as it is, pushes. 0, CL_ENOMEM or CL_EAGAIN. */
+CL_MUST_CHECK int cl_pass_link(struct cl *cl, uint32_t node, struct pr_slice frame);
 
-/* A PUB of edge `i`, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
-CL_MUST_CHECK int cl_order_pub(struct cl *cl, uint32_t i, const struct pr_frame *f,
+/* local.c */
+CL_MUST_CHECK int cl_local_up(struct cl *cl, uint32_t i, uint64_t boot);
+CL_MUST_CHECK int cl_local_down(struct cl *cl, uint32_t i);
+CL_MUST_CHECK int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f);
+/* What time and room allow: edges are ready, presence is shown, publishes are asked again. */
+void cl_local_go_on(struct cl *cl);
+/* The edges send all unconfirmed publishes again, in `ms` from now. */
+void cl_local_again(struct cl *cl, uint32_t ms);
+/* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
+CL_MUST_CHECK int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused);
+/* Bit of the attached edge with this boot, 0 if there is none. */
+uint64_t cl_local_bit(const struct cl *cl, uint64_t boot);
+
+/* links.c */
+CL_MUST_CHECK int cl_links_up(struct cl *cl, const struct cl_event *ev);
+CL_MUST_CHECK int cl_links_down(struct cl *cl, const struct cl_event *ev);
+CL_MUST_CHECK int cl_links_in(struct cl *cl, const struct cl_event *ev);
+/* ACTORS to every link that has not had it; this node's edges changed: `anew`. */
+void cl_links_actors(struct cl *cl, bool anew);
+/* Takes what membership wants to say or has learned. */
+void cl_links_members(struct cl *cl);
+/* Index of the node with this id, made if there is room; CL_NOBODY. */
+uint32_t cl_links_node(struct cl *cl, uint64_t id);
+/* The node that has this actor, CL_NOBODY. */
+uint32_t cl_links_home(const struct cl *cl, uint64_t boot);
+
+/* view.c */
+/* The first view of a node without peers, or of nobody. */
+void cl_view_init(struct cl *cl);
+/* Membership has changed: adopts another view if there is one. */
+void cl_view_look(struct cl *cl);
+/* A link came up: what is followed there must be told. */
+void cl_view_retell(struct cl *cl, uint32_t node);
+void cl_view_go_on(struct cl *cl);
+cl_ms cl_view_deadline(const struct cl *cl);
+
+/* follow.c */
+void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
+/* Subscribes at the owner if that is due and possible. 0, CL_ENOMEM or CL_EAGAIN. */
+CL_MUST_CHECK int cl_follow_tell(struct cl *cl, struct cl_topic *topic);
+/* An edge's subscription to a topic owned elsewhere is new or has another wish. */
+CL_MUST_CHECK int cl_follow_want(struct cl *cl, struct cl_topic *topic);
+/* An edge's subscription has ended. */
+CL_MUST_CHECK int cl_follow_unwant(struct cl *cl, struct cl_topic *topic);
+CL_MUST_CHECK int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok);
+CL_MUST_CHECK int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev);
+
+/* serve.c */
+CL_MUST_CHECK int cl_serve_sub(struct cl *cl, uint32_t from, const struct pr_sub *sub);
+void cl_serve_unsub(struct cl *cl, uint32_t from, const struct pr_unsub *unsub);
+CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_resync *r);
+/* Answers the nodes that wait for the partition to open. 0, CL_ENOMEM or CL_EAGAIN. */
+CL_MUST_CHECK int cl_serve_owed(struct cl *cl, struct cl_topic *topic);
+/* A link has ended: its node follows nothing here. */
+void cl_serve_gone(struct cl *cl, uint32_t node);
+
+/* order.c */
+/* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
+CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                                const struct pr_pub *pub);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
+bool cl_order_ready(const struct cl *cl);
 void cl_order_deinit(struct cl *cl);
+
+/* spread.c */
+/* A delta of an own edge, or of another node. 0 or an error, unchanged. */
+CL_MUST_CHECK int cl_spread_local(struct cl *cl, uint32_t edge, const struct pr_frame *f,
+                                  const struct pr_p_delta *d);
+CL_MUST_CHECK int cl_spread_link(struct cl *cl, uint32_t from, const struct pr_frame *f,
+                                 const struct pr_p_delta *d);
+CL_MUST_CHECK int cl_spread_pull(struct cl *cl, uint32_t from, const struct pr_p_pull *pull);
+/* What own edges have in the topic, to its owner. */
+CL_MUST_CHECK int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic);
+/* All that is known of the topic, to a node that follows it here. */
+CL_MUST_CHECK int cl_spread_state(struct cl *cl, uint32_t node, const struct cl_topic *topic);
+/* Compares with the other nodes now and then. */
+void cl_spread_sums(struct cl *cl);
+CL_MUST_CHECK int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum);
 
 #endif

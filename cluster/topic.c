@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/topic.h"
+#include "cluster/kept.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Items of one chunk, as a power of two: 64 topics are 5.5 KiB. */
+/* Items of one chunk, as a power of two: 64 topics are 11.5 KiB. */
 #define CHUNK_SHIFT 6u
 
 static struct cl_topic *at(const struct cl_topics *t, uint32_t index)
@@ -24,11 +24,13 @@ static uint64_t rehash(const void *ctx, uint32_t index)
     return hash_of(t, cl_topic_name(at(t, index)));
 }
 
-void cl_topics_init(struct cl_topics *t, const struct cl_alloc *mem, uint32_t max, uint64_t seed)
+void cl_topics_init(struct cl_topics *t, const struct cl_alloc *mem, uint32_t max, size_t kept_max,
+                    uint64_t seed)
 {
     memset(t, 0, sizeof *t);
     t->mem = mem;
     t->max = max;
+    t->kept_max = kept_max;
     t->seed = seed;
     t->idle_head = CL_POOL_NONE;
     t->idle_tail = CL_POOL_NONE;
@@ -61,6 +63,7 @@ static void idle_add(struct cl_topics *t, cl_ms now, uint32_t i)
 {
     struct cl_topic *topic = at(t, i);
 
+    topic->idle = true;
     topic->idle_since = now;
     topic->idle_next = CL_POOL_NONE;
     topic->idle_prev = t->idle_tail;
@@ -72,8 +75,9 @@ static void idle_add(struct cl_topics *t, cl_ms now, uint32_t i)
     t->idle_tail = i;
 }
 
-static void idle_remove(struct cl_topics *t, const struct cl_topic *topic)
+static void idle_remove(struct cl_topics *t, struct cl_topic *topic)
 {
+    topic->idle = false;
     if (topic->idle_prev == CL_POOL_NONE) {
         t->idle_head = topic->idle_next;
     } else {
@@ -86,6 +90,15 @@ static void idle_remove(struct cl_topics *t, const struct cl_topic *topic)
     }
 }
 
+static void free_remote(struct cl_topics *t, struct cl_topic *topic)
+{
+    if (topic->remote != NULL) {
+        cl_kept_clear(t, topic->remote);
+        t->mem->put(t->mem->ctx, topic->remote, sizeof *topic->remote);
+        topic->remote = NULL;
+    }
+}
+
 /* Of a topic in the idle list. */
 static void drop(struct cl_topics *t, uint32_t i)
 {
@@ -95,6 +108,7 @@ static void drop(struct cl_topics *t, uint32_t i)
         t->base[topic->part] = topic->seq;
     }
     idle_remove(t, topic);
+    free_remote(t, topic);
     cl_pool_unlink(&t->pool, hash_of(t, cl_topic_name(topic)), i);
     t->mem->put(t->mem->ctx, topic->key, topic->key_len);
     topic->key = NULL;
@@ -107,6 +121,7 @@ void cl_topics_deinit(struct cl_topics *t)
     struct cl_topic *topic = cl_topics_next(t, &i);
 
     for (; topic != NULL; topic = cl_topics_next(t, &i)) {
+        free_remote(t, topic);
         t->mem->put(t->mem->ctx, topic->key, topic->key_len);
     }
     cl_pool_clear(&t->pool);
@@ -152,52 +167,63 @@ int cl_topics_get(struct cl_topics *t, cl_ms now, struct pr_slice key, struct cl
     return CL_OK;
 }
 
+static bool wanted(const struct cl_topic *topic)
+{
+    return topic->edges != 0 || (topic->remote != NULL && cl_bits_any(&topic->remote->nodes));
+}
+
+void cl_topics_touch(struct cl_topics *t, cl_ms now, struct cl_topic *topic)
+{
+    struct pr_slice key = cl_topic_name(topic);
+
+    if (topic->idle && wanted(topic)) {
+        idle_remove(t, topic);
+    } else if (!topic->idle && !wanted(topic)) {
+        idle_add(t, now, find(t, key, hash_of(t, key)));
+    }
+}
+
 void cl_topics_sub(struct cl_topics *t, struct cl_topic *topic, uint32_t edge, bool presence)
 {
     uint64_t bit = UINT64_C(1) << edge;
 
     assert(edge < CL_EDGES_MAX);
-    if (topic->edges == 0) {
-        idle_remove(t, topic);
-    }
     topic->edges |= bit;
     topic->presence_edges &= ~bit;
     if (presence) {
         topic->presence_edges |= bit;
     }
-}
-
-static void unsub(struct cl_topics *t, cl_ms now, uint32_t i, uint32_t edge)
-{
-    struct cl_topic *topic = at(t, i);
-    uint64_t bit = UINT64_C(1) << edge;
-
-    if ((topic->edges & bit) == 0) {
-        return;
-    }
-    topic->edges &= ~bit;
-    topic->presence_edges &= ~bit;
-    if (topic->edges == 0) {
-        idle_add(t, now, i);
+    if (topic->idle) {
+        idle_remove(t, topic);
     }
 }
 
 void cl_topics_unsub(struct cl_topics *t, cl_ms now, struct cl_topic *topic, uint32_t edge)
 {
-    struct pr_slice key = cl_topic_name(topic);
+    uint64_t bit = UINT64_C(1) << edge;
 
     assert(edge < CL_EDGES_MAX);
-    unsub(t, now, find(t, key, hash_of(t, key)), edge);
+    topic->edges &= ~bit;
+    topic->presence_edges &= ~bit;
+    topic->owed_edges &= ~bit;
+    cl_topics_touch(t, now, topic);
 }
 
-void cl_topics_edge_gone(struct cl_topics *t, cl_ms now, uint32_t edge)
+struct cl_remote *cl_topics_remote(const struct cl_topics *t, struct cl_topic *topic)
 {
-    assert(edge < CL_EDGES_MAX);
-    for (uint32_t i = 0; i < t->pool.top; i++) {
-        if (at(t, i)->key != NULL) {
-            unsub(t, now, i, edge);
+    if (topic->remote == NULL) {
+        topic->remote = t->mem->get(t->mem->ctx, sizeof *topic->remote);
+        if (topic->remote != NULL) {
+            memset(topic->remote, 0, sizeof *topic->remote);
         }
     }
+    return topic->remote;
+}
+
+void cl_topics_drop_remote(struct cl_topics *t, cl_ms now, struct cl_topic *topic)
+{
+    free_remote(t, topic);
+    cl_topics_touch(t, now, topic);
 }
 
 void cl_topics_expire(struct cl_topics *t, cl_ms now)
@@ -230,7 +256,7 @@ static const char *check_one(const struct cl_topics *t, const struct cl_topic *t
     if ((topic->edges & ~up) != 0) {
         return "a topic is subscribed by an edge that is not attached";
     }
-    if ((topic->presence_edges & ~topic->edges) != 0) {
+    if (((topic->presence_edges | topic->owed_edges) & ~topic->edges) != 0) {
         return "a topic's presence goes to an edge that is not subscribed";
     }
     if (topic->part != cl_partition(cl_topic_name(topic))) {
@@ -255,14 +281,14 @@ bool cl_topics_check(const struct cl_topics *t, uint64_t edges_up, const char **
             return false;
         }
         count++;
-        idle += o->edges == 0;
+        idle += !wanted(o);
     }
     if (count != t->pool.used || count > t->max) {
         *what = "the number of topics is wrong";
         return false;
     }
     for (i = t->idle_head; i != CL_POOL_NONE; i = at(t, i)->idle_next) {
-        if (idle == 0 || at(t, i)->edges != 0 || at(t, i)->idle_since < last) {
+        if (idle == 0 || !at(t, i)->idle || at(t, i)->idle_since < last) {
             *what = "the list of idle topics is wrong";
             return false;
         }
