@@ -43,9 +43,10 @@
 /* Default of cl_limits.presences_per_topic: each joiner gets the whole state, ~170 bytes an entry.
  */
 #define CL_PRES_PER_TOPIC_DEFAULT 10000u
-/* Actors remembered, attached or not. 64 edges, and 64 restarts of half of them within a minute.
- * Above: the one that has been gone longest is forgotten early. */
-#define CL_PRES_ACTORS_MAX 2048u
+/* Actors remembered, attached or not. 256 nodes x 64 edges, and a restart of each of them within a
+ * minute. Above: the one that has been gone longest is forgotten early. Memory is taken as they
+ * come: 56 bytes each and 8 of index, 2 MiB at the limit. */
+#define CL_PRES_ACTORS_MAX 32768u
 /* Bytes of list in one P_VIEW frame, unless a single entry is longer. */
 #define CL_PRES_VIEW_CHUNK 61440u
 /* Bytes of lists in one P_DIFF frame. A longer diff is shown in several, each exact in itself, with
@@ -107,6 +108,8 @@ CL_MUST_CHECK int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn em
 /* Counts everything as shown without a diff: for an owner process that has just been told all,
  * whose edges ask for whole states next. */
 void cl_pres_settle(struct cl_pres *p, cl_ms now);
+/* The same for one topic: its first member on this node starts with the whole state as a view. */
+void cl_pres_settle_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic);
 /* When cl_pres_flush has something to do; UINT64_MAX if never. At or before now: at once. */
 cl_ms cl_pres_deadline(const struct cl_pres *p);
 
@@ -129,6 +132,83 @@ uint64_t cl_pres_ctx(const struct cl_pres *p, struct pr_slice topic, uint64_t bo
 /* The topics in which something of an actor is held, with its ctx there. */
 typedef void (*cl_pres_topic_fn)(void *ctx, struct pr_slice topic, uint64_t known);
 void cl_pres_topics_of(const struct cl_pres *p, uint64_t boot, cl_pres_topic_fn emit, void *ctx);
+
+/*
+ * ---- Between nodes (presence_nodes.c) ----
+ *
+ * A node holds the entries of its own edges' actors in all topics, of all actors in the topics that
+ * it owns (it is their hub), and of all actors in topics where it has presence members. An edge is
+ * the last word on its own actor; towards everybody else the actor's home node is, and a hub is for
+ * those who are neither.
+ *
+ * Such a sender can tell the whole of what it knows: replace_begin, its deltas as they come, and
+ * replace_end, which removes what was not mentioned. Nothing leaves the view in between, so that a
+ * state told twice shows nobody anything. Until the end comes, or a new begin, marks do no harm.
+ */
+
+/*
+ * The actor is an edge of this very node: no replace and no forget_topic touches its data. To be
+ * called before the first delta of its connection and again when it attaches; remembered as long
+ * as the actor is. Whoever hands deltas of own actors to cl_pres_apply makes sure that they come
+ * from the edge itself. 0, or CL_ENOMEM (unchanged).
+ */
+CL_MUST_CHECK int cl_pres_actor_own(struct cl_pres *p, cl_ms now, uint64_t boot);
+
+/* Borrowed for the call; may not call into the set. Not 0: stop, and the caller gets it. */
+typedef int (*cl_pres_state_fn)(void *ctx, const struct pr_p_delta *d);
+/*
+ * Emits the full state (0, ctx] of each actor that something is known of in the topic, also of one
+ * without entries and of one that is not attached. One delta an actor, never cut: the merge takes
+ * what a full state does not name for removed. An edge keeps its state of a topic below 4 MiB;
+ * with entries of a few hundred bytes it is far below 1 MiB.
+ * 0; CL_ENOMEM before the first one; the value of `emit`; CL_ERANGE after all others were told: an
+ * actor has more than fits PR_FRAME_MAX or PR_LIST_MAX, which no edge makes.
+ */
+CL_MUST_CHECK int cl_pres_state(const struct cl_pres *p, struct pr_slice topic,
+                                cl_pres_state_fn emit, void *ctx);
+/* Of one actor only. Emits nothing if nothing is known. */
+CL_MUST_CHECK int cl_pres_state_of(const struct cl_pres *p, struct pr_slice topic, uint64_t boot,
+                                   cl_pres_state_fn emit, void *ctx);
+
+/*
+ * A sender tells the whole state of a topic. begin marks what is held of actors that are not own;
+ * cl_pres_apply takes the mark of its (topic, actor) off, whatever it answers but an error; end
+ * removes, entries and ctx, what is still marked, to be seen as leaves with the next flush. begin
+ * again before end starts anew; end without begin, or of a topic that is not held, does nothing.
+ * An entry that comes again before its leave was shown shows nothing. O(actors of the topic), end
+ * also O(entries removed).
+ */
+void cl_pres_replace_begin(struct cl_pres *p, struct pr_slice topic);
+void cl_pres_replace_end(struct cl_pres *p, cl_ms now, struct pr_slice topic);
+
+/* True for a topic that the sender has told about. May not call into the set. */
+typedef bool (*cl_pres_keep_fn)(void *ctx, struct pr_slice topic);
+/*
+ * The same for all topics of one actor that `in_scope` is true for, told by its home node. These
+ * marks are apart from those of topics, so both may be under way; one mention takes both off.
+ * Nothing for an own actor. O(topics of the actor).
+ */
+void cl_pres_replace_actor_begin(struct cl_pres *p, uint64_t boot);
+void cl_pres_replace_actor_end(struct cl_pres *p, cl_ms now, uint64_t boot,
+                               cl_pres_keep_fn in_scope, void *ctx);
+
+/* This node does not follow the topic any more: drops what is held of actors that are not own. No
+ * leave is shown, since nobody is there to see it. */
+void cl_pres_forget_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic);
+
+/* Should the entries of this actor in this topic be counted? May not call into the set. The actors
+ * of a topic come one after another, with the same slice. */
+typedef bool (*cl_pres_pick_fn)(void *ctx, struct pr_slice topic, uint64_t boot);
+/*
+ * Sum modulo 2^64 of a hash of (topic, actor, n) over the picked entries, visible or not, and their
+ * number: two nodes that hold the same have the same. O(entries).
+ */
+uint64_t cl_pres_sum(const struct cl_pres *p, cl_pres_pick_fn pick, void *ctx, uint32_t *entries);
+
+/* A topic of which something is known, and of how many actors. It may call cl_pres_forget_topic for
+ * that topic, after which `topic` is gone; no other change. */
+typedef void (*cl_pres_each_topic_fn)(void *ctx, struct pr_slice topic, uint32_t actors);
+void cl_pres_each_topic(const struct cl_pres *p, cl_pres_each_topic_fn fn, void *ctx);
 
 /* Visible entries of a topic. */
 uint32_t cl_pres_members(const struct cl_pres *p, struct pr_slice topic);
