@@ -5,7 +5,7 @@
  * Every member gets a score for a key, and the best member has the key (Thaler, Ravishankar, "Using
  * name-based mappings to increase hit rates", IEEE/ACM ToN 6(1), 1998). With
  *
- *     h = mix64(id ^ mix64(key * 0x9e3779b97f4a7c15 + 1))       uniform in 1 .. 2^64-1
+ *     h = mix64(id ^ mix64(key * 0x9e3779b97f4a7c15 + 1))       uniform in 64 bits
  *     E = 64 - log2(h)                                          exponential, in Q6.32
  *
  * the least E / weight wins, so a member's share is its weight in the sum of weights: the least of
@@ -17,9 +17,9 @@
  * log2 comes from a table. A member's score depends on nobody else, so a join moves keys only to
  * the joiner, a leave only from the leaver, more weight only towards it.
  *
- * Considered: tokens on a ring (256 of them per node are no better and need a search), Maglev (moves
- * keys between survivors), jump hash (only the last node can leave), bounded loads (moves twice as
- * much at 100 nodes, and one node's load moves the keys of others).
+ * Considered: tokens on a ring (256 of them per node are no better and need a search), Maglev
+ * (moves keys between survivors), jump hash (only the last node can leave), bounded loads (moves
+ * twice as much at 100 nodes, and one node's load moves the keys of others).
  *
  * Cost: one hash and one product per member and key; 100 members: see cluster/README.md.
  */
@@ -43,8 +43,8 @@ struct cl_ring {
 
 /*
  * Fills the ring from n members in any order, n <= CL_NODES_MAX, each id once. Borrows them for the
- * call; they may be those of the ring itself. The same members in another order, on another machine
- * or in another build give the same bytes.
+ * call; they lie outside of the ring. The same members in another order, on another machine or in
+ * another build give the same table and view.
  */
 void cl_ring_build(struct cl_ring *ring, const struct cl_ring_member *members, uint32_t n);
 
@@ -54,6 +54,9 @@ void cl_ring_build(struct cl_ring *ring, const struct cl_ring_member *members, u
  * first one is that partition's owner.
  */
 uint32_t cl_ring_rank(const struct cl_ring *ring, uint64_t key, uint16_t *out, uint32_t k);
+
+/* The E of above, Q6.32, 1 .. 2^38: less is better. Part of the mesh protocol, as CL_PARTITIONS. */
+uint64_t cl_ring_score(uint64_t id, uint64_t key);
 
 /* Id of the member that owns a partition, part < CL_PARTITIONS; 0 if there are no members. */
 uint64_t cl_ring_owner_id(const struct cl_ring *ring, uint32_t part);

@@ -10,6 +10,8 @@
  * Decoders borrow from the frame's bytes, allocate nothing, accept longer arrays than they know
  * (fields are only ever added at the end) and refuse shorter ones, wrong types, lengths over the
  * bounds below and, in messages without payload, trailing bytes.
+ *
+ * Messages that only nodes exchange, and those that a change of view needs, are in mesh_node.h.
  */
 #ifndef PROTO_MESH_H
 #define PROTO_MESH_H
@@ -35,23 +37,39 @@
 enum pr_type {
     PR_T_HELLO = 0x01,
     PR_T_HELLO_OK = 0x02,
+    PR_T_PING = 0x03,
+    PR_T_PONG = 0x04,
+    PR_T_LINK_ACK = 0x05,
+    PR_T_BYE = 0x06,
     PR_T_ATTACHED = 0x07, /* the sender has told all its subscriptions and presences */
+    PR_T_NODE_HELLO = 0x08,
+    PR_T_NODE_HELLO_OK = 0x09,
+    PR_T_SYNC_HASH = 0x10,
+    PR_T_SYNC = 0x11,
+    PR_T_ACTORS = 0x12,
     PR_T_SUB = 0x20,
     PR_T_SUB_OK = 0x21,
     PR_T_UNSUB = 0x22,
+    PR_T_SUB_ALL = 0x23,
+    PR_T_NOT_OWNER = 0x24,
+    PR_T_VIEW = 0x25,
     PR_T_RESYNC = 0x28,
+    PR_T_AGAIN = 0x2a,
+    PR_T_AGAIN_OK = 0x2b,
     PR_T_PUB = 0x30,
     PR_T_PUB_OK = 0x31,
     PR_T_EVENT = 0x32,
     PR_T_P_DELTA = 0x50,
     PR_T_P_DIGEST = 0x52,
     PR_T_P_PULL = 0x53,
+    PR_T_P_SUM = 0x54,
     PR_T_P_VIEW_GET = 0x58,
     PR_T_P_VIEW = 0x59,
     PR_T_P_DIFF = 0x5a,
     PR_T_CHG_REG = 0x60,
     PR_T_CHG = 0x61,
     PR_T_CHG_OK = 0x62,
+    PR_T_READER = 0x63,
     PR_T_CHG_UNREG = 0x64,
     PR_T_CHG_REG_OK = 0x65,
     PR_T_CHG_SYNC = 0x66,
@@ -62,7 +80,9 @@ enum pr_type {
     PR_T_CTL_REPLY = 0x71
 };
 
-/* Classes: order holds inside a class only between nodes; a Unix socket is one FIFO for all. */
+/* What a frame counts as where a queue overflows; a function of its type. It says nothing of order:
+ * a Unix socket is one FIFO for all, a link between nodes one for PING PONG BYE SYNC* CTL* and one
+ * for everything else. */
 enum pr_class { PR_C_CONTROL = 1, PR_C_CHANGES = 2, PR_C_PRESENCE = 3, PR_C_BROADCAST = 4 };
 
 enum pr_role { PR_ROLE_EDGE = 1, PR_ROLE_DB = 2, PR_ROLE_OWNER = 3 };
@@ -138,6 +158,7 @@ struct pr_pub_ok {
     uint32_t part;
     uint64_t oseq;
     uint32_t result; /* enum pr_pub_result */
+    uint64_t boot;   /* of the publishing edge; 0 from a peer that does not know this field */
 };
 /* A publish in the owner's order. */
 struct pr_event {

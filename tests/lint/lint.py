@@ -36,6 +36,7 @@ PURE = re.compile(r"^(pr_\w+|memcpy|memmove|memset|memcmp|__assert_fail|__stack_
                   r"|_GLOBAL_OFFSET_TABLE_)$")
 TRACE = {"vsnprintf", "__vsnprintf_chk"}
 LINES_MAX = 500
+README_LINES_MAX = {"cluster": 150}  # it holds the measured figures
 
 
 def tracked(*patterns):
@@ -146,8 +147,9 @@ def room_readmes():
             bad.append(f"{room}/README.md is missing")
             continue
         told = readme.read_text(encoding="utf-8")
-        if told.count("\n") > 60:
-            bad.append(f"{room}/README.md: more than 60 lines")
+        most = README_LINES_MAX.get(room, 60)
+        if told.count("\n") > most:
+            bad.append(f"{room}/README.md: more than {most} lines")
         stems = {pathlib.Path(p).stem for p in tracked(f"{room}/*.c", f"{room}/*.h")
                  if str(pathlib.Path(p).parent) == room}
         bad += [f"{room}/README.md does not name {stem}" for stem in sorted(stems)

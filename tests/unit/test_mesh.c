@@ -34,7 +34,7 @@ static void make_control(struct pr_outbuf *o, unsigned which)
     const struct pr_sub_ok sub_ok = {TOPIC, epoch, 0};
     const struct pr_unsub unsub = {TOPIC};
     const struct pr_pub pub = {4095, TOPIC, 200, 70000, PR_PUB_ACK, pr_str("{\"a\":1}")};
-    const struct pr_pub_ok pub_ok = {4095, 70000, PR_PUB_FULL};
+    const struct pr_pub_ok pub_ok = {4095, 70000, PR_PUB_FULL, UINT64_MAX};
     const struct pr_event ev = {TOPIC, epoch, 1, 2, 3, 4, 5, pr_str("")};
     const struct pr_ctl ctl = {9, pr_str("topics"), pr_str("{}")};
     const struct pr_ctl_reply reply = {9, true, pr_str("{}\n{}\n")};
