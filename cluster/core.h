@@ -94,7 +94,13 @@ enum cl_event_type {
 };
 
 /* How a link ended, or that none came to be. */
-enum cl_how { CL_HOW_EOF = 1, CL_HOW_REFUSED, CL_HOW_TIMEOUT, CL_HOW_PROTO };
+enum cl_how {
+    CL_HOW_EOF = 1,
+    CL_HOW_REFUSED,
+    CL_HOW_TIMEOUT,
+    CL_HOW_PROTO,
+    CL_HOW_LOCAL /* closed by this side */
+};
 
 struct cl_event {
     enum cl_event_type type;
@@ -120,10 +126,11 @@ enum cl_action_type {
     CL_ACT_DIAL,          /* id, addr: there should be a link */
     CL_ACT_LINK_SEND,     /* bytes to every node in `nodes` (indices, see cl_node_id) */
     CL_ACT_LINK_CLOSE,    /* id, reason */
-    CL_ACT_MEMBER,        /* id, member, reason: for the log and `events` */
+    CL_ACT_MEMBER,        /* id, state, reason, who: for the log and `events` */
     CL_ACT_READER,        /* id of the node that is to read the WAL; 0: nobody */
     CL_ACT_ACTORS,        /* id, boots: the edge processes attached at that node */
-    CL_ACT_FATAL          /* reason: this process may not go on */
+    CL_ACT_EPOCH,         /* id: this node's epoch from now on; all links are to be made anew */
+    CL_ACT_FATAL          /* reason, addr: this process may not go on */
 };
 
 struct cl_action {
@@ -135,7 +142,8 @@ struct cl_action {
     struct pr_addr addr;
     struct pr_slice bytes; /* valid until the next cl_step; ACTORS: its frame */
     const char *reason;
-    const char *was, *is; /* MEMBER: names of the states */
+    const char *state; /* MEMBER: its name from now on, or "forgotten" */
+    uint64_t who;      /* MEMBER: id of who said so; 0: nobody */
 };
 
 /* What cl_inspect tells, one call of `emit` per row. */
@@ -157,9 +165,12 @@ struct cl_member_row {
     struct pr_addr addr;
     const char *state; /* alive, suspect, dead, left, leaving, joining */
     uint32_t inc, weight, edges, partitions;
-    uint32_t rtt_ms, health, confirms;
-    cl_ms since; /* of the state */
-    bool self, linked, agrees; /* agrees: on the view, as far as it has told */
+    uint32_t rtt_ms;   /* UINT32_MAX: not known */
+    uint32_t health;   /* of this node itself; 0 is best */
+    uint32_t confirms, confirms_of;
+    cl_ms since, dead_at; /* of the state; when a suspect becomes dead */
+    uint64_t view;        /* hash of the view it has told; of this node: its own */
+    bool self, linked;
 };
 struct cl_presence_row {
     struct pr_slice topic, key, meta;
@@ -199,6 +210,25 @@ uint64_t cl_owner_of(const struct cl *cl, uint32_t part);
 uint32_t cl_rank_of(const struct cl *cl, uint32_t part, uint64_t *ids, uint32_t k);
 /* This node is a member and has found the others, or is alone. */
 bool cl_joined(const struct cl *cl);
+/* After CL_EV_LEAVE: the others know; the process may end. */
+bool cl_gone(const struct cl *cl);
+
+/* May a node with this HELLO have a link? See enum cl_swim_verdict of swim.h. */
+struct cl_claim {
+    uint64_t id, epoch;
+    struct pr_slice name;
+    struct pr_addr addr; /* that it wants to be reached at */
+};
+enum cl_verdict {
+    CL_ADMIT = 1,
+    CL_WAIT,      /* the holder of its name is asked; the same question again in 100 ms */
+    CL_NAME_USED, /* *holder has answered */
+    CL_ID_CLASH,  /* another name with the same hash */
+    CL_IS_SELF,
+    CL_NO_ROOM
+};
+enum cl_verdict cl_admit(struct cl *cl, cl_ms now, const struct cl_claim *claim,
+                         struct pr_addr *holder);
 
 void cl_inspect_members(const struct cl *cl, cl_member_fn emit, void *ctx);
 void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx);

@@ -46,6 +46,10 @@
 #define CL_AGAIN_MS 100u
 /* Nodes compare what they hold of presence this often, in ms. */
 #define CL_SUM_MS 10000u
+/* A node that leaves owns nothing for this long before it is gone, in ms: the flush of a view. */
+#define CL_LEAVE_MS (CL_FLUSH_MS + 200u)
+/* A frame with all that is known of all members, in bytes. */
+#define CL_SYNC_BYTES ((size_t)CL_NODES_MAX * PR_FACT_MAX + CL_FRAME_SMALL)
 /* Parked publishes that one step orders, and topics that one step looks at: bounds its work. */
 #define CL_UNPARK_MAX 64u
 #define CL_SWEEP_MAX  256u
@@ -74,10 +78,13 @@ struct node {
     bool member;         /* neither dead nor gone, as membership tells */
     bool actors_told;    /* by us, on this link */
     uint64_t view;       /* last VIEW on this link: what it ordered before is ahead of it */
+    uint64_t view_told;  /* our last VIEW on this link */
     uint64_t subs;       /* last SUB_ALL on this link: it follows by this view */
     uint64_t subs_told;  /* our last SUB_ALL on this link */
     cl_ms actors_until;  /* its owner process is new: boots are of the one before until then */
-    uint64_t sum_differs; /* bits: 1 as its follower, 2 as its owner, at the last comparison */
+    bool sum_due;        /* it asked for all that it should have of us; the sum ends the answer */
+    bool sum_asked;      /* we did */
+    uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
     uint32_t nboots;
     uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
 };
@@ -121,11 +128,13 @@ struct cl {
     struct cl_swim *swim; /* owned; NULL: no peers */
     bool joined;
     bool leaving;
+    cl_ms leave_at; /* when it says so; until then others take over what it owns */
     cl_ms changed_at; /* last news of membership */
+    cl_ms actors_at;  /* least actors_until of a node; UINT64_MAX: none */
     uint32_t n_nodes; /* indices in use are below */
     struct node node[CL_NODES_MAX];
 
-    struct cl_ring ring;
+    struct cl_ring ring, next; /* `next` is scratch */
     cl_ms view_at;      /* when it was adopted */
     bool flushing;      /* partitions that came wait for followers: `closed` */
     uint32_t n_closed;
@@ -158,6 +167,7 @@ void cl_push_send(struct cl *cl, uint64_t edges, const struct pr_outbuf *w);
 void cl_push_links(struct cl *cl, const struct cl_bits *nodes, const struct pr_outbuf *w);
 void cl_push_link(struct cl *cl, uint32_t node, const struct pr_outbuf *w);
 struct cl_action *cl_push_action(struct cl *cl, enum cl_action_type type);
+struct cl_action *cl_push_bytes(struct cl *cl, enum cl_action_type type, const struct pr_outbuf *w);
 /* Reserves, copies a frame as it is, pushes. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_pass_link(struct cl *cl, uint32_t node, struct pr_slice frame);
 
@@ -178,10 +188,14 @@ uint64_t cl_local_bit(const struct cl *cl, uint64_t boot);
 CL_MUST_CHECK int cl_links_up(struct cl *cl, const struct cl_event *ev);
 CL_MUST_CHECK int cl_links_down(struct cl *cl, const struct cl_event *ev);
 CL_MUST_CHECK int cl_links_in(struct cl *cl, const struct cl_event *ev);
-/* ACTORS to every link that has not had it; this node's edges changed: `anew`. */
-void cl_links_actors(struct cl *cl, bool anew);
+/* This node's edges changed: every link is to have ACTORS anew. */
+void cl_links_actors_due(struct cl *cl);
+/* ACTORS to every link that has not had it; the boots of lives that are over. */
+void cl_links_go_on(struct cl *cl);
 /* Takes what membership wants to say or has learned. */
 void cl_links_members(struct cl *cl);
+/* The peer sent what it may not. */
+void cl_links_close(struct cl *cl, uint32_t node, const char *reason);
 /* Index of the node with this id, made if there is room; CL_NOBODY. */
 uint32_t cl_links_node(struct cl *cl, uint64_t id);
 /* The node that has this actor, CL_NOBODY. */
@@ -192,8 +206,10 @@ uint32_t cl_links_home(const struct cl *cl, uint64_t boot);
 void cl_view_init(struct cl *cl);
 /* Membership has changed: adopts another view if there is one. */
 void cl_view_look(struct cl *cl);
-/* A link came up: what is followed there must be told. */
+/* A link came up or ended: what is followed there must be told. */
 void cl_view_retell(struct cl *cl, uint32_t node);
+/* Looks at all topics again, for what is due to be told. */
+void cl_view_sweep(struct cl *cl);
 void cl_view_go_on(struct cl *cl);
 cl_ms cl_view_deadline(const struct cl *cl);
 
@@ -207,11 +223,12 @@ CL_MUST_CHECK int cl_follow_want(struct cl *cl, struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_unwant(struct cl *cl, struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok);
 CL_MUST_CHECK int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev);
+void cl_follow_resync(struct cl *cl, uint32_t from, const struct pr_resync *m);
 
 /* serve.c */
 CL_MUST_CHECK int cl_serve_sub(struct cl *cl, uint32_t from, const struct pr_sub *sub);
 void cl_serve_unsub(struct cl *cl, uint32_t from, const struct pr_unsub *unsub);
-CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_resync *r);
+CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_resync *m);
 /* Answers the nodes that wait for the partition to open. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_serve_owed(struct cl *cl, struct cl_topic *topic);
 /* A link has ended: its node follows nothing here. */

@@ -1,35 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A publish becomes an event: checked for repeats, counted, and passed to each subscribed edge.
+ * A publish becomes an event: passed to the topic's owner, there checked for repeats, counted, and
+ * passed to each subscribed edge and node.
  *
  * Repeats: the publishes of one edge process arrive in the order of their oseq, so what is at or
- * below the last ordered one of (boot, partition) was ordered before. A new owner process does not
- * know what the old one ordered; there the receivers compare (boot, topic, oseq).
+ * below the last ordered one of (boot, partition) was ordered before. An owner process does not
+ * know what another one ordered; there the receivers compare (boot, topic, oseq).
  */
 #include "cluster/core_in.h"
+#include "cluster/kept.h"
 
 #include <assert.h>
 #include <string.h>
 
-void cl_push_send(struct cl *cl, uint64_t edges, const struct pr_outbuf *w)
+/* Room for the answer is reserved. An edge that is gone, or lives anew, is not answered. */
+static void push_pub_ok(struct cl *cl, struct source from, const struct pr_pub *pub,
+                        uint32_t result)
 {
-    struct queued *q = cl_out_push(&cl->out);
-
-    q->act.type = CL_ACT_EDGE_SEND;
-    q->act.edges = edges;
-    q->act.bytes.n = w->len;
-    q->at = cl_out_written(&cl->out, w);
-}
-
-static void push_pub_ok(struct cl *cl, uint32_t i, const struct pr_pub *pub, uint32_t result)
-{
-    struct pr_pub_ok ok = {.part = pub->part, .oseq = pub->oseq, .result = result};
+    struct pr_pub_ok ok = {
+        .part = pub->part, .oseq = pub->oseq, .result = result, .boot = pub->boot};
+    const struct edge *e = &cl->edge[from.edge];
     struct pr_outbuf w = cl_out_writer(&cl->out);
 
     pr_pub_ok_encode(&w, &ok);
-    cl_push_send(cl, UINT64_C(1) << i, &w);
+    if (from.node != CL_SELF) {
+        cl_push_link(cl, from.node, &w);
+    } else if (e->up && e->boot == pub->boot) {
+        cl_push_send(cl, UINT64_C(1) << from.edge, &w);
+    }
 }
 
+/* Encoded once; the actions share the bytes. */
 static void push_event(struct cl *cl, const struct cl_topic *topic, const struct pr_pub *pub)
 {
     struct pr_outbuf w = cl_out_writer(&cl->out);
@@ -43,95 +44,138 @@ static void push_event(struct cl *cl, const struct cl_topic *topic, const struct
         .flags = pub->flags,
         .payload = pub->payload,
     };
+    size_t at = 0;
+    struct queued *q = NULL;
 
     pr_event_encode(&w, &ev);
-    cl_push_send(cl, topic->edges, &w);
+    at = cl_out_written(&cl->out, &w);
+    if (topic->edges != 0) {
+        q = cl_out_push(&cl->out);
+        q->act = (struct cl_action){.type = CL_ACT_EDGE_SEND, .edges = topic->edges};
+        q->act.bytes.n = w.len;
+        q->at = at;
+    }
+    if (topic->remote != NULL && cl_bits_any(&topic->remote->nodes)) {
+        q = cl_out_push(&cl->out);
+        q->act = (struct cl_action){.type = CL_ACT_LINK_SEND, .nodes = topic->remote->nodes};
+        q->act.bytes.n = w.len;
+        q->at = at;
+    }
+    if (topic->remote != NULL) {
+        cl_kept_add(&cl->topics, cl->now, topic->remote, topic->seq,
+                    cl_out_bytes(&cl->out, at, w.len));
+    }
     cl->stats.events++;
 }
 
-static bool is_repeat(const struct edge *e, const struct pr_pub *pub)
+static bool is_repeat(const struct cl_origin *g, const struct pr_pub *pub)
 {
 #ifdef CL_SABOTAGE_REPEAT
     /* For the simulation, which must notice. */
-    (void)e;
+    (void)g;
     (void)pub;
     return false;
 #else
-    return e->boot == pub->boot && e->oseq != NULL && pub->oseq <= e->oseq[pub->part];
+    return pub->oseq <= cl_origin_oseq(g, pub->part);
 #endif
 }
 
+/* An edge or a node that follows topics here has not told which. */
+static bool somebody_missing(const struct cl *cl)
+{
+    if (cl->n_attached < cl->edges_expected) {
+        return true;
+    }
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        if (cl->node[i].member && cl->node[i].subs != cl->ring.view) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
- * The topic to count in. Nobody needs a topic without subscribers, but as long as an edge is
- * missing it may have some: what they miss must be counted for them, as far as there is room.
+ * The topic to count in. Nobody needs a topic without subscribers, but as long as somebody is
+ * missing it may have some: what they miss must be counted for them, and kept, as far as there is
+ * room.
  */
 static int topic_of(struct cl *cl, struct pr_slice key, struct cl_topic **topic)
 {
-    *topic = cl_topics_find(&cl->topics, key);
-    if (*topic == NULL && cl->n_attached < cl->edges_expected) {
-        int rv = cl_topics_get(&cl->topics, cl->now, key, topic);
-
-        return rv == CL_ERANGE ? CL_OK : rv;
-    }
-    return CL_OK;
-}
-
-static int order(struct cl *cl, uint32_t i, const struct pr_pub *pub)
-{
-    struct edge *e = &cl->edge[i];
-    bool answer = e->up && e->boot == pub->boot;
-    struct cl_topic *topic = NULL;
     int rv = CL_OK;
 
-    if (is_repeat(e, pub)) {
-        rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
-        if (rv == CL_OK && answer) {
-            push_pub_ok(cl, i, pub, PR_PUB_REPEAT);
+    *topic = cl_topics_find(&cl->topics, key);
+    if (*topic == NULL && somebody_missing(cl)) {
+        rv = cl_topics_get(&cl->topics, cl->now, key, topic);
+        if (rv == CL_OK && cl->swim != NULL && cl_topics_remote(&cl->topics, *topic) == NULL) {
+            rv = CL_ENOMEM;
         }
-        if (rv == CL_OK) {
-            topic = cl_topics_find(&cl->topics, pub->topic);
-            cl->stats.repeats++;
-            if (topic != NULL) {
-                topic->repeats++;
-            }
-        }
-        return rv;
     }
-    rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 2);
+    return rv == CL_ERANGE ? CL_OK : rv;
+}
+
+static int repeat(struct cl *cl, struct source from, const struct pr_pub *pub)
+{
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+
+    if (rv == CL_OK) {
+        struct cl_topic *topic = cl_topics_find(&cl->topics, pub->topic);
+
+        push_pub_ok(cl, from, pub, PR_PUB_REPEAT);
+        cl->stats.repeats++;
+        if (topic != NULL) {
+            topic->repeats++;
+        }
+    }
+    return rv;
+}
+
+static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
+{
+    struct cl_origin *g = cl_origins_get(&cl->origins, pub->boot, from.node);
+    struct cl_topic *topic = NULL;
+    int rv = g == NULL ? CL_ENOMEM : CL_OK;
+
+    if (rv == CL_OK && is_repeat(g, pub)) {
+        return repeat(cl, from, pub);
+    }
+    if (rv == CL_OK) {
+        rv = cl_origin_reserve(&cl->origins, g, pub->part);
+    }
+    if (rv == CL_OK) {
+        rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 3);
+    }
     if (rv == CL_OK) {
         rv = topic_of(cl, pub->topic, &topic);
     }
     if (rv != CL_OK) {
         return rv;
     }
-    if (e->boot == pub->boot && e->oseq != NULL) {
-        e->oseq[pub->part] = pub->oseq;
-    }
+    cl_origin_note(g, pub->part, pub->oseq);
     cl->stats.published++;
     if (topic != NULL) {
         topic->seq++;
-        if (topic->edges != 0) {
+        if (topic->edges != 0 || topic->remote != NULL) {
             push_event(cl, topic, pub);
         }
     }
-    if (answer) {
-        push_pub_ok(cl, i, pub, PR_PUB_DONE);
-    }
+    push_pub_ok(cl, from, pub, PR_PUB_DONE);
     return CL_OK;
 }
 
 /* Bound: cl_limits.pending_bytes. Full: the publish is refused with PR_PUB_FULL, and its edge
  * tells the client; the ones before it keep their place. Seen as stats.pub_full. */
-static int park(struct cl *cl, uint32_t i, const struct pr_frame *f, const struct pr_pub *pub)
+static int park(struct cl *cl, struct source from, const struct pr_frame *f,
+                const struct pr_pub *pub)
 {
     size_t n = sizeof(struct parked) + f->whole.n;
     struct parked *p = NULL;
 
-    if (n > cl->lim.pending_bytes || cl->park_bytes > cl->lim.pending_bytes - n) {
+    if (n > cl->lim.pending_bytes || cl->park_bytes > cl->lim.pending_bytes - n ||
+        cl->parked_in[pub->part] == UINT16_MAX) {
         int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
 
         if (rv == CL_OK) {
-            push_pub_ok(cl, i, pub, PR_PUB_FULL);
+            push_pub_ok(cl, from, pub, PR_PUB_FULL);
             cl->stats.pub_full++;
         }
         return rv;
@@ -140,10 +184,7 @@ static int park(struct cl *cl, uint32_t i, const struct pr_frame *f, const struc
     if (p == NULL) {
         return CL_ENOMEM;
     }
-    p->next = NULL;
-    p->edge = i;
-    p->boot = pub->boot;
-    p->n = f->whole.n;
+    *p = (struct parked){.from = from, .boot = pub->boot, .part = pub->part, .n = f->whole.n};
     memcpy(p->frame, f->whole.p, f->whole.n);
     if (cl->park_tail == NULL) {
         cl->park_head = p;
@@ -152,16 +193,60 @@ static int park(struct cl *cl, uint32_t i, const struct pr_frame *f, const struc
     }
     cl->park_tail = p;
     cl->park_bytes += n;
+    cl->parked_in[pub->part]++;
     cl->stats.parked++;
     return CL_OK;
 }
 
-int cl_order_pub(struct cl *cl, uint32_t i, const struct pr_frame *f, const struct pr_pub *pub)
+bool cl_order_ready(const struct cl *cl)
 {
-    if (!cl->open || cl->park_head != NULL) {
-        return park(cl, i, f, pub); /* behind those that wait: the order of a publisher holds */
+    return cl->n_closed == 0 && cl->edges_ready && (cl->swim == NULL || !cl_swim_unsure(cl->swim));
+}
+
+/* The other node's view is behind, or ahead: it asks its edges again when it has settled. */
+static int not_owner(struct cl *cl, uint32_t to, uint32_t part)
+{
+    struct pr_not_owner m = {.part = part, .view = cl->ring.view};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_not_owner_encode(&w, &m);
+        cl_push_link(cl, to, &w);
+        cl->stats.not_owner++;
     }
-    return order(cl, i, pub);
+    return rv;
+}
+
+/* To the owner as it came. Without a link it is not passed on: the edge holds it, and is asked
+ * again when the link or another view comes. */
+static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
+                   const struct pr_pub *pub)
+{
+    uint32_t to = cl->route[pub->part];
+    int rv = CL_OK;
+
+    if (from.node != CL_SELF) {
+        return not_owner(cl, from.node, pub->part);
+    }
+    if (to != CL_NOBODY && cl->node[to].linked) {
+        rv = cl_pass_link(cl, to, f->whole);
+        cl->stats.forwarded += rv == CL_OK;
+    }
+    return rv;
+}
+
+int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
+                 const struct pr_pub *pub)
+{
+    if (cl->route[pub->part] != CL_SELF) {
+        return forward(cl, from, f, pub);
+    }
+    if (cl->closed[pub->part] || cl->parked_in[pub->part] > 0 || !cl_order_ready(cl)) {
+        return park(cl, from, f, pub); /* behind those that wait: the order of a publisher holds */
+    }
+    return order(cl, from, pub);
 }
 
 static void forget_first(struct cl *cl)
@@ -173,13 +258,14 @@ static void forget_first(struct cl *cl)
     if (cl->park_head == NULL) {
         cl->park_tail = NULL;
     }
+    cl->parked_in[p->part]--;
     cl->park_bytes -= n;
     cl->mem->put(cl->mem->ctx, p, n);
 }
 
 void cl_order_parked(struct cl *cl)
 {
-    for (uint32_t k = 0; k < CL_UNPARK_MAX && cl->open && cl->park_head != NULL; k++) {
+    for (uint32_t k = 0; k < CL_UNPARK_MAX && cl->park_head != NULL && cl_order_ready(cl); k++) {
         const struct parked *p = cl->park_head;
         struct pr_frame f;
         struct pr_pub pub;
@@ -187,7 +273,12 @@ void cl_order_parked(struct cl *cl)
         int rv = n > 0 ? pr_pub_decode(&f, &pub) : PR_ESHORT;
 
         assert(rv == PR_OK); /* it was decoded before it was parked */
-        if (rv != PR_OK || order(cl, p->edge, &pub) != CL_OK) {
+        if (rv == PR_OK && cl->route[p->part] == CL_SELF) {
+            rv = order(cl, p->from, &pub);
+        } else if (rv == PR_OK && p->from.node != CL_SELF) {
+            rv = not_owner(cl, p->from.node, p->part);
+        } /* else it moved away: the own edges send it again */
+        if (rv != CL_OK) {
             return; /* again in the next step */
         }
         forget_first(cl);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * follow.c - topics that another node owns: subscribed there for this node's edges, and what comes
+ * from there passed on to them.
+ *
+ * An edge counts a topic's events by its own node's owner process, whoever owns the topic: events
+ * get this node's epoch and count, and what stayed missing is left out of the count, so that the
+ * edge sees the hole. That a topic moves to another owner is nothing an edge could notice.
+ */
+#include "cluster/core_in.h"
+
+#include <string.h>
+
+void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
+{
+    bool was = topic->follow == CL_F_DUE || topic->follow == CL_F_SENT;
+    bool is = state == CL_F_DUE || state == CL_F_SENT;
+
+    cl->n_pending += is && !was;
+    cl->n_pending -= was && !is;
+    topic->follow = (uint8_t)state;
+    if (state == CL_F_NONE) {
+        topic->follow_epoch = (struct pr_epoch){0};
+        topic->follow_seq = 0;
+        topic->follow_presence = false;
+        topic->unanswered = 0;
+        topic->resync = false;
+    }
+}
+
+static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
+{
+    struct pr_sub sub = {.topic = cl_topic_name(topic),
+                         .presence = topic->presence_edges != 0,
+                         .epoch = topic->follow_epoch,
+                         .seq = topic->follow_seq};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + sub.topic.n, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_sub_encode(&w, &sub);
+        cl_push_link(cl, to, &w);
+        if (sub.presence) {
+            cl_pres_replace_begin(cl->pres, sub.topic);
+        }
+        topic->follow_presence = sub.presence;
+        topic->unanswered++;
+        cl_follow_set(cl, topic, CL_F_SENT);
+    }
+    return rv;
+}
+
+int cl_follow_tell(struct cl *cl, struct cl_topic *topic)
+{
+    uint32_t to = cl->route[topic->part];
+    int rv = CL_OK;
+
+    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY ||
+        !cl->node[to].linked) {
+        return CL_OK;
+    }
+    rv = cl_spread_own(cl, to, topic);
+    return rv == CL_OK ? send_sub(cl, topic, to) : rv;
+}
+
+int cl_follow_want(struct cl *cl, struct cl_topic *topic)
+{
+    uint32_t to = cl->route[topic->part];
+
+    if (topic->follow == CL_F_NONE) {
+        cl_follow_set(cl, topic, CL_F_DUE);
+    }
+    if (topic->follow == CL_F_DUE) {
+        return cl_follow_tell(cl, topic);
+    }
+    if (topic->presence_edges != 0 && !topic->follow_presence) {
+        return send_sub(cl, topic, to);
+    }
+    return topic->follow == CL_F_OK ? cl_local_answer(cl, topic, false) : CL_OK;
+}
+
+int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
+{
+    uint32_t to = cl->route[topic->part];
+    struct pr_unsub unsub = {.topic = cl_topic_name(topic)};
+    bool linked = to != CL_NOBODY && cl->node[to].linked;
+    int rv = CL_OK;
+
+    if (topic->follow == CL_F_NONE || topic->presence_edges != 0 ||
+        (topic->edges != 0 && !topic->follow_presence)) {
+        return CL_OK;
+    }
+    if (topic->edges == 0 && linked && topic->follow != CL_F_DUE) {
+        rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + unsub.topic.n, 1);
+        if (rv == CL_OK) {
+            struct pr_outbuf w = cl_out_writer(&cl->out);
+
+            pr_unsub_encode(&w, &unsub);
+            cl_push_link(cl, to, &w);
+        }
+    } else if (topic->edges != 0 && linked && topic->follow != CL_F_DUE) {
+        rv = send_sub(cl, topic, to); /* without presence from now on */
+    }
+    if (rv == CL_OK) {
+        topic->follow_presence = false;
+        cl_pres_forget_topic(cl->pres, cl->now, unsub.topic);
+        if (topic->edges == 0) {
+            cl_follow_set(cl, topic, CL_F_NONE);
+        }
+    }
+    return rv;
+}
+
+/* Events that will not come any more: the edges see the hole by their own count. */
+static void lose(struct cl *cl, struct cl_topic *topic, uint64_t n)
+{
+    topic->seq += n;
+    topic->lost += n;
+    cl->stats.gap_lost += n;
+}
+
+/*
+ * The owner has answered: everything after ok->seq comes. If it is the epoch followed before, what
+ * is between is lost; of an epoch that was not followed nothing is missed before.
+ */
+int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
+{
+    struct cl_topic *topic = cl_topics_find(&cl->topics, ok->topic);
+    bool refused = ok->epoch.node == 0 && ok->epoch.boot == 0;
+    bool first = false;
+    int rv = CL_OK;
+
+    if (topic == NULL || cl->route[topic->part] != from || topic->unanswered == 0) {
+        return CL_OK; /* of before it moved, or nobody wants it any more */
+    }
+    if (topic->unanswered > 1) {
+        topic->unanswered--; /* a later SUB is under way, with another wish */
+        return CL_OK;
+    }
+    first = topic->presence_edges != 0 && (topic->presence_edges & ~topic->owed_edges) == 0;
+    rv = cl_local_answer(cl, topic, refused);
+    if (rv != CL_OK) {
+        return rv;
+    }
+    if (!refused && pr_epoch_eq(topic->follow_epoch, ok->epoch) && ok->seq > topic->follow_seq) {
+        lose(cl, topic, ok->seq - topic->follow_seq);
+    }
+    if (!refused) {
+        topic->follow_epoch = ok->epoch;
+        topic->follow_seq = ok->seq;
+    }
+    if (topic->follow_presence) {
+        cl_pres_replace_end(cl->pres, cl->now, ok->topic);
+        if (first) {
+            cl_pres_settle_topic(cl->pres, cl->now, ok->topic);
+        }
+    }
+    topic->unanswered = 0;
+    topic->resync = false;
+    cl_follow_set(cl, topic, refused ? CL_F_DUE : CL_F_OK);
+    return CL_OK;
+}
+
+static int ask_again(struct cl *cl, struct cl_topic *topic, uint32_t from)
+{
+    struct pr_resync m = {.topic = cl_topic_name(topic),
+                          .epoch = topic->follow_epoch,
+                          .from = topic->follow_seq + 1};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + m.topic.n, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_resync_encode(&w, &m);
+        cl_push_link(cl, from, &w);
+        topic->resync = true;
+        cl->stats.gaps++;
+    }
+    return rv;
+}
+
+/* The owner's answer: events from m->from on come again, those before are no longer kept. */
+void cl_follow_resync(struct cl *cl, uint32_t from, const struct pr_resync *m)
+{
+    struct cl_topic *topic = cl_topics_find(&cl->topics, m->topic);
+
+    if (topic == NULL || !topic->resync || cl->route[topic->part] != from ||
+        !pr_epoch_eq(topic->follow_epoch, m->epoch)) {
+        return;
+    }
+    topic->resync = false;
+    if (m->from > topic->follow_seq + 1) {
+        lose(cl, topic, m->from - 1 - topic->follow_seq);
+        topic->follow_seq = m->from - 1;
+    }
+}
+
+static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_event *ev,
+                      uint64_t lost)
+{
+    struct pr_event out = *ev;
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + ev->topic.n + ev->payload.n, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        out.epoch = cl->epoch;
+        lose(cl, topic, lost);
+        out.seq = ++topic->seq;
+        pr_event_encode(&w, &out);
+        cl_push_send(cl, topic->edges, &w);
+        cl->stats.events++;
+    }
+    return rv;
+}
+
+/*
+ * Also of the owner before, as long as the new one has not answered: what was under way when the
+ * topic moved is still wanted, and it comes before anything of the new owner (view.c).
+ */
+int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
+{
+    struct cl_topic *topic = cl_topics_find(&cl->topics, ev->topic);
+    bool owner = topic != NULL && cl->route[topic->part] == from;
+    uint64_t lost = 0;
+    int rv = CL_OK;
+
+    if (topic == NULL || topic->edges == 0 || topic->follow == CL_F_NONE ||
+        !pr_epoch_eq(topic->follow_epoch, ev->epoch) || ev->seq <= topic->follow_seq) {
+        cl->stats.repeats++;
+        return CL_OK;
+    }
+    lost = ev->seq - topic->follow_seq - 1;
+    if (lost > 0 && owner && topic->follow == CL_F_OK) {
+        return topic->resync ? CL_OK : ask_again(cl, topic, from); /* it comes once more */
+    }
+    rv = pass_event(cl, topic, ev, lost);
+    if (rv == CL_OK) {
+        topic->follow_seq = ev->seq;
+    }
+    return rv;
+}

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* local.c - the edge processes of this node: they come and go, subscribe, ask, publish. */
+#include "cluster/core_in.h"
+
+#include <assert.h>
+#include <string.h>
+
+uint64_t cl_local_bit(const struct cl *cl, uint64_t boot)
+{
+    for (uint64_t bits = cl->up; bits != 0; bits &= bits - 1) {
+        uint64_t bit = bits & (~bits + 1);
+        uint32_t i = 0;
+
+        while (bit >> i != 1) {
+            i++;
+        }
+        if (cl->edge[i].boot == boot) {
+            return bit;
+        }
+    }
+    return 0;
+}
+
+/* Its subscriptions end. What they were followed for at other nodes is given up by the next step
+ * that finds room: a topic without edges is not followed (view.c). */
+static void detach(struct cl *cl, uint32_t i)
+{
+    uint64_t bit = UINT64_C(1) << i;
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if ((t->edges & bit) != 0) {
+            cl_topics_unsub(&cl->topics, cl->now, t, i);
+            if (t->follow != CL_F_NONE && (t->edges == 0 || t->presence_edges == 0)) {
+                cl_view_sweep(cl);
+            }
+        }
+    }
+    cl->n_attached -= cl->edge[i].attached;
+    cl->edge[i].up = false;
+    cl->edge[i].attached = false;
+    cl->up &= ~bit;
+    cl->attached &= ~bit;
+}
+
+static void forget_life(struct cl *cl, uint64_t boot)
+{
+    cl_pres_actor_down(cl->pres, cl->now, boot);
+    cl_origins_drop(&cl->origins, boot);
+}
+
+int cl_local_up(struct cl *cl, uint32_t i, uint64_t boot)
+{
+    struct edge *e = &cl->edge[i];
+    int rv = cl_pres_actor_own(cl->pres, cl->now, boot);
+
+    if (rv != CL_OK) {
+        return rv;
+    }
+    if (e->up) {
+        detach(cl, i);
+    }
+    if (e->boot != 0 && e->boot != boot) {
+        forget_life(cl, e->boot);
+    }
+    e->boot = boot;
+    e->up = true;
+    e->again = 0;
+    cl->up |= UINT64_C(1) << i;
+    return CL_OK;
+}
+
+/* Its members elsewhere see the leaves in one diff, its own sockets are closed anyway. */
+int cl_local_down(struct cl *cl, uint32_t i)
+{
+    if (!cl->edge[i].up) {
+        return CL_ENOENT;
+    }
+    detach(cl, i);
+    cl_pres_actor_down(cl->pres, cl->now, cl->edge[i].boot);
+    cl_links_actors_due(cl);
+    return CL_OK;
+}
+
+static void push_digest(struct cl *cl, uint32_t i)
+{
+    struct pr_outbuf w = cl_out_writer(&cl->out);
+    struct pr_p_digest d = {0};
+
+    cl_pres_digest(cl->pres, cl->edge[i].boot, &d);
+    d.actor = cl->edge[i].boot;
+    pr_p_digest_encode(&w, &d);
+    cl_push_send(cl, UINT64_C(1) << i, &w);
+}
+
+/*
+ * An edge has told everything. The digest that answers it tells it in turn that this owner is
+ * synced: what it sees of presence from here on is whole.
+ */
+static int on_attached(struct cl *cl, uint32_t i)
+{
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+
+    if (rv == CL_OK) {
+        rv = cl_pres_actor_own(cl->pres, cl->now, cl->edge[i].boot);
+    }
+    if (rv == CL_OK) {
+        rv = cl_pres_actor_up(cl->pres, cl->now, cl->edge[i].boot);
+    }
+    if (rv != CL_OK) {
+        return rv;
+    }
+    cl->n_attached += !cl->edge[i].attached;
+    cl->edge[i].attached = true;
+    cl->attached |= UINT64_C(1) << i;
+    if (cl->open) {
+        push_digest(cl, i);
+    }
+    cl_links_actors_due(cl);
+    return CL_OK;
+}
+
+static void push_sub_ok(struct cl *cl, uint64_t edges, const struct cl_topic *topic, bool refused)
+{
+    struct pr_sub_ok ok = {.topic = cl_topic_name(topic)};
+    struct pr_outbuf w = cl_out_writer(&cl->out);
+
+    if (!refused) {
+        ok.epoch = cl->epoch;
+        ok.seq = topic->seq;
+    }
+    pr_sub_ok_encode(&w, &ok);
+    cl_push_send(cl, edges, &w);
+}
+
+int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused)
+{
+    int rv = CL_OK;
+
+    if (topic->owed_edges == 0) {
+        return CL_OK;
+    }
+    rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + topic->key_len, 1);
+    if (rv == CL_OK) {
+        push_sub_ok(cl, topic->owed_edges, topic, refused);
+        cl->stats.sub_refused += refused;
+        if (refused) {
+            topic->edges &= ~topic->owed_edges;
+            topic->presence_edges &= ~topic->owed_edges;
+        }
+        topic->owed_edges = 0;
+        cl_topics_touch(&cl->topics, cl->now, topic);
+    }
+    return rv;
+}
+
+/* The limit of topics is reached: the epoch of zeros says so. */
+static int refuse(struct cl *cl, uint32_t i, const struct pr_sub *sub)
+{
+    struct pr_sub_ok ok = {.topic = sub->topic};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + sub->topic.n, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_sub_ok_encode(&w, &ok);
+        cl_push_send(cl, UINT64_C(1) << i, &w);
+        cl->stats.sub_refused++;
+    }
+    return rv;
+}
+
+/*
+ * The fence stands at once if the topic is owned here, or if this node follows it already; else
+ * the edge is answered when the owner has answered this node.
+ */
+static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
+{
+    struct cl_topic *topic = NULL;
+    struct cl_topic before;
+    int rv = cl_topics_get(&cl->topics, cl->now, sub->topic, &topic);
+
+    if (rv == CL_ERANGE) {
+        return refuse(cl, i, sub);
+    }
+    if (rv != CL_OK) {
+        return rv;
+    }
+    before = *topic;
+    cl_topics_sub(&cl->topics, topic, i, sub->presence);
+    topic->owed_edges |= UINT64_C(1) << i;
+    if (cl->route[topic->part] == CL_SELF) {
+        rv = cl_local_answer(cl, topic, false);
+    } else {
+        rv = cl_follow_want(cl, topic);
+    }
+    if (rv != CL_OK) {
+        topic->edges = before.edges;
+        topic->presence_edges = before.presence_edges;
+        topic->owed_edges = before.owed_edges;
+        cl_topics_touch(&cl->topics, cl->now, topic);
+        cl_view_sweep(cl);
+    }
+    return rv;
+}
+
+static int on_unsub(struct cl *cl, uint32_t i, const struct pr_unsub *unsub)
+{
+    struct cl_topic *topic = cl_topics_find(&cl->topics, unsub->topic);
+
+    if (topic == NULL || (topic->edges >> i & 1u) == 0) {
+        return CL_OK;
+    }
+    cl_topics_unsub(&cl->topics, cl->now, topic, i);
+    if (cl->route[topic->part] != CL_SELF && cl_follow_unwant(cl, topic) != CL_OK) {
+        cl_view_sweep(cl); /* no room now: it finds a topic that nobody wants */
+    }
+    return CL_OK;
+}
+
+static int push_pull(struct cl *cl, uint32_t i, struct pr_slice topic, uint64_t ctx)
+{
+    struct pr_p_pull pull = {.topic = topic, .actor = cl->edge[i].boot, .ctx = ctx};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + topic.n, 1);
+    struct pr_outbuf w;
+
+    if (rv == CL_OK) {
+        w = cl_out_writer(&cl->out);
+        pr_p_pull_encode(&w, &pull);
+        cl_push_send(cl, UINT64_C(1) << i, &w);
+    }
+    return rv;
+}
+
+struct pull_from {
+    struct cl *cl;
+    uint32_t edge;
+};
+
+static void pull_topic(void *ctx, struct pr_slice topic, uint64_t known)
+{
+    struct pull_from *from = ctx;
+    int rv = push_pull(from->cl, from->edge, topic, known);
+
+    (void)rv; /* no room for more: the next digest goes on */
+}
+
+/*
+ * Before ATTACHED and every 30 s an edge tells what it has. It is the last word: if this owner
+ * holds something else, it asks for all of it, and for each topic it knows of, since the edge may
+ * have forgotten one whose last deletion was lost with a connection.
+ */
+static int on_p_digest(struct cl *cl, uint32_t i, const struct pr_p_digest *d)
+{
+    struct pull_from from = {.cl = cl, .edge = i};
+    struct pr_slice all = {0};
+    struct pr_p_digest own = {0};
+    int rv = CL_OK;
+
+    cl_pres_digest(cl->pres, d->actor, &own);
+    if (own.hash == d->hash && own.entries == d->entries) {
+        return CL_OK;
+    }
+    rv = push_pull(cl, i, all, 0);
+    if (rv == CL_OK) {
+        cl_pres_topics_of(cl->pres, d->actor, pull_topic, &from);
+    }
+    return rv;
+}
+
+struct to_edges {
+    struct cl *cl;
+    uint64_t edges;
+};
+
+static int send_view(void *ctx, const struct pr_p_view *view)
+{
+    struct to_edges *to = ctx;
+    struct cl_out *out = &to->cl->out;
+    int rv = cl_out_reserve(out, CL_FRAME_SMALL + view->topic.n + view->list.n, 1);
+    struct pr_outbuf w;
+
+    if (rv == CL_OK) {
+        w = cl_out_writer(out);
+        pr_p_view_encode(&w, view);
+        cl_push_send(to->cl, to->edges, &w);
+    }
+    return rv;
+}
+
+static int on_p_view_get(struct cl *cl, uint32_t i, const struct pr_p_view_get *get)
+{
+    struct to_edges to = {.cl = cl, .edges = UINT64_C(1) << i};
+    struct cl_out_mark mark;
+    int rv = cl_out_reserve(&cl->out, 0, 1);
+
+    if (rv != CL_OK) {
+        return rv;
+    }
+    mark = cl_out_mark(&cl->out);
+    rv = cl_pres_view(cl->pres, get->topic, send_view, &to);
+    if (rv != CL_OK) {
+        cl_out_rollback(&cl->out, mark); /* half a view is none */
+    }
+    return rv;
+}
+
+static int on_presence(struct cl *cl, uint32_t i, const struct pr_frame *f)
+{
+    struct pr_p_delta delta;
+    struct pr_p_digest digest;
+    struct pr_p_view_get get;
+    uint64_t ctx = 0;
+    int rv = CL_EPROTO;
+
+    if (f->type == PR_T_P_DELTA && pr_p_delta_decode(f, &delta) == PR_OK &&
+        delta.actor == cl->edge[i].boot) { /* an edge speaks for its own clients only */
+        rv = cl_spread_local(cl, i, f, &delta);
+        if (rv == CL_PRES_HOLE) {
+            ctx = cl_pres_ctx(cl->pres, delta.topic, delta.actor);
+            return push_pull(cl, i, delta.topic, ctx); /* unchanged so far, so this may fail */
+        }
+        return rv;
+    }
+    if (f->type == PR_T_P_DIGEST && pr_p_digest_decode(f, &digest) == PR_OK &&
+        digest.actor == cl->edge[i].boot) {
+        return on_p_digest(cl, i, &digest);
+    }
+    if (f->type == PR_T_P_VIEW_GET && pr_p_view_get_decode(f, &get) == PR_OK) {
+        return on_p_view_get(cl, i, &get);
+    }
+    return CL_EPROTO;
+}
+
+static int on_pub(struct cl *cl, uint32_t i, const struct pr_frame *f)
+{
+    struct source from = {.node = CL_SELF, .edge = i};
+    struct pr_pub pub;
+
+    if (pr_pub_decode(f, &pub) != PR_OK || pub.boot != cl->edge[i].boot || pub.oseq == 0 ||
+        pub.part != cl_partition(pub.topic)) {
+        return CL_EPROTO;
+    }
+    return cl->edge[i].again != 0 ? CL_OK : cl_order_pub(cl, from, f, &pub);
+}
+
+static int on_again_ok(struct cl *cl, uint32_t i, const struct pr_again *m)
+{
+    if (cl->edge[i].again == m->gen) {
+        cl->edge[i].again = 0;
+    }
+    return CL_OK;
+}
+
+static int on_frame(struct cl *cl, uint32_t i, const struct pr_frame *f)
+{
+    struct pr_sub sub;
+    struct pr_unsub unsub;
+    struct pr_again again;
+
+    if (f->type == PR_T_PUB) {
+        return on_pub(cl, i, f);
+    }
+    if (f->type == PR_T_SUB) {
+        return pr_sub_decode(f, &sub) == PR_OK ? on_sub(cl, i, &sub) : CL_EPROTO;
+    }
+    if (f->type == PR_T_UNSUB) {
+        return pr_unsub_decode(f, &unsub) == PR_OK ? on_unsub(cl, i, &unsub) : CL_EPROTO;
+    }
+    if (f->type == PR_T_ATTACHED) {
+        return pr_attached_decode(f) == PR_OK ? on_attached(cl, i) : CL_EPROTO;
+    }
+    if (f->type == PR_T_AGAIN_OK) {
+        return pr_again_ok_decode(f, &again) == PR_OK ? on_again_ok(cl, i, &again) : CL_EPROTO;
+    }
+    return on_presence(cl, i, f);
+}
+
+int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f)
+{
+    int rv = CL_OK;
+
+    if (!cl->edge[i].up) {
+        return CL_ENOENT;
+    }
+    rv = on_frame(cl, i, f);
+    if (rv == CL_EPROTO && cl_out_reserve(&cl->out, 0, 1) == CL_OK) {
+        struct cl_action *a = cl_push_action(cl, CL_ACT_EDGE_CUT);
+
+        a->edge = i;
+        a->reason = "a frame that is damaged, or that an edge may not send";
+    }
+    return rv;
+}
+
+void cl_local_again(struct cl *cl, uint32_t ms)
+{
+    if (cl->again_at > cl->now + ms) {
+        cl->again_at = cl->now + ms;
+    }
+}
+
+static void again_if_due(struct cl *cl)
+{
+    struct pr_again m = {.gen = cl->again_gen + 1};
+    struct pr_outbuf w;
+
+    if (cl->again_at > cl->now || cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) != CL_OK) {
+        return;
+    }
+    cl->again_at = UINT64_MAX;
+    if (cl->up == 0) {
+        return;
+    }
+    cl->again_gen++;
+    cl->stats.again++;
+    for (uint32_t i = 0; i < CL_EDGES_MAX; i++) {
+        if (cl->edge[i].up) {
+            cl->edge[i].again = m.gen;
+        }
+    }
+    w = cl_out_writer(&cl->out);
+    pr_again_encode(&w, &m);
+    cl_push_send(cl, cl->up, &w);
+}
+
+/* Presence is shown once this node knows what there is: its edges have told theirs, and owners
+ * elsewhere have answered. */
+static bool may_open(const struct cl *cl)
+{
+    if (!cl->edges_ready) {
+        return false;
+    }
+    return (cl->ring.view != 0 && cl->n_closed == 0 && !cl->sweeping && cl->n_pending == 0) ||
+           cl->now >= cl->start + CL_SYNC_MS;
+}
+
+/*
+ * What the edges have told until now is the base of the next diffs: their members have it already,
+ * from the owner process before.
+ */
+static void open_if_due(struct cl *cl)
+{
+    uint32_t n = cl->n_attached;
+
+    if (cl->open || !may_open(cl) ||
+        cl_out_reserve(&cl->out, n * CL_FRAME_SMALL, n) != CL_OK) {
+        return;
+    }
+    cl->open = true;
+    cl_pres_settle(cl->pres, cl->now);
+    for (uint32_t i = 0; i < CL_EDGES_MAX; i++) {
+        if (cl->edge[i].attached) {
+            push_digest(cl, i);
+        }
+    }
+}
+
+/* One diff goes to every edge with members who want presence, as the same bytes. */
+static int send_diff(void *ctx, const struct pr_p_diff *diff)
+{
+    struct cl *cl = ctx;
+    const struct cl_topic *topic = cl_topics_find(&cl->topics, diff->topic);
+    struct pr_outbuf w;
+    int rv = CL_OK;
+
+    if (topic == NULL || topic->presence_edges == 0) {
+        return CL_OK; /* shown to nobody */
+    }
+    rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + diff->topic.n + diff->joins.n + diff->leaves.n,
+                        1);
+    if (rv == CL_OK) {
+        w = cl_out_writer(&cl->out);
+        pr_p_diff_encode(&w, diff);
+        cl_push_send(cl, topic->presence_edges, &w);
+    }
+    return rv;
+}
+
+void cl_local_go_on(struct cl *cl)
+{
+    if (!cl->edges_ready &&
+        (cl->n_attached >= cl->edges_expected || cl->now >= cl->start + CL_OPEN_MS)) {
+        cl->edges_ready = true;
+    }
+    cl_links_go_on(cl);
+    again_if_due(cl);
+    open_if_due(cl);
+    if (cl->open) {
+        int rv = cl_pres_flush(cl->pres, cl->now, send_diff, cl);
+
+        (void)rv; /* the topic's diff remains due */
+    }
+}
