@@ -310,13 +310,14 @@ int pr_p_sum_decode(const struct pr_frame *f, struct pr_p_sum *m)
 
 void pr_reader_encode(struct pr_outbuf *o, const struct pr_reader *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_READER, 5);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_READER, 6);
 
     pr_mp_put_bin(o, m->project);
     pr_mp_put_uint(o, m->term_timeline);
     pr_mp_put_uint(o, m->term_lsn);
     pr_mp_put_uint(o, m->node);
     pr_mp_put_uint(o, m->state);
+    pr_mp_put_uint(o, m->system);
     pr_mp_end(&w);
 }
 
@@ -329,5 +330,6 @@ int pr_reader_decode(const struct pr_frame *f, struct pr_reader *m)
     m->term_lsn = pr_mp_uint(&r);
     m->node = pr_mp_uint(&r);
     m->state = pr_mp_u32(&r);
+    m->system = pr_mp_uint_or(&r, 0);
     return pr_mp_close(&r);
 }
