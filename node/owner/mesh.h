@@ -26,7 +26,7 @@
 #include "node/owner/keys.h"
 #include "node/owner/lanes.h"
 #include "proto/addr.h"
-#include "proto/mesh.h"
+#include "proto/mesh_node.h"
 
 /* From the connection's first byte to the end of HELLO / HELLO_OK. */
 #define RT_MESH_HELLO_MS 5000u
@@ -47,27 +47,7 @@
 /* Peers and seed addresses whose backoff is remembered. */
 #define RT_MESH_TARGETS_MAX 512u
 
-/* Why a peer says BYE: number on the wire, name in logs. */
-#define RT_MESH_BYES(X)                                                                            \
-    X(RT_BYE_LEAVING, 1, "leaving")         /* the process ends */                                 \
-    X(RT_BYE_CLUSTER, 2, "cluster")         /* it belongs to another cluster */                    \
-    X(RT_BYE_VERSION, 3, "version")         /* no common protocol; the text holds both ranges */   \
-    X(RT_BYE_WRONG_NODE, 4, "wrong_node")   /* another node was meant: an address changed hands */ \
-    X(RT_BYE_SELF, 5, "self")               /* the caller has reached itself */                    \
-    X(RT_BYE_NAME_IN_USE, 6, "name_in_use") /* another living process has this name */             \
-    X(RT_BYE_DUPLICATE, 7, "duplicate")     /* there is a better link between the two */           \
-    X(RT_BYE_EPOCH, 8, "epoch")             /* a younger process of this name is known */          \
-    X(RT_BYE_FULL, 9, "full")    /* a queue is over its bound: the peer does not read */           \
-    X(RT_BYE_CORE, 10, "core")   /* membership wants no link: dead, left, by its reason */         \
-    X(RT_BYE_KEY, 11, "key")     /* the key of this link was taken out of the ring */              \
-    X(RT_BYE_PROTO, 12, "proto") /* a frame that may not come, or cannot be read */
-
-enum rt_mesh_bye {
-#define RT_X(code, number, name) code = number,
-    RT_MESH_BYES(RT_X)
-#undef RT_X
-};
-/* "leaving", ...; "unknown" for others. */
+/* "leave", "cluster", ... of enum pr_bye_code; "unknown" for others. */
 const char *rt_mesh_bye_name(uint32_t code);
 
 /* How a link or a dial ended. */
@@ -87,6 +67,7 @@ struct rt_mesh_peer {
     struct pr_slice name;       /* all slices: borrowed during the call */
     struct pr_addr addr;        /* as it advertises itself; of a peer we dialled, what we dialled */
     struct pr_slice build, url; /* empty of a peer we dialled: gossip tells them */
+    uint64_t view;              /* hash of its membership when it answered our dial, else 0 */
     uint32_t proto;             /* version both ends agreed on */
 };
 
@@ -104,7 +85,10 @@ struct rt_mesh_events {
                         const char *why);
     /*
      * The peer said BYE: in answer to a dial (then dial_failed is not called), or on a link that
-     * was up (link_down follows). `code` is enum rt_mesh_bye, or one that this build does not know.
+     * was up (link_down follows; not called then for PR_BYE_REPLACED, which is no news). `code` is
+     * enum pr_bye_code, or one that this build does not know. What to expect of a dial: SELF from a
+     * seed that is ourselves; REPLACED from a seed to which there is a link already; NAME, VERSION,
+     * CLUSTER from where we may not join.
      */
     void (*refused)(void *ctx, uint64_t id, const struct pr_addr *addr, uint32_t code,
                     struct pr_slice text);
@@ -175,7 +159,7 @@ bool rt_mesh_is_up(const struct rt_mesh *m, uint64_t id);
  * Ends the link and any dial to `id`. What waits is dropped, BYE is sent, link_down (CLOSED)
  * follows in a later turn. `text` is copied, cut to PR_ID_MAX bytes.
  */
-void rt_mesh_close(struct rt_mesh *m, uint64_t id, enum rt_mesh_bye code, const char *text);
+void rt_mesh_close(struct rt_mesh *m, uint64_t id, enum pr_bye_code code, const char *text);
 
 struct rt_mesh_link_info {
     struct rt_mesh_peer peer;
