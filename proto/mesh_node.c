@@ -323,13 +323,13 @@ void pr_reader_encode(struct pr_outbuf *o, const struct pr_reader *m)
 
 int pr_reader_decode(const struct pr_frame *f, struct pr_reader *m)
 {
-    struct pr_mp_in r = pr_mp_open(f, PR_T_READER, 5);
+    struct pr_mp_in r = pr_mp_open(f, PR_T_READER, 6);
 
     m->project = pr_mp_bin(&r, 0, PR_ID_MAX);
     m->term_timeline = pr_mp_u32(&r);
     m->term_lsn = pr_mp_uint(&r);
     m->node = pr_mp_uint(&r);
     m->state = pr_mp_u32(&r);
-    m->system = pr_mp_uint_or(&r, 0);
+    m->system = pr_mp_uint(&r);
     return pr_mp_close(&r);
 }
