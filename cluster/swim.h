@@ -86,7 +86,7 @@ struct cl_swim_config {
     struct pr_slice name; /* copied; as pr_fact.name */
     uint64_t id;
     uint64_t epoch;
-    struct pr_addr addr; /* where others reach it */
+    struct pr_addr addr; /* where others reach it; none: not known yet, see cl_swim_set_addr */
     struct pr_meta meta; /* texts are copied; ready and draining are ignored: false */
     uint64_t cluster;    /* hash of the cluster's name: packets with another are dropped */
     uint32_t nodes;      /* members known, with the dead that are remembered: 1 .. CL_NODES_MAX */
@@ -164,6 +164,9 @@ enum cl_swim_verdict cl_swim_admit(struct cl_swim *s, cl_ms now, const struct cl
  * are copied. CL_ERANGE: outside of the bounds, nothing changed. The caller sees to it that it does
  * not change all the time: every change goes to every node. */
 CL_MUST_CHECK int cl_swim_set_meta(struct cl_swim *s, cl_ms now, const struct pr_meta *meta);
+/* Our address, learned later than at the start or changed. Until there is one, nobody is told of
+ * us, so it must come before cl_swim_ready. None is ignored. */
+void cl_swim_set_addr(struct cl_swim *s, cl_ms now, const struct pr_addr *addr);
 void cl_swim_ready(struct cl_swim *s, cl_ms now);
 void cl_swim_drain(struct cl_swim *s, cl_ms now, bool draining);
 /* Says LEFT to all. cl_swim_gone tells when the lesser of 3 and all linked members have confirmed;

@@ -20,9 +20,9 @@
 #include "proto/addr.h"
 #include "proto/bytes.h"
 
-/* Bytes of one datagram's payload: with the 44 bytes of the seal it passes an overlay network and
- * the least MTU of IPv6 (1280). Receivers take what the socket takes. */
-#define PR_GOSSIP_MAX 1200u
+/* Bytes of one datagram's payload: with the 44 bytes of the seal 1200, which pass an overlay
+ * network and the least MTU of IPv6 (1280). Receivers take what the socket takes. */
+#define PR_GOSSIP_MAX 1156u
 /* Bounds of texts, so that a node's meta stays within PR_META_MAX bytes packed. */
 #define PR_NODE_NAME_MAX  63u
 #define PR_META_BUILD_MAX 32u
@@ -46,9 +46,11 @@ struct pr_meta {
     uint32_t edges;      /* edge processes attached */
     uint32_t sockets100; /* client sockets / 100 */
     uint32_t proto_min, proto_max;
-    struct pr_slice build, url,
-        zone; /* texts: program version, where clients connect, where it is */
+    /* texts: version of the program, where clients connect, where the node stands */
+    struct pr_slice build, url, zone;
 };
+/* Whether its texts and numbers are within the bounds above. */
+bool pr_meta_valid(const struct pr_meta *m);
 
 /* Of two facts about one life the larger wins; the order of these numbers is part of that. */
 enum pr_fact_state { PR_F_ALIVE = 1, PR_F_SUSPECT = 2, PR_F_DEAD = 3, PR_F_LEFT = 4 };
@@ -67,7 +69,7 @@ struct pr_fact {
 void pr_fact_put(struct pr_outbuf *o, const struct pr_fact *f);
 /* Takes the next fact off `list`. 1 = taken, 0 = none left, negative = damaged (enum pr_err). */
 PR_MUST_CHECK int pr_fact_next(struct pr_slice *list, struct pr_fact *f);
-/* Whether its texts and numbers are within the bounds above; what put writes, next takes. */
+/* Whether pr_fact_next would take what pr_fact_put writes of it. */
 bool pr_fact_valid(const struct pr_fact *f);
 
 enum pr_gossip_type {
