@@ -298,16 +298,28 @@ int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn emit, void *ctx)
     return 0;
 }
 
+static void settle(struct cl_pres *p, cl_ms now, uint32_t i)
+{
+    while (cl_pres_topic(p, i)->dirty_head != NONE) {
+        show(p, cl_pres_topic(p, i)->dirty_head);
+    }
+    cl_pres_topic(p, i)->flushed = now;
+    cl_pres_topic(p, i)->ever = true;
+}
+
 void cl_pres_settle(struct cl_pres *p, cl_ms now)
 {
     while (p->queue.head != NONE) {
-        uint32_t i = p->queue.head;
+        settle(p, now, p->queue.head);
+    }
+}
 
-        while (cl_pres_topic(p, i)->dirty_head != NONE) {
-            show(p, cl_pres_topic(p, i)->dirty_head);
-        }
-        cl_pres_topic(p, i)->flushed = now;
-        cl_pres_topic(p, i)->ever = true;
+void cl_pres_settle_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic)
+{
+    uint32_t i = cl_pres_find_topic(p, topic);
+
+    if (i != NONE && cl_pres_topic(p, i)->dirty > 0) {
+        settle(p, now, i);
     }
 }
 

@@ -141,10 +141,11 @@ static bool topic_fits(const struct cl_pres *p, const struct plan *pl)
     return members <= limit && pl->adds - pl->dels <= limit - members;
 }
 
-/* Room under the limits of all? Forgets actors that are gone early if that makes it. */
+/* Room under the limits of all? Forgets actors that are gone early if that makes it. Removed but
+ * shown entries have the same room once more, so that a view may change as a whole. */
 static bool fits(struct cl_pres *p, const struct plan *pl)
 {
-    if (!topic_fits(p, pl)) {
+    if (!topic_fits(p, pl) || pl->adds > 2 * p->cfg.presences - p->entries.used) {
         return false;
     }
     for (;;) {
@@ -258,17 +259,43 @@ static int carry_out(struct cl_pres *p, cl_ms now, struct plan *pl)
     err = build(p, pl);
     if (err == 0) {
         commit(p, now, pl);
-    } else if (cl_pres_pair(p, pl->pair)->ctx == 0) {
+    } else if (cl_pres_pair(p, pl->pair)->ctx == 0 && cl_pres_pair(p, pl->pair)->held == 0) {
         cl_pres_drop_pair(p, pl->pair); /* made just now */
     }
     return err;
+}
+
+static int merge(struct cl_pres *p, cl_ms now, struct plan *pl)
+{
+    int rv;
+
+    if (pl->d->b <= pl->ctx) {
+        p->stats.stale++;
+        return CL_PRES_STALE;
+    }
+    if (pl->d->a > pl->ctx) {
+        p->stats.holes++;
+        return CL_PRES_HOLE;
+    }
+    rv = plan_lists(p, pl);
+    if (rv == 0 && !fits(p, pl)) {
+        p->stats.full++;
+        rv = CL_PRES_FULL;
+    }
+    if (rv == 0) {
+        rv = carry_out(p, now, pl);
+    }
+    if (rv != 0) {
+        unmark(p, pl);
+    }
+    return rv;
 }
 
 int cl_pres_apply(struct cl_pres *p, cl_ms now, const struct pr_p_delta *d, uint64_t *ctx)
 {
     struct plan pl = {.d = d, .pair = NONE};
     uint32_t t = cl_pres_find_topic(p, d->topic);
-    int err;
+    int rv;
 
     pl.actor = cl_pres_find_actor(p, d->actor);
     if (t != NONE && pl.actor != NONE) {
@@ -279,28 +306,14 @@ int cl_pres_apply(struct cl_pres *p, cl_ms now, const struct pr_p_delta *d, uint
     if (d->topic.n == 0 || d->topic.n > PR_TOPIC_KEY_MAX) {
         return CL_EPROTO;
     }
-    if (d->b <= pl.ctx) {
-        p->stats.stale++;
-        return CL_PRES_STALE;
+    rv = merge(p, now, &pl);
+    if (rv == CL_PRES_APPLIED) {
+        *ctx = d->b;
     }
-    if (d->a > pl.ctx) {
-        p->stats.holes++;
-        return CL_PRES_HOLE;
+    if (rv >= 0 && pl.pair != NONE) {
+        cl_pres_pair(p, pl.pair)->marks = 0; /* mentioned: no replace under way removes it */
     }
-    err = plan_lists(p, &pl);
-    if (err == 0 && !fits(p, &pl)) {
-        p->stats.full++;
-        err = CL_PRES_FULL;
-    }
-    if (err == 0) {
-        err = carry_out(p, now, &pl);
-    }
-    if (err != 0) {
-        unmark(p, &pl);
-        return err;
-    }
-    *ctx = d->b;
-    return CL_PRES_APPLIED;
+    return rv;
 }
 
 /* All entries of an actor may have begun, or ceased, to be something to show. */

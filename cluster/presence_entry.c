@@ -82,8 +82,32 @@ void cl_pres_free_entry(struct cl_pres *p, uint32_t i)
     cl_pool_give(&p->entries, i);
 }
 
+static bool same_bytes(const struct entry *a, const struct entry *b)
+{
+    return a->key_len == b->key_len && a->meta_len == b->meta_len &&
+           (a->data == NULL || memcmp(a->data, b->data, cl_pres_entry_bytes(a)) == 0);
+}
+
+uint32_t cl_pres_find_again(const struct cl_pres *p, uint32_t i)
+{
+    const struct entry *e = cl_pres_entry(p, i);
+    uint32_t k = cl_pool_first(&p->entries, cl_pres_two_hash(e->pair, e->slot));
+
+    while (k != NONE) {
+        const struct entry *o = cl_pres_entry(p, k);
+
+        if ((o->flags & E_DEAD) != 0 && o->n == e->n && o->pair == e->pair && o->slot == e->slot &&
+            same_bytes(o, e)) {
+            break;
+        }
+        k = cl_pool_next(&p->entries, k);
+    }
+    return k;
+}
+
 void cl_pres_count_in(struct cl_pres *p, cl_ms now, uint32_t i)
 {
+    uint32_t old = cl_pres_find_again(p, i);
     struct entry *e = cl_pres_entry(p, i);
     struct pair *pr = cl_pres_pair(p, e->pair);
     struct topic *t = cl_pres_topic(p, pr->topic);
@@ -99,6 +123,11 @@ void cl_pres_count_in(struct cl_pres *p, cl_ms now, uint32_t i)
         p->visible++;
     }
     p->stats.puts++;
+    if (old != NONE) {
+        e->flags |= E_SHOWN; /* and the actor's count of shown ones stays */
+        cl_diff_untouch(p, old);
+        cl_pres_free_entry(p, old);
+    }
     cl_diff_touch(p, now, i);
 }
 

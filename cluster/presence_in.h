@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * presence_in.h - the inside of presence.h, shared by presence.c (merge, visibility),
- * presence_set.c (tables) and diff.c (what is shown). Nobody else includes it.
+ * presence_set.c (tables), presence_nodes.c (whole states between nodes) and diff.c (what is
+ * shown). Nobody else includes it.
  *
  * topic 1-n pair n-1 actor, and pair 1-n entry. All links are indices into pools.
  */
@@ -37,7 +38,13 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) <= 56, "100 000 presences: 8 MB with the hash index");
 
-/* What is known of one actor in one topic. Lives until 60 s after its last entry went. */
+enum {
+    P_TOPIC = 1, /* to be removed by replace_end of the topic */
+    P_ACTOR = 2  /* to be removed by replace_actor_end */
+};
+
+/* What is known of one actor in one topic. Lives until 60 s after its last entry went. ctx 0: known
+ * is nothing, but leaves may still have to be shown. */
 struct pair {
     uint32_t chain; /* the pool's */
     uint32_t topic, actor;
@@ -47,6 +54,7 @@ struct pair {
     uint32_t anext, aprev; /* pairs of the actor */
     uint32_t inext, iprev; /* idle pairs, oldest first */
     bool idle;
+    uint8_t marks; /* P_; never of an own actor */
     uint64_t ctx;
     cl_ms idle_since;
 };
@@ -75,6 +83,7 @@ struct actor {
     uint32_t shown;
     uint32_t gnext, gprev; /* actors not attached, gone longest first */
     bool visible;
+    bool own; /* of an edge of this node */
     cl_ms gone_since;
 };
 
@@ -129,7 +138,10 @@ struct pr_pshown cl_pres_as_shown(const struct cl_pres *p, const struct entry *e
 uint32_t cl_pres_new_entry(struct cl_pres *p, uint32_t pair, const struct pr_pent *from);
 /* Takes an entry out of list and index and frees it; it is counted nowhere any more. */
 void cl_pres_free_entry(struct cl_pres *p, uint32_t i);
-/* Counts a new entry in. */
+/* The dead entry of the same dot, slot and bytes: removed by a replace, but `i` says that it is
+ * there. NONE if there is none. */
+uint32_t cl_pres_find_again(const struct cl_pres *p, uint32_t i);
+/* Counts a new entry in. Takes the place of the one that it is again, with no change to show. */
 void cl_pres_count_in(struct cl_pres *p, cl_ms now, uint32_t i);
 /* Removes an alive entry: freed, or kept dead until its leave is shown. */
 void cl_pres_kill(struct cl_pres *p, cl_ms now, uint32_t i);

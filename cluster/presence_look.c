@@ -113,6 +113,38 @@ static const char *check_entry(const struct cl_pres *p, uint32_t i, struct sums 
     if (cl_pres_find_dot(p, pr->actor, e->n) != i) {
         return "presence: a dot that its index does not find";
     }
+    if (cl_pres_find_again(p, i) != NONE) {
+        return "presence: an entry is there, and its leave is still to be shown";
+    }
+    return NULL;
+}
+
+/* An actor with topics, looked at once: at the first pair of its list. */
+static const char *check_actor(const struct cl_pres *p, uint32_t actor)
+{
+    const struct actor *a = cl_pres_actor(p, actor);
+    uint32_t entries = 0, shown = 0;
+    uint64_t digest = 0;
+
+    for (uint32_t i = a->pairs; i != NONE; i = cl_pres_pair(p, i)->anext) {
+        const struct pair *pr = cl_pres_pair(p, i);
+
+        if (pr->actor != actor || (a->own && pr->marks != 0)) {
+            return "presence: a pair of another actor, or an own one about to be replaced";
+        }
+        for (uint32_t k = pr->head; k != NONE; k = cl_pres_entry(p, k)->next) {
+            const struct entry *e = cl_pres_entry(p, k);
+
+            shown += (e->flags & E_SHOWN) != 0;
+            if ((e->flags & E_DEAD) == 0) {
+                entries++;
+                digest += cl_pres_two_hash(cl_pres_topic(p, pr->topic)->name_hash, e->n);
+            }
+        }
+    }
+    if (a->entries != entries || a->shown != shown || a->digest != digest) {
+        return "presence: an actor counts wrong";
+    }
     return NULL;
 }
 
@@ -140,7 +172,7 @@ static const char *check_pair(const struct cl_pres *p, uint32_t i, struct sums *
     if (pr->idle != (pr->alive == 0)) {
         return "presence: a pair is idle with entries, or the reverse";
     }
-    return NULL;
+    return pr->aprev == NONE ? check_actor(p, pr->actor) : NULL;
 }
 
 static const char *check_topic(const struct cl_pres *p, uint32_t i, struct sums *s)

@@ -184,11 +184,12 @@ int pr_pub_decode(const struct pr_frame *f, struct pr_pub *m)
 
 void pr_pub_ok_encode(struct pr_outbuf *o, const struct pr_pub_ok *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_PUB_OK, 3);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_PUB_OK, 4);
 
     pr_mp_put_uint(o, m->part);
     pr_mp_put_uint(o, m->oseq);
     pr_mp_put_uint(o, m->result);
+    pr_mp_put_uint(o, m->boot);
     pr_mp_end(&w);
 }
 
@@ -199,6 +200,7 @@ int pr_pub_ok_decode(const struct pr_frame *f, struct pr_pub_ok *m)
     m->part = pr_mp_u32(&r);
     m->oseq = pr_mp_uint(&r);
     m->result = pr_mp_u32(&r);
+    m->boot = pr_mp_uint_or(&r, 0);
     return pr_mp_close(&r);
 }
 

@@ -52,7 +52,8 @@ enum pr_bye_code {
     PR_BYE_PROTO = 7,    /* the receiver sent what it may not */
     PR_BYE_OVERFLOW = 8, /* the receiver takes frames too slowly */
     PR_BYE_REPLACED = 9, /* another link of the same two nodes, or a newer life, took its place */
-    PR_BYE_TIMEOUT = 10  /* nothing was heard for too long */
+    PR_BYE_TIMEOUT = 10, /* nothing was heard for too long */
+    PR_BYE_KEY = 11      /* the key of this link is no key of the cluster any more */
 };
 struct pr_bye {
     uint32_t code;        /* enum pr_bye_code */
@@ -124,21 +125,24 @@ struct pr_p_sum {
     uint32_t entries;
 };
 
-/* READER: owner to its db who is elected, db to its owner and from there to all nodes what came of
- * it. A term is (timeline, LSN), both 0 before the slot is held. */
+/*
+ * READER: an owner tells its db whether it is to read the changes; the db tells its owner that it
+ * does, and this goes on to all nodes. A term orders those who ever held the slot of one server: by
+ * timeline, then by an LSN that was written once the slot was held. Zeros but for HELD.
+ */
 enum pr_reader_state {
-    PR_READER_STOP = 0,  /* to db: another node is elected */
-    PR_READER_START = 1, /* to db: this node is elected */
-    PR_READER_HELD = 2,  /* `node` holds the slot in this term */
-    PR_READER_BUSY = 3,  /* elected, but another session still holds the slot */
-    PR_READER_LOST = 4   /* `node` held it in this term and does not any more */
+    PR_READER_STOP = 0,  /* to db: another node is elected; to nodes: `node` asks no more */
+    PR_READER_START = 1, /* to db: this node is elected; again: frames were lost, read them anew */
+    PR_READER_HELD = 2,  /* from db, and to nodes: `node` holds the slot, in this term */
+    PR_READER_KNOWN = 3  /* to db: every edge that is known to live has been named by CHG_SYNCED */
 };
 struct pr_reader {
     struct pr_slice project;
     uint32_t term_timeline;
     uint64_t term_lsn;
     uint64_t node;
-    uint32_t state; /* enum pr_reader_state */
+    uint32_t state;  /* enum pr_reader_state */
+    uint64_t system; /* identifier of the server whose slot it is; 0 but for HELD */
 };
 
 /* Appends one whole frame. Never fails by itself: look at pr_out_ok(). */

@@ -96,6 +96,13 @@ void pr_mp_put_epoch(struct pr_outbuf *o, struct pr_epoch e)
     pr_mp_put_uint(o, e.count);
 }
 
+void pr_mp_put_addr(struct pr_outbuf *o, const struct pr_addr *a)
+{
+    uint8_t packed[PR_ADDR_PACKED_MAX];
+
+    pr_mp_put_bin(o, pr_bytes(packed, pr_addr_pack(a, packed)));
+}
+
 void pr_mp_put_list(struct pr_outbuf *o, uint32_t n, struct pr_slice packed)
 {
     pr_mp_put_array(o, n);
@@ -271,6 +278,27 @@ struct pr_slice pr_mp_topic(struct pr_mp_in *r)
     return pr_mp_bin(r, 1, PR_TOPIC_KEY_MAX);
 }
 
+struct pr_addr pr_mp_addr(struct pr_mp_in *r)
+{
+    struct pr_slice packed = pr_mp_bin(r, 0, PR_ADDR_PACKED_MAX);
+    struct pr_addr a;
+    int rv = pr_addr_unpack(packed, &a);
+
+    if (rv != PR_OK) {
+        fail(r, rv);
+    }
+    return a;
+}
+
+uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent)
+{
+    if (r->extra == 0) {
+        return absent;
+    }
+    r->extra--;
+    return pr_mp_uint(r);
+}
+
 struct pr_slice pr_mp_list(struct pr_mp_in *r, uint32_t *count, pr_mp_check_fn check)
 {
     struct pr_slice all = {0};
@@ -371,6 +399,16 @@ static void skip_extra(struct pr_mp_in *r)
         }
     }
     r->extra = 0;
+}
+
+int pr_mp_skip_item(struct pr_slice *list)
+{
+    struct pr_mp_in r = {.c = pr_cursor(*list), .extra = 1, .err = PR_OK};
+
+    if (list->n == 0) {
+        return 0;
+    }
+    return pr_mp_close_element(&r, list);
 }
 
 int pr_mp_close(struct pr_mp_in *r)

@@ -13,6 +13,7 @@
 #ifndef PROTO_MESH_PACK_H
 #define PROTO_MESH_PACK_H
 
+#include "proto/addr.h"
 #include "proto/mesh.h"
 
 /* Writing: one frame is begin, nfields puts, end, and then perhaps raw payload before the end. */
@@ -28,6 +29,8 @@ void pr_mp_put_uint(struct pr_outbuf *o, uint64_t v);
 void pr_mp_put_bool(struct pr_outbuf *o, bool v);
 void pr_mp_put_bin(struct pr_outbuf *o, struct pr_slice s);
 void pr_mp_put_epoch(struct pr_outbuf *o, struct pr_epoch e);
+/* As bin of its packed form. */
+void pr_mp_put_addr(struct pr_outbuf *o, const struct pr_addr *a);
 /* An array of `n` elements that are packed already. */
 void pr_mp_put_list(struct pr_outbuf *o, uint32_t n, struct pr_slice packed);
 
@@ -49,11 +52,17 @@ bool pr_mp_bool(struct pr_mp_in *r);
 struct pr_slice pr_mp_bin(struct pr_mp_in *r, size_t min, size_t max);
 struct pr_epoch pr_mp_epoch(struct pr_mp_in *r);
 struct pr_slice pr_mp_topic(struct pr_mp_in *r);
+struct pr_addr pr_mp_addr(struct pr_mp_in *r);
+/* Number that was added to the array later and that this build knows; `absent` if the sender is
+ * older and ended its array before it. Comes after all fields counted in nfields. */
+uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent);
 /* Takes an array header; 0 after an error. */
 uint32_t pr_mp_array(struct pr_mp_in *r);
 
 /* Takes one element off a packed list: 1, 0 at its end, or a negative error. */
 typedef int (*pr_mp_check_fn)(struct pr_slice *list);
+/* The check for elements that somebody else looks into: any one msgpack item, whole. */
+int pr_mp_skip_item(struct pr_slice *list);
 /* Takes an array whose every element `check` accepts; gives its elements, still packed. */
 struct pr_slice pr_mp_list(struct pr_mp_in *r, uint32_t *count, pr_mp_check_fn check);
 

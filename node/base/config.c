@@ -226,7 +226,7 @@ static uint32_t cores(void)
     return n > (int)RT_EDGES_MAX ? RT_EDGES_MAX : (uint32_t)n;
 }
 
-static void complete(struct rt_config *cfg)
+static void complete(struct rt_config *cfg, struct rt_config_report *r)
 {
     char host[256];
 
@@ -240,6 +240,12 @@ static void complete(struct rt_config *cfg)
         }
         host[sizeof host - 1] = '\0';
         cfg->node = rt_strdup(host);
+        if (cfg->clustered && !rt_config_node_name(host)) {
+            rt_config_note(r, true,
+                           "the host is called '%.80s', which cannot name a node of a cluster; set "
+                           "REALTIME_NODE to 1 to 63 of A-Z a-z 0-9 . _ -",
+                           host);
+        }
     }
     if (cfg->database_check_url == NULL && cfg->database_url != NULL) {
         cfg->database_check_url = rt_strdup(cfg->database_url);
@@ -264,8 +270,10 @@ int rt_config_load(struct rt_config *cfg, char *const *env, const char *path,
         set_value(cfg, &rt_setting[i], &raw[i], report);
     }
     rt_config_raw_free(raw);
+    cfg->clustered =
+        cfg->cluster_seeds != NULL || cfg->cluster_key != NULL || cfg->cluster_insecure;
     rt_config_check(cfg, report);
-    complete(cfg);
+    complete(cfg, report);
     return report->fatal == 0 ? RT_OK : RT_ECONFIG;
 }
 

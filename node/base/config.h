@@ -28,7 +28,7 @@ struct rt_list {
 struct rt_config {
     /* Texts are NULL if unset and without a default; numbers and flags always have a value. After
      * rt_config_load: edges is 1..RT_EDGES_MAX, node is set, database_check_url is set if
-     * database_url is. */
+     * database_url is; if clustered, there is a key or cluster_insecure. */
 #define RT_TEXT(field, ...) char *field;
 #define RT_LIST(field, ...) struct rt_list field;
 #define RT_NUM(field, ...)  uint32_t field;
@@ -40,6 +40,7 @@ struct rt_config {
 #undef RT_FLAG
     const char *project;  /* "default": the only one; static */
     bool limits_supabase; /* limits is "supabase" */
+    bool clustered;       /* other nodes may exist: seeds or a key are set, or insecure is on */
 };
 
 /*
@@ -97,6 +98,8 @@ int rt_config_jwks(const struct rt_config *cfg, char **text, struct rt_error *er
 /* "1.2.3.4:80", "[::1]:80", "localhost:80", ":80" or "*:80" (all addresses). Length of the address,
  * or 0 with *why (static). */
 socklen_t rt_config_address(const char *text, struct sockaddr_storage *out, const char **why);
+/* Whether text can name a node: 1 to 63 of A-Z a-z 0-9 . _ - */
+bool rt_config_node_name(const char *text);
 /* RUNTIME_DIR/NAME. 0, or RT_ECONFIG if it does not fit. */
 int rt_config_path(const struct rt_config *cfg, const char *name, char *out, size_t cap);
 

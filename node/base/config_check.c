@@ -19,7 +19,7 @@
 /* Longest identifier of Postgres. */
 #define IDENTIFIER_MAX 63u
 
-static bool parse_port(const char *text, in_port_t *port)
+bool rt_config_port(const char *text, in_port_t *port)
 {
     uint32_t n = 0;
 
@@ -50,7 +50,7 @@ socklen_t rt_config_address(const char *text, struct sockaddr_storage *out, cons
     if (colon == NULL || (size_t)(colon - text) >= sizeof host) {
         return 0;
     }
-    if (!parse_port(colon + 1, &port)) {
+    if (!rt_config_port(colon + 1, &port)) {
         *why = "the port must be 1 to 65535, such as in 0.0.0.0:4000";
         return 0;
     }
@@ -225,20 +225,6 @@ static void check_names(const struct rt_config *cfg, struct rt_config_report *r)
         rt_config_note(r, true, "REALTIME_RUNTIME_DIR is '%.80s'; it must start with /",
                        cfg->runtime_dir);
     }
-    if (cfg->node != NULL) {
-        for (const char *c = cfg->node; *c != '\0'; c++) {
-            if (*c <= ' ' || *c == '/' || *c == '"' || *c == '\\' || *c == 0x7f) {
-                rt_config_note(
-                    r, true, "REALTIME_NODE is '%.80s'; it may not hold spaces, quotes or slashes",
-                    cfg->node);
-                break;
-            }
-        }
-        if (strlen(cfg->node) > PR_ID_MAX) {
-            rt_config_note(r, true, "REALTIME_NODE has %zu bytes, at most %u are allowed",
-                           strlen(cfg->node), PR_ID_MAX);
-        }
-    }
     if (strlen(cfg->publication) > IDENTIFIER_MAX) {
         rt_config_note(r, true, "REALTIME_PUBLICATION has %zu bytes, at most %u are allowed",
                        strlen(cfg->publication), IDENTIFIER_MAX);
@@ -278,6 +264,7 @@ void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r)
     check_tls(cfg, r);
     check_keys(cfg, r);
     check_names(cfg, r);
+    rt_config_check_cluster(cfg, r);
     check_url("REALTIME_DATABASE_URL", cfg->database_url, r);
     check_url("REALTIME_DATABASE_CHECK_URL", cfg->database_check_url, r);
     if (cfg->database_check_url != NULL && cfg->database_url == NULL) {

@@ -3,6 +3,8 @@
 #ifndef NODE_BASE_CONFIG_IN_H
 #define NODE_BASE_CONFIG_IN_H
 
+#include <netinet/in.h>
+
 #include "node/base/config.h"
 
 enum setting_kind { SET_TEXT = 1, SET_LIST, SET_NUM, SET_FLAG, SET_ONE };
@@ -38,5 +40,9 @@ void rt_config_raw_free(struct raw_value *raw);
 
 /* config_check.c: what single values cannot show. Adds notes. */
 void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r);
+/* 1 to 65535 in digits alone; *port in network order. */
+bool rt_config_port(const char *text, in_port_t *port);
+/* config_cluster.c: the same for what concerns other nodes. */
+void rt_config_check_cluster(const struct rt_config *cfg, struct rt_config_report *r);
 
 #endif

@@ -34,7 +34,24 @@
         "directory of sockets, pids and counters")                                                 \
     ONE(log_level, "REALTIME_LOG_LEVEL", "debug|info|warn|error", "info", "least level written")   \
     NUM(stop_ms, "REALTIME_STOP_MS", 10000, 10000, 100, 600000,                                    \
-        "at SIGTERM, time for processes to end before they are killed")                            \
+        "at SIGTERM, time for processes to end before they are killed")                              /* Other nodes. Without seeds and key there are none, and no port of the mesh is opened. */    \
+    TEXT(cluster_listen, "REALTIME_CLUSTER_LISTEN", "0.0.0.0:7946", true,                          \
+        "address:port for other nodes, UDP and TCP")                                               \
+    TEXT(cluster_seeds, "REALTIME_CLUSTER_SEEDS", NULL, true,                                      \
+        "comma list of host:port where other nodes are; a name stands for all its addresses")      \
+    TEXT(cluster_key, "REALTIME_CLUSTER_KEY", NULL, false,                                         \
+        "32 bytes in base64, the same on all nodes; comma list while it is changed")               \
+    FLAG(cluster_insecure, "REALTIME_CLUSTER_INSECURE", false,                                     \
+        "on: nodes talk without a key, for tests alone")                                           \
+    TEXT(cluster_name, "REALTIME_CLUSTER_NAME", "realtime", true,                                  \
+        "nodes of another name are not talked to")                                                 \
+    TEXT(cluster_advertise, "REALTIME_CLUSTER_ADVERTISE", NULL, true,                              \
+        "address:port where other nodes reach this one; default: as seen from the first seed")     \
+    NUM(cluster_expect, "REALTIME_CLUSTER_EXPECT", 0, 0, 0, 256,                                   \
+        "/readyz says no while fewer nodes are alive; 0 = a node alone is ready too")              \
+    NUM(weight, "REALTIME_WEIGHT", 100, 100, 1, 1000,                                              \
+        "share of the topics ordered here, beside the weights of the other nodes")                 \
+    TEXT(zone, "REALTIME_ZONE", NULL, true, "rack or data centre, for operators to see")           \
     /* Who may come in. */                                                                         \
     TEXT(jwt_secret, "REALTIME_JWT_SECRET", NULL, false,                                           \
         "secret of HS256, HS384, HS512 tokens, 32 bytes or more; this or the next is required")    \

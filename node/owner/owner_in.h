@@ -16,6 +16,7 @@
 #define RT_HELLO_MS 5000u
 
 struct owner;
+struct changes; /* changes.h */
 
 /* One local process. */
 struct peer {
@@ -53,6 +54,7 @@ struct owner {
     struct peer *edge[RT_EDGES_MAX];
     struct peer *db;
     struct peer *stranger[RT_STRANGERS_MAX];
+    struct changes *changes;
     struct cl_stats counted; /* what the metrics already hold */
     struct ask asks[RT_CONTROL_ASKERS_MAX];
     uint32_t next_id;
@@ -60,6 +62,12 @@ struct owner {
 
 /* owner.c: gives an event to the core and carries out its actions. False: the edge was closed. */
 bool rt_owner_step(struct owner *o, const struct cl_event *ev);
+
+/* Queues a whole frame for another node (copies). False: not taken, because there is no link or its
+ * queue of that class is full. */
+bool rt_owner_link_send(struct owner *o, uint64_t node_id, struct pr_slice frame);
+/* Bytes of class CHANGES that wait on the link to a node; 0 if there is none. */
+size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id);
 
 /* edges.c: the local processes. */
 int rt_owner_listen(struct owner *o, struct rt_error *err);

@@ -13,7 +13,7 @@
  * twice.
  *
  * Nothing is decoded, answered or remembered before the tag is right. A datagram with a valid tag
- * is taken once: a window of RT_SEAL_WINDOW counters per (sender, salt), for the RT_SEAL_PEERS last
+ * is taken once: a window of RT_WINDOW counters per (sender, salt), for the RT_SEAL_PEERS last
  * heard. What is older than all of those windows could be repeated by an eavesdropper; it carries
  * facts that are ordered by their own epoch and incarnation, so a repeat says nothing new.
  */
@@ -28,8 +28,6 @@
 /* What one Ethernet frame carries: 1500 - 20 (IPv4) - 8 (UDP). More is never ours. */
 #define RT_SEAL_PACKET_MAX  1472u
 #define RT_SEAL_PAYLOAD_MAX (RT_SEAL_PACKET_MAX - RT_SEAL_HEADER_BYTES - RT_SEAL_TAG_BYTES)
-/* Datagrams that one sender may have on the way at once, out of order. */
-#define RT_SEAL_WINDOW 1024u
 /* Boots of senders that are remembered: two for each of the 256 nodes of the largest cluster. */
 #define RT_SEAL_PEERS 512u
 

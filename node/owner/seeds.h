@@ -47,7 +47,7 @@ PR_MUST_CHECK struct rt_seeds *rt_seeds_start(struct rt_loop *l, const struct rt
 void rt_seeds_alone(struct rt_seeds *s, bool alone);
 /* Starts a round now; a name whose lookup still runs is not asked twice. */
 void rt_seeds_now(struct rt_seeds *s);
-/* How long until the next round, ms. */
+/* How long until the next round, ms; UINT64_MAX without seeds. */
 uint64_t rt_seeds_next_ms(const struct rt_seeds *s);
 /*
  * No address is told any more. Freed when the last lookup that runs has ended, which the resolver

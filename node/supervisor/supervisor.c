@@ -98,6 +98,7 @@ static void on_watch(void *ctx)
     bool late = now - s->watched_ms > LATE_MS;
 
     s->watched_ms = now;
+    rt_reap_adopted(s);
     if (s->stopping == RUNNING) {
         for (uint32_t i = 0; i < s->nchildren && !late; i++) {
             rt_child_watch(&s->child[i]);

@@ -68,6 +68,13 @@ void rt_child_free(struct child *c);
 /* Rewrites RUNTIME_DIR/pids. */
 void rt_write_pids(struct supervisor *s);
 
+/*
+ * adopted.c: waits for ended processes that are not ours. As pid 1 of a container we inherit what
+ * others leave behind (`docker exec NODE sh -c 'x &'`); each would stay a zombie and take a pid.
+ * Does nothing where we are not pid 1.
+ */
+void rt_reap_adopted(const struct supervisor *s);
+
 /* supervisor.c: a child ended by itself or as told. */
 void rt_on_child_end(struct child *c);
 

@@ -65,7 +65,7 @@ test('case 65: a changed secret disconnects after a reload', async (t) => {
   const file = join(mkdtempSync('/tmp/realtime-test-ini-'), 'realtime.ini')
   const write = (secret) => writeFileSync(file, `realtime_jwt_secret = ${secret}\n`)
   write(first)
-  const reloaded = await startNode(t, { args: ['--config', file], env: { REALTIME_JWT_SECRET: undefined } })
+  const reloaded = await startNode(t, { nodes: 1, args: ['--config', file], env: { REALTIME_JWT_SECRET: undefined } })
   const s = await connect(t, reloaded, { key: sign({ role: 'anon' }, first) })
   await s.join('realtime:t65', {}, { ref: '1' })
   write(second)

@@ -2,6 +2,7 @@
 /*
  * Goal: frames from a damaged or hostile peer. Whatever decodes must encode to something that
  * decodes again to the same (encode of both is equal), and no frame reaches past its own bytes.
+ * A list of edges that decodes can be walked to its end.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -10,6 +11,21 @@
 #include "tests/fuzz/mesh_recode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_actors(const struct pr_frame *f)
+{
+    struct pr_actors m;
+    uint32_t index = 0;
+    uint64_t boot = 0;
+
+    if (pr_actors_decode(f, &m) != PR_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < m.nactors; i++) {
+        assert(pr_actors_next(&m.actors, &index, &boot) == 1);
+    }
+    assert(pr_actors_next(&m.actors, &index, &boot) == 0);
+}
 
 static void check_frame(const struct pr_frame *f)
 {
@@ -47,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert((size_t)n <= in.n && f.whole.n == (size_t)n && f.whole.p == in.p);
         assert(f.body.p + f.body.n == f.whole.p + f.whole.n);
         check_frame(&f);
+        check_actors(&f);
         in.p += n;
         in.n -= (size_t)n;
     }

@@ -1,19 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh_recode.h - any frame through its decoder and back; for test_mesh.c and fuzz_mesh.c. */
+/* mesh_recode.h - any frame through its decoder and back; for test_mesh.c,
+ * test_mesh_node.c and fuzz_mesh.c. */
 #ifndef TESTS_MESH_RECODE_H
 #define TESTS_MESH_RECODE_H
 
-#include "proto/mesh.h"
+#include "proto/mesh_node.h"
 
-#define RECODE(type, name)                                                                         \
+#define RECODE(type, name) RECODE_AS(type, name, name)
+/* For two types that share a struct. */
+#define RECODE_AS(type, name, as)                                                                  \
     case type: {                                                                                   \
-        struct pr_##name m;                                                                        \
+        struct pr_##as m;                                                                          \
         int rv = pr_##name##_decode(f, &m);                                                        \
         if (rv == PR_OK) {                                                                         \
             pr_##name##_encode(o, &m);                                                             \
         }                                                                                          \
         return rv;                                                                                 \
     }
+
+static int mesh_recode_node(const struct pr_frame *f, struct pr_outbuf *o)
+{
+    switch (f->type) {
+        RECODE(PR_T_NODE_HELLO, node_hello)
+        RECODE(PR_T_NODE_HELLO_OK, node_hello_ok)
+        RECODE(PR_T_PING, ping)
+        RECODE_AS(PR_T_PONG, pong, ping)
+        RECODE(PR_T_BYE, bye)
+        RECODE(PR_T_LINK_ACK, link_ack)
+        RECODE(PR_T_SYNC_HASH, sync_hash)
+        RECODE(PR_T_SYNC, sync)
+        RECODE(PR_T_ACTORS, actors)
+        RECODE(PR_T_VIEW, view)
+        RECODE(PR_T_SUB_ALL, sub_all)
+        RECODE(PR_T_NOT_OWNER, not_owner)
+        RECODE(PR_T_AGAIN, again)
+        RECODE_AS(PR_T_AGAIN_OK, again_ok, again)
+        RECODE(PR_T_RESYNC, resync)
+        RECODE(PR_T_P_SUM, p_sum)
+        RECODE(PR_T_READER, reader)
+    default:
+        return PR_EVERSION;
+    }
+}
 
 static int mesh_recode_presence(const struct pr_frame *f, struct pr_outbuf *o)
 {
@@ -25,7 +53,7 @@ static int mesh_recode_presence(const struct pr_frame *f, struct pr_outbuf *o)
         RECODE(PR_T_P_VIEW, p_view)
         RECODE(PR_T_P_DIFF, p_diff)
     default:
-        return PR_EVERSION;
+        return mesh_recode_node(f, o);
     }
 }
 
@@ -74,5 +102,6 @@ static int mesh_recode(const struct pr_frame *f, struct pr_outbuf *o)
 }
 
 #undef RECODE
+#undef RECODE_AS
 
 #endif

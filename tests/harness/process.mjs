@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Real processes for the tests: one node of the server, one Postgres.
+// Real processes for the tests: one node of the server or several that form a cluster, one Postgres.
 import { spawn, execFileSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, openSync, closeSync, existsSync, writeFileSync, appendFileSync, chmodSync, readdirSync, mkdirSync, chownSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -16,16 +18,22 @@ const build = process.env.BUILD_DIR ?? join(root, 'build')
 
 // Ports from 21000 up, below the range of outgoing connections, so that a restarted server finds its own free.
 let nextPort = 21000 + (process.pid % 900) * 12
+const tcpFree = (port) => new Promise((resolve) => {
+  const server = createServer()
+  server.once('error', () => resolve(false))
+  server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+})
+const udpFree = (port) => new Promise((resolve) => {
+  const socket = createSocket('udp4')
+  socket.once('error', () => socket.close(() => resolve(false)))
+  socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)))
+})
+/** Free for TCP and UDP. */
 export async function freePort() {
   for (;;) {
     const port = nextPort++
     if (nextPort > 32000) nextPort = 21000
-    const server = createServer()
-    const free = await new Promise((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-    })
-    if (free) return port
+    if (await tcpFree(port) && await udpFree(port)) return port
   }
 }
 
@@ -42,15 +50,8 @@ export async function until(what, fn, ms = 20000) {
 
 const tail = (file) => existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-50).join('\n') : '(no log)'
 
-/**
- * Starts one node. opts: { env, edges = 2, database: handle of startPostgres, secret }.
- * Stopped by t.after; on a failed test the end of its log is printed.
- */
-export async function startNode(t, opts = {}) {
-  const dir = mkdtempSync('/tmp/realtime-test-')
-  const log = join(dir, 'log')
-  const port = await freePort()
-  const admin = await freePort()
+/** The environment of one node, complete: what is not here is not set. */
+function nodeEnv(opts, dir, port, admin) {
   const env = {
     PATH: process.env.PATH,
     REALTIME_JWT_SECRET: opts.secret ?? SECRET,
@@ -67,21 +68,30 @@ export async function startNode(t, opts = {}) {
     ...opts.env,
   }
   for (const name of Object.keys(env)) if (env[name] === undefined) delete env[name]
+  return env
+}
+
+/** Starts a node and does not wait for it. */
+async function spawnNode(t, opts) {
+  const dir = mkdtempSync('/tmp/realtime-test-')
+  const log = join(dir, 'log')
+  const port = await freePort()
+  const admin = await freePort()
+  const env = nodeEnv(opts, dir, port, admin)
+  const kill = (pid, signal) => { try { process.kill(pid, signal) } catch { /* gone */ } }
+  let child, exit, ended
   mkdirSync(join(dir, 'run'))
-  const fd = openSync(log, 'a')
-  const child = spawn(join(build, 'realtimed'), opts.args ?? [], { env, stdio: ['ignore', fd, fd] })
-  closeSync(fd)
-  let exit = null
-  const ended = once(child, 'exit').then(([code, signal]) => { exit = { code, signal } })
   const node = {
+    name: env.REALTIME_NODE,
     dir, port, admin, log,
+    mesh: env.REALTIME_CLUSTER_LISTEN,
     runtimeDir: env.REALTIME_RUNTIME_DIR,
     secret: env.REALTIME_JWT_SECRET,
     url: `http://127.0.0.1:${port}`,
     adminUrl: `http://127.0.0.1:${admin}`,
     ws: `ws://127.0.0.1:${port}`,
     anonKey: env.REALTIME_JWT_SECRET && sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
-    child,
+    get child() { return child },
     token: (claims) => sign({ role: 'authenticated', ...claims }, env.REALTIME_JWT_SECRET),
     pids() {
       return readFileSync(join(env.REALTIME_RUNTIME_DIR, 'pids'), 'utf8').trim().split('\n')
@@ -93,9 +103,23 @@ export async function startNode(t, opts = {}) {
       process.kill(pid, signal)
       return pid
     },
-    ctl: (...args) => execFileSync(join(build, 'realtimectl'), ['--socket', join(env.REALTIME_RUNTIME_DIR, 'control.sock'), ...args], { encoding: 'utf8' }),
+    ctl: (...args) => execFileSync(join(build, 'realtimectl'), ['--socket', join(env.REALTIME_RUNTIME_DIR, 'control.sock'), ...args], { encoding: 'utf8', stdio: 'pipe' }),
     rows: (...args) => node.ctl('--json', ...args).trim().split('\n').filter(Boolean).map((l) => JSON.parse(l)),
     logText: () => readFileSync(log, 'utf8'),
+    /** As after a power cut or its end: a new life of the same node. */
+    start() {
+      const fd = openSync(log, 'a')
+      child = spawn(join(build, 'realtimed'), opts.args ?? [], { env, stdio: ['ignore', fd, fd] })
+      closeSync(fd)
+      exit = null
+      ended = once(child, 'exit').then(([code, signal]) => { exit = { code, signal } })
+    },
+    /** All processes at once, the supervisor first, so that it starts none again; or SIGSTOP and SIGCONT. */
+    async signalAll(signal) {
+      const all = node.pids().map((p) => p.pid)
+      for (const pid of new Set([child.pid, ...all])) kill(pid, signal)
+      if (signal === 'SIGKILL') await ended
+    },
     async stop() {
       if (exit) return exit
       child.kill('SIGTERM')
@@ -104,25 +128,103 @@ export async function startNode(t, opts = {}) {
       clearTimeout(timer)
       return exit
     },
+    /** Until /readyz is good, and the database is reached if there is one. */
+    async ready() {
+      const want = opts.database && opts.databaseReady !== false ? /"database": ?"up"/ : /./
+      await until(`node ${node.name} to be ready`, async () => {
+        if (exit) throw new Error(`realtimed ended with ${JSON.stringify(exit)}:\n${tail(log)}`)
+        try {
+          const res = await fetch(`${node.url}/readyz`)
+          return res.status === 200 && want.test(await res.text())
+        } catch { return false }
+      }, 30000)
+    },
   }
+  node.start()
   t.after(async () => {
+    const killed = exit?.signal === 'SIGKILL' // by the test itself
     const result = await node.stop()
     if (t.passed === false || process.env.KEEP) process.stderr.write(`--- ${log}\n${tail(log)}\n`)
     else rmSync(dir, { recursive: true, force: true })
     const sanitizer = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error:/
     if (existsSync(log) && sanitizer.test(readFileSync(log, 'utf8'))) throw new Error(`sanitizer report in ${log}`)
-    if (result.signal === 'SIGKILL') throw new Error(`realtimed did not stop within 15 s of SIGTERM; log: ${log}`)
+    if (result.signal === 'SIGKILL' && !killed) throw new Error(`realtimed did not stop within 15 s of SIGTERM; log: ${log}`)
   })
-  if (opts.ready === false) return node
-  const want = opts.database && opts.databaseReady !== false ? /"database": ?"up"/ : /./
-  await until('the node to be ready', async () => {
-    if (exit) throw new Error(`realtimed ended with ${JSON.stringify(exit)}:\n${tail(log)}`)
-    try {
-      const res = await fetch(`${node.url}/readyz`)
-      return res.status === 200 && want.test(await res.text())
-    } catch { return false }
-  }, 30000)
   return node
+}
+
+/**
+ * Starts one node. opts: { env, edges = 2, database: handle of startPostgres, secret, args, ready = true }.
+ * Stopped by t.after; on a failed test the end of its log is printed.
+ *
+ * With TEST_NODES=N it starts N nodes instead, unless opts.nodes says how many. What comes back is the first one,
+ * but `url`, `ws` and `port` go round all of them, so that clients are spread; `pids` tells all processes.
+ */
+export async function startNode(t, opts = {}) {
+  const count = opts.nodes ?? Number(process.env.TEST_NODES ?? 1)
+  if (!Number.isInteger(count) || count < 1) throw new Error(`TEST_NODES is '${process.env.TEST_NODES}', it must be a number from 1`)
+  if (count > 1) return spread(await startCluster(t, { ...opts, nodes: count }))
+  const node = await spawnNode(t, opts)
+  if (opts.ready !== false) await node.ready()
+  return node
+}
+
+function spread({ nodes }) {
+  let turn = 0
+  const next = () => nodes[turn++ % nodes.length]
+  return Object.create(nodes[0], {
+    nodes: { value: nodes },
+    url: { get: () => next().url },
+    ws: { get: () => next().ws },
+    port: { get: () => next().port },
+    pids: { value: () => nodes.flatMap((n) => n.pids()) },
+    stop: { value: () => Promise.all(nodes.map((n) => n.stop())) },
+  })
+}
+
+/**
+ * Starts nodes that know each other, on loopback; opts as for startNode, and { nodes = 3, name = 'test' }.
+ * All get the same database, key and seeds; each its own name (test-1 ...), ports and runtime directory.
+ * Comes back when every node is ready and sees all others alive: { nodes, key, seeds, members }.
+ */
+export async function startCluster(t, opts = {}) {
+  const key = randomBytes(32).toString('base64')
+  const addresses = []
+  while (addresses.length < (opts.nodes ?? 3)) addresses.push(`127.0.0.1:${await freePort()}`)
+  const seeds = addresses.join(',')
+  const nodes = []
+  for (const [i, address] of addresses.entries()) {
+    const env = {
+      REALTIME_NODE: `${opts.name ?? 'test'}-${i + 1}`,
+      REALTIME_CLUSTER_LISTEN: address,
+      REALTIME_CLUSTER_SEEDS: seeds,
+      REALTIME_CLUSTER_KEY: key,
+      ...opts.env,
+    }
+    nodes.push(await spawnNode(t, { ...opts, env }))
+  }
+  const cluster = {
+    nodes, key, seeds,
+    /** Until each of `among` shows exactly `count` members alive. */
+    async members(count = nodes.length, among = nodes, ms = 30000) {
+      for (const node of among) await until(`${node.name} to see ${count} alive`, () => alive(node) === count, ms)
+    },
+  }
+  if (opts.ready === false) return cluster
+  for (const node of nodes) await node.ready()
+  if (knowsMembers(nodes[0])) await cluster.members()
+  return cluster
+}
+
+/** How many members a node holds for alive; 0 while it does not answer. */
+function alive(node) {
+  try { return node.rows('members').filter((m) => m.state === 'alive').length } catch { return 0 }
+}
+
+/** A build before the mesh has no such command (exit code 2: usage); its nodes run each alone. */
+function knowsMembers(node) {
+  try { node.ctl('members') } catch (e) { return e.status !== 2 }
+  return true
 }
 
 const pgbin = () => {

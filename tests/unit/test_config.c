@@ -14,6 +14,13 @@
 
 #define SECRET "REALTIME_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
+#define INSECURE "REALTIME_CLUSTER_INSECURE=on"
+/* 0, 1, 2 ... 31 with padding; others without, in the other alphabet, and one byte short. */
+#define KEY_A  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define KEY_B  "_v38-_r5-Pf29fTz8vHw7-7t7Ovq6ejn5uXk4-Lh4N8"
+#define KEY_C  "/v38+/r5+Pf29fTz8vHw7+7t7Ovq6ejn5uXk4+Lh4N4="
+#define KEY_31 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg"
+
 static int load(struct rt_config *cfg, struct rt_config_report *r, const char *const *extra)
 {
     char *env[16];
@@ -58,6 +65,15 @@ static void defaults(void **state)
     assert_int_equal(cfg.token_grace_ms, 10000);
     assert_false(cfg.limits_supabase);
     assert_false(cfg.delete_rls);
+    assert_false(cfg.clustered);
+    assert_null(cfg.cluster_seeds);
+    assert_null(cfg.cluster_key);
+    assert_null(cfg.cluster_advertise);
+    assert_null(cfg.zone);
+    assert_string_equal(cfg.cluster_listen, "0.0.0.0:7946");
+    assert_string_equal(cfg.cluster_name, "realtime");
+    assert_int_equal(cfg.cluster_expect, 0);
+    assert_int_equal(cfg.weight, 100);
     assert_int_equal(rt_config_log_level(&cfg), RT_INFO);
     rt_config_free(&cfg);
 }
@@ -145,6 +161,65 @@ static void own_name_before_alias(void **state)
     rt_config_free(&cfg);
 }
 
+/* Each row: two settings that make a node look for others. */
+static void clusters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set, *and;
+        uint32_t notes;
+    } rows[] = {
+        {"REALTIME_CLUSTER_KEY=" KEY_A, NULL, 0},
+        {"REALTIME_CLUSTER_KEY=" KEY_B, NULL, 0},
+        {"REALTIME_CLUSTER_KEY= " KEY_A " , " KEY_B ",\t" KEY_C, "REALTIME_CLUSTER_EXPECT=3", 0},
+        {"REALTIME_CLUSTER_SEEDS=realtime:7946", "REALTIME_CLUSTER_KEY=" KEY_C, 0},
+        {"REALTIME_CLUSTER_SEEDS=10.0.0.1:7946, [fd00::1]:1 ,my_host-1.example.org:65535", INSECURE,
+         1},
+        {"REALTIME_CLUSTER_ADVERTISE=10.0.0.5:7946", INSECURE, 1},
+        {"REALTIME_CLUSTER_ADVERTISE=[fd00::5]:7946", "REALTIME_CLUSTER_KEY=" KEY_A, 0},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rt_config cfg;
+        struct rt_config_report r;
+        const char *env[] = {SECRET, "REALTIME_NODE=web-1", rows[i].set, rows[i].and, NULL};
+
+        if (load(&cfg, &r, env) != 0) {
+            fail_msg("%s: %s", rows[i].set, r.notes[0].text);
+        }
+        assert_int_equal(r.count, rows[i].notes);
+        assert_true(cfg.clustered);
+        rt_config_free(&cfg);
+    }
+}
+
+/* A key that is nearly right is not told to the log. */
+static void keys_are_not_shown(void **state)
+{
+    (void)state;
+    struct rt_config cfg;
+    struct rt_config_report r;
+    const char *env[] = {SECRET, "REALTIME_CLUSTER_KEY=hiddenhiddenhidden", NULL};
+
+    assert_int_equal(load(&cfg, &r, env), RT_ECONFIG);
+    assert_null(strstr(r.notes[0].text, "hidden"));
+    rt_config_free(&cfg);
+}
+
+static void node_names(void **state)
+{
+    (void)state;
+    assert_true(rt_config_node_name("a"));
+    assert_true(rt_config_node_name("A-z.0_9"));
+    assert_true(
+        rt_config_node_name("012345678901234567890123456789012345678901234567890123456789012"));
+    assert_false(
+        rt_config_node_name("0123456789012345678901234567890123456789012345678901234567890123"));
+    assert_false(rt_config_node_name(""));
+    assert_false(rt_config_node_name("a:b"));
+    assert_false(rt_config_node_name("\xc3\xa9"));
+}
+
 /* Each row: two settings that are wrong, and what the text must name. */
 static const struct {
     const char *set, *and, *named;
@@ -185,6 +260,48 @@ static const struct {
      "012345678901234567890123456789",
      NULL, "REALTIME_RUNTIME_DIR"},
     {"REALTIME_NODE=a b", NULL, "REALTIME_NODE"},
+    {"REALTIME_NODE=a/b", NULL, "1 to 63"},
+    {"REALTIME_NODE=b\xc3\xbc", NULL, "A-Z a-z 0-9"},
+    {"REALTIME_NODE=0123456789012345678901234567890123456789012345678901234567890123", NULL,
+     "1 to 63"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:7946", NULL, "without REALTIME_CLUSTER_KEY; make one with"},
+    {"REALTIME_CLUSTER_SEEDS=web-1", INSECURE, "host:port"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:", INSECURE, "1 to 65535"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:0", INSECURE, "1 to 65535"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:65536", INSECURE, "1 to 65535"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:7946,web-2:http", INSECURE, "seed 2"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:7946,,web-2:7946", INSECURE, "seed 2"},
+    {"REALTIME_CLUSTER_SEEDS=web-1:7946,", INSECURE, "empty"},
+    {"REALTIME_CLUSTER_SEEDS=web 1:7946", INSECURE, "must be a name"},
+    {"REALTIME_CLUSTER_SEEDS=http://web:7946", INSECURE, "must be a name"},
+    {"REALTIME_CLUSTER_SEEDS=::1:7946", INSECURE, "in brackets"},
+    {"REALTIME_CLUSTER_SEEDS=[::x]:7946", INSECURE, "address"},
+    {"REALTIME_CLUSTER_SEEDS=[::1:7946", INSECURE, "address"},
+    {"REALTIME_CLUSTER_SEEDS=10.7:7946", INSECURE, "address"},
+    {"REALTIME_CLUSTER_SEEDS=10.0.0.256:7946", INSECURE, "address"},
+    {"REALTIME_CLUSTER_SEEDS=:7946", INSECURE, "address"},
+    {"REALTIME_CLUSTER_SEEDS=*:7946", INSECURE, "must be a name"},
+    {"REALTIME_CLUSTER_KEY=secret", NULL, "key 1 of REALTIME_CLUSTER_KEY has 6 characters"},
+    {"REALTIME_CLUSTER_KEY=" KEY_31 "==", NULL, "not 32 bytes in base64"},
+    {"REALTIME_CLUSTER_KEY=" KEY_A "A", NULL, "not 32 bytes in base64"},
+    {"REALTIME_CLUSTER_KEY=" KEY_A ",", NULL, "key 2"},
+    {"REALTIME_CLUSTER_KEY=" KEY_A ",AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8!", NULL, "key 2"},
+    {"REALTIME_CLUSTER_KEY=" KEY_A, INSECURE, "take one of them out"},
+    {"REALTIME_CLUSTER_INSECURE=perhaps", NULL, "on or off"},
+    {"REALTIME_CLUSTER_LISTEN=7946", NULL, "REALTIME_CLUSTER_LISTEN"},
+    {"REALTIME_CLUSTER_LISTEN=node:7946", NULL, "address:port"},
+    {"REALTIME_CLUSTER_LISTEN=0.0.0.0:4000", INSECURE, "must differ"},
+    {"REALTIME_CLUSTER_LISTEN=127.0.0.1:4001", INSECURE, "must differ"},
+    {"REALTIME_CLUSTER_ADVERTISE=node-1", NULL, "REALTIME_CLUSTER_ADVERTISE"},
+    {"REALTIME_CLUSTER_ADVERTISE=node-1:7946", NULL, "REALTIME_CLUSTER_ADVERTISE"},
+    {"REALTIME_CLUSTER_ADVERTISE=0.0.0.0:7946", NULL, "nobody can reach"},
+    {"REALTIME_CLUSTER_ADVERTISE=[::]:7946", NULL, "nobody can reach"},
+    {"REALTIME_CLUSTER_NAME=my cluster", NULL, "REALTIME_CLUSTER_NAME"},
+    {"REALTIME_CLUSTER_EXPECT=3", NULL, "this node is alone"},
+    {"REALTIME_CLUSTER_EXPECT=257", INSECURE, "from 0 to 256"},
+    {"REALTIME_WEIGHT=0", NULL, "from 1 to 1000"},
+    {"REALTIME_WEIGHT=1001", NULL, "from 1 to 1000"},
+    {"REALTIME_ZONE=a,b", NULL, "REALTIME_ZONE"},
     {"REALTIME_MAX_QUEUE_BYTES=65536", NULL, "REALTIME_MAX_QUEUE_BYTES"},
 };
 
@@ -253,12 +370,13 @@ static void file(void **state)
     secret[sizeof secret - 1] = '\0';
     (void)snprintf(text, sizeof text,
                    "# comment\n; another\nrealtime_edges = 2\nREALTIME_JWT_SECRET = %s\n"
-                   "realtime_node = a;b\n",
+                   "realtime_node = a-b.c_9\nrealtime_jwt_claims = {\"iss\": \"a ;b\"}\n",
                    secret);
     assert_int_equal(load_file(text, &cfg, &r), 0);
     assert_int_equal(cfg.edges, 5); /* the environment goes before the file */
     assert_string_equal(cfg.jwt_secret, secret);
-    assert_string_equal(cfg.node, "a;b");
+    assert_string_equal(cfg.node, "a-b.c_9");
+    assert_string_equal(cfg.jwt_claims, "{\"iss\": \"a ;b\"}");
     rt_config_free(&cfg);
 }
 
@@ -316,7 +434,8 @@ static void prints_no_secret(void **state)
     struct rt_config_report r;
     const char *env[] = {"REALTIME_JWT_SECRET=the-hidden-word-the-hidden-word-",
                          "REALTIME_DATABASE_URL=postgres://hidden@h/d",
-                         "REALTIME_SECRET_KEYS=hidden1,hidden2", NULL};
+                         "REALTIME_SECRET_KEYS=hidden1,hidden2", "REALTIME_CLUSTER_KEY=" KEY_A,
+                         NULL};
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -329,6 +448,8 @@ static void prints_no_secret(void **state)
     assert_null(strstr(text, "hidden"));
     assert_non_null(strstr(text, "REALTIME_JWT_SECRET=(set)\n"));
     assert_non_null(strstr(text, "REALTIME_SECRET_KEYS=(2 set)\n"));
+    assert_non_null(strstr(text, "REALTIME_CLUSTER_KEY=(set)\n"));
+    assert_null(strstr(text, KEY_A));
     assert_non_null(strstr(text, "REALTIME_MAX_CHANNELS_PER_CLIENT=100"));
     free(text);
     rt_config_free(&cfg);
@@ -367,6 +488,8 @@ int main(void)
         cmocka_unit_test(warns),           cmocka_unit_test(file),
         cmocka_unit_test(file_refused),    cmocka_unit_test(addresses),
         cmocka_unit_test(jwks_file),       cmocka_unit_test(prints_no_secret),
+        cmocka_unit_test(clusters),        cmocka_unit_test(keys_are_not_shown),
+        cmocka_unit_test(node_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
