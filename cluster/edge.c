@@ -247,10 +247,33 @@ void cle_link_down(struct cle *c, cl_ms now)
     cle_topics_link_down(c);
 }
 
+/*
+ * The owner cannot know what became of publishes it passed on. Everything held goes out again, in
+ * order, behind the echo: what the owner still gets before the echo it passes over.
+ */
+static int on_again(struct cle *c, const struct pr_again *m)
+{
+    int rv = cl_out_reserve(&c->out, CLE_FRAME_SMALL, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&c->out);
+
+        pr_again_ok_encode(&w, m);
+        cle_push_send(c, &w);
+        c->unsent = c->held_list.head;
+        if (c->link == LINK_LIVE) {
+            c->link = LINK_RESENDING;
+        }
+        cle_pump(c);
+    }
+    return rv;
+}
+
 int cle_frame(struct cle *c, cl_ms now, const struct pr_frame *f)
 {
     struct pr_sub_ok sub_ok;
     struct pr_pub_ok pub_ok;
+    struct pr_again again;
     struct pr_event ev;
 
     c->now = now;
@@ -265,6 +288,9 @@ int cle_frame(struct cle *c, cl_ms now, const struct pr_frame *f)
     }
     if (f->type == PR_T_SUB_OK) {
         return pr_sub_ok_decode(f, &sub_ok) == PR_OK ? cle_topic_on_sub_ok(c, &sub_ok) : CL_EPROTO;
+    }
+    if (f->type == PR_T_AGAIN) {
+        return pr_again_decode(f, &again) == PR_OK ? on_again(c, &again) : CL_EPROTO;
     }
     return cle_view_on_frame(c, f);
 }

@@ -16,8 +16,10 @@
 
 /* Publishes held until the owner has confirmed them. Above: cle_publish answers CL_EAGAIN. */
 #define CLE_HELD_BYTES_MAX (4u * 1024u * 1024u + 5u * 1000u * 1000u)
-/* Held longer than this: given up, CLE_PUB_DONE with PR_PUB_TIMEOUT. */
-#define CLE_HELD_MS 5000u
+/* Held longer than this: given up, CLE_PUB_DONE with PR_PUB_TIMEOUT. A dead node is found in 4.5 s
+ * and its topics have moved 1 s later; a crashed owner process is back within 5 s. realtime-js
+ * waits 10 s for an acknowledgement. */
+#define CLE_HELD_MS 8000u
 /* A topic whose last local member left is unsubscribed after this long: a reload re-joins. */
 #define CLE_UNSUB_MS 5000u
 /* No SUB_OK for this long: CLE_SUB_FAILED, so that the client's join is answered within 10 s. */
@@ -65,7 +67,7 @@ void cle_free(struct cle *c);
 /* The connection to the owner is up (HELLO_OK seen: `ok`), or gone. */
 CL_MUST_CHECK int cle_link_up(struct cle *c, cl_ms now, const struct pr_hello_ok *ok);
 void cle_link_down(struct cle *c, cl_ms now);
-/* A frame of types SUB_OK, PUB_OK, EVENT, P_*; others answer CL_EPROTO and are the shell's. */
+/* A frame of types SUB_OK, PUB_OK, EVENT, AGAIN, P_*; others answer CL_EPROTO and are the shell's. */
 CL_MUST_CHECK int cle_frame(struct cle *c, cl_ms now, const struct pr_frame *f);
 CL_MUST_CHECK int cle_tick(struct cle *c, cl_ms now);
 

@@ -15,6 +15,7 @@
 #include "cluster/hash.h"
 #include "cluster/out.h"
 #include "cluster/pool.h"
+#include "proto/mesh_node.h"
 
 #define NONE CL_POOL_NONE
 

@@ -14,7 +14,10 @@ void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx)
             .epoch = cl->epoch,
             .seq = t->seq,
             .presences = cl_pres_members(cl->pres, cl_topic_name(t)),
+            .owner = cl_owner_of(cl, t->part),
+            .nodes = t->remote == NULL ? 0 : cl_bits_count(&t->remote->nodes),
             .repeats = t->repeats,
+            .lost = t->lost,
         };
 
         for (uint64_t bits = t->edges; bits != 0; bits &= bits - 1) {
@@ -42,6 +45,64 @@ void cl_stats(const struct cl *cl, struct cl_stats *out)
     out->topics = cl->topics.pool.used;
 }
 
+struct members {
+    const struct cl *cl;
+    cl_member_fn emit;
+    void *ctx;
+};
+
+static uint32_t partitions_of(const struct cl *cl, uint32_t node)
+{
+    uint32_t n = 0;
+
+    for (uint32_t p = 0; p < CL_PARTITIONS; p++) {
+        n += cl->route[p] == node;
+    }
+    return n;
+}
+
+static void emit_member(void *ctx, const struct cl_swim_member *m)
+{
+    const struct members *to = ctx;
+    uint32_t i = cl_node_index(to->cl, m->id);
+    struct cl_member_row row = {
+        .id = m->id,
+        .epoch = m->epoch,
+        .name = m->name,
+        .build = m->meta.build,
+        .url = m->meta.url,
+        .zone = m->meta.zone,
+        .addr = m->addr,
+        .state = cl_swim_state_name(m),
+        .inc = m->inc,
+        .weight = m->meta.weight,
+        .edges = m->meta.edges,
+        .partitions = i == CL_NOBODY ? 0 : partitions_of(to->cl, i),
+        .rtt_ms = m->rtt_ms,
+        .health = m->health,
+        .confirms = m->confirms,
+        .confirms_of = m->confirms_of,
+        .since = m->since,
+        .dead_at = m->dead_at,
+        .self = m->self,
+        .linked = m->linked,
+    };
+
+    if (i != CL_NOBODY) {
+        row.view = m->self ? to->cl->ring.view : to->cl->node[i].view;
+    }
+    to->emit(to->ctx, &row);
+}
+
+void cl_inspect_members(const struct cl *cl, cl_member_fn emit, void *ctx)
+{
+    struct members to = {.cl = cl, .emit = emit, .ctx = ctx};
+
+    if (cl->swim != NULL) {
+        cl_swim_each(cl->swim, emit_member, &to);
+    }
+}
+
 static const char *check_edges(const struct cl *cl)
 {
     uint32_t attached = 0;
@@ -52,12 +113,59 @@ static const char *check_edges(const struct cl *cl)
         if (e->up != ((cl->up >> i & 1u) != 0) || e->attached != ((cl->attached >> i & 1u) != 0)) {
             return "an edge's state differs from the bitmaps";
         }
-        if ((e->attached && !e->up) || (e->up && (e->oseq == NULL || i >= cl->lim.edges))) {
+        if ((e->attached && !e->up) || (e->up && i >= cl->lim.edges)) {
             return "an edge is in an impossible state";
         }
         attached += e->attached;
     }
     return attached == cl->n_attached ? NULL : "the number of attached edges is wrong";
+}
+
+static const char *check_view(const struct cl *cl)
+{
+    uint32_t closed = 0;
+
+    for (uint32_t p = 0; p < CL_PARTITIONS; p++) {
+        uint32_t r = cl->route[p];
+
+        closed += cl->closed[p];
+        if (cl->closed[p] && r != CL_SELF) {
+            return "a partition is closed that is not owned here";
+        }
+        if (r != CL_NOBODY && cl->node[r].id == 0) {
+            return "a partition is routed to no node";
+        }
+        if (r != CL_NOBODY && cl->node[r].id != cl_ring_owner_id(&cl->ring, p)) {
+            return "a partition's route is not the view's";
+        }
+    }
+    if (closed != cl->n_closed || (closed > 0 && !cl->flushing)) {
+        return "closed partitions are counted wrongly";
+    }
+    return NULL;
+}
+
+static const char *check_followed(const struct cl *cl)
+{
+    uint32_t at = 0;
+    uint32_t pending = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        uint32_t r = cl->route[t->part];
+
+        pending += t->follow == CL_F_DUE || t->follow == CL_F_SENT;
+        if (r == CL_SELF && t->follow != CL_F_NONE) {
+            return "a topic is followed that is owned here";
+        }
+        if ((t->follow == CL_F_SENT) != (t->unanswered > 0)) {
+            return "an answer is awaited that nobody was asked for";
+        }
+        if (t->follow == CL_F_OK && (r == CL_NOBODY || !cl->node[r].linked)) {
+            return "a topic is followed without a link to its owner";
+        }
+    }
+    return pending == cl->n_pending ? NULL : "topics without answer are counted wrongly";
 }
 
 static const char *check_parked(const struct cl *cl)
@@ -82,6 +190,12 @@ bool cl_check(const struct cl *cl, const char **what)
     if (*what == NULL) {
         *what = check_parked(cl);
     }
+    if (*what == NULL) {
+        *what = check_view(cl);
+    }
+    if (*what == NULL) {
+        *what = check_followed(cl);
+    }
     return *what == NULL && cl_topics_check(&cl->topics, cl->up, what) &&
-           cl_pres_check(cl->pres, what);
+           cl_pres_check(cl->pres, what) && (cl->swim == NULL || cl_swim_check(cl->swim, what));
 }

@@ -487,3 +487,26 @@ void cl_links_members(struct cl *cl)
         cl->leave_at = UINT64_MAX;
     }
 }
+
+enum cl_verdict cl_admit(struct cl *cl, cl_ms now, const struct cl_claim *claim,
+                         struct pr_addr *holder)
+{
+    struct cl_swim_claim c = {
+        .id = claim->id, .epoch = claim->epoch, .name = claim->name, .addr = claim->addr};
+
+    switch (cl->swim == NULL ? CL_SWIM_NO_ROOM : cl_swim_admit(cl->swim, now, &c, holder)) {
+    case CL_SWIM_ADMIT:
+        return CL_ADMIT;
+    case CL_SWIM_WAIT:
+        return CL_WAIT;
+    case CL_SWIM_NAME_USED:
+        return CL_NAME_USED;
+    case CL_SWIM_ID_CLASH:
+        return CL_ID_CLASH;
+    case CL_SWIM_IS_SELF:
+        return CL_IS_SELF;
+    case CL_SWIM_NO_ROOM:
+        break;
+    }
+    return CL_NO_ROOM;
+}

@@ -12,6 +12,8 @@
 #define PRESENCE_BYTES (512u * 1024u * 1024u)
 /* Publishes parked while edges attach: 250 ms of 64 MB/s. */
 #define PENDING_BYTES (16u * 1024u * 1024u)
+/* Events kept for nodes that missed some. */
+#define KEPT_BYTES (64u * 1024u * 1024u)
 /* Actions that one step may leave; they are taken at once. */
 #define ACTIONS_MAX 65536u
 /* All memory of the core: presences, topics of 100 to 300 bytes, and the parked publishes. */
@@ -163,6 +165,7 @@ static struct cl *new_core(struct owner *o)
                                    .presences_per_topic = o->cfg->max_presences_per_topic,
                                    .presence_bytes = PRESENCE_BYTES,
                                    .pending_bytes = PENDING_BYTES,
+                                   .kept_bytes = KEPT_BYTES,
                                    .actions = ACTIONS_MAX};
     rt_pool_init(&o->pool, BUDGET_BYTES);
     rt_random(&seed, sizeof seed);

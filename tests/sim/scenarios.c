@@ -39,6 +39,7 @@ static void draw_knobs(struct sim *s)
                                 .presences_per_topic = 4096,
                                 .presence_bytes = 1u << 22,
                                 .pending_bytes = 1u << 22,
+                                .kept_bytes = 1u << 22,
                                 .actions = 4096};
 }
 

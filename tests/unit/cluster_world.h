@@ -430,6 +430,7 @@ static void w_init(struct world *w, uint32_t edges)
         .presences_per_topic = 100,
         .presence_bytes = 1u << 20,
         .pending_bytes = 1u << 16,
+        .kept_bytes = 1u << 16,
         .actions = 4096,
     };
     w->now = 1000;

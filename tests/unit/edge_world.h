@@ -359,6 +359,7 @@ static void world_open(const char *const *settings)
                                .presences_per_topic = 100,
                                .presence_bytes = 1u << 20,
                                .pending_bytes = 1u << 20,
+                               .kept_bytes = 1u << 20,
                                .actions = 4096};
     cc.lim = &w.lim;
     cc.mem = &w.pool.alloc;
