@@ -167,7 +167,7 @@ static void test_owner_restart_without_an_edge(void **state)
     assert_int_equal(w_pub(&w, 0, "u", "b", 2), CL_OK);
     w_owner_start(&w);
     w_connect(&w, 0);
-    w_run(&w, 249);
+    w_run(&w, 999);
     w_expect(&w, 0, "");
     w_run(&w, 1);
     w_expect(&w, 0, "a!1 done:1=0 done:2=0 ");
@@ -265,7 +265,7 @@ static void test_parked_bound(void **state)
     }
     w_settle(&w);
     w_expect(&w, 0, "done:7=3 "); /* 64 KiB hold six of them */
-    w_run(&w, 250);
+    w_run(&w, 1000);
     w_expect(&w, 0, "done:1=0 done:2=0 done:3=0 done:4=0 done:5=0 done:6=0 ");
     cl_stats(w.cl, &s);
     assert_int_equal(s.pub_full, 1);
