@@ -10,11 +10,6 @@
 
 /* Room for one datagram and one byte, by which a longer one is told from the longest. */
 #define RECEIVE_BYTES (RT_SEAL_PACKET_MAX + 1)
-/* What the kernel should hold while the loop is busy: at 100 nodes, 0.5 s of gossip at its
- * fastest. It gives less where net.core.rmem_max is less; what does not fit is lost, as in any
- * network. */
-#define KERNEL_BYTES 1048576
-
 struct rt_mesh_udp {
     uv_udp_t uv;
     int family; /* of the socket */
@@ -93,7 +88,6 @@ static int start(struct rt_mesh_udp *u, const struct pr_addr *listen)
 {
     struct sockaddr_storage addr;
     int len = sizeof addr;
-    int bytes = KERNEL_BYTES;
     int rv;
 
     (void)rt_sockaddr_of(listen, AF_UNSPEC, &addr);
@@ -110,9 +104,6 @@ static int start(struct rt_mesh_udp *u, const struct pr_addr *listen)
     }
     u->family = addr.ss_family;
     (void)rt_sockaddr_read((const struct sockaddr *)&addr, &u->addr);
-    (void)uv_recv_buffer_size((uv_handle_t *)&u->uv, &bytes);
-    bytes = KERNEL_BYTES;
-    (void)uv_send_buffer_size((uv_handle_t *)&u->uv, &bytes);
     return uv_udp_recv_start(&u->uv, on_alloc, on_receive);
 }
 

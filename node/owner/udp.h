@@ -3,8 +3,10 @@
  * udp.h - the datagram socket of the mesh: what leaves is sealed, what arrives was opened.
  *
  * Never waits: a datagram that the kernel does not take at once is dropped and counted, as the
- * network may do with any other. An IPv6 socket also speaks IPv4; an IPv4 peer is always given as
- * family 4. Link-local IPv6 peers are not spoken to, since struct pr_addr names no interface.
+ * network may do with any other. The kernel's default buffers are enough: 208 KiB hold 90 of the
+ * longest, and a node hears some 35 in a second of the fastest gossip. An IPv6 socket also speaks
+ * IPv4; an IPv4 peer is always given as family 4. Link-local IPv6 peers are not spoken to, since
+ * struct pr_addr names no interface.
  */
 #ifndef NODE_OWNER_UDP_H
 #define NODE_OWNER_UDP_H
