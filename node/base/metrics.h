@@ -52,6 +52,16 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_OWNER_DELS, RT_OWNER, RT_COUNTER, "presence_dels_total", "Presence entries removed")    \
     X(RT_M_OWNER_TOPICS, RT_OWNER, RT_GAUGE, "topics", "Topics with subscribers")                  \
     X(RT_M_OWNER_PRESENCES, RT_OWNER, RT_GAUGE, "presence_entries", "Presence entries held")       \
+    X(RT_M_OWNER_LINKS, RT_OWNER, RT_GAUGE, "links", "Links to other nodes that are up")           \
+    X(RT_M_OWNER_FORWARDED, RT_OWNER, RT_COUNTER, "publish_forwarded_total",                       \
+      "Publishes passed on to the node that owns their topic")                                     \
+    X(RT_M_OWNER_GAPS, RT_OWNER, RT_COUNTER, "mesh_gap_total",                                     \
+      "Holes seen in the events of other nodes, asked for again")                                  \
+    X(RT_M_OWNER_GAP_LOST, RT_OWNER, RT_COUNTER, "mesh_gap_lost_total",                            \
+      "Events of other nodes that stayed missing")                                                 \
+    X(RT_M_OWNER_VIEWS, RT_OWNER, RT_COUNTER, "views_total", "Changes of who owns what")           \
+    X(RT_M_OWNER_SUMS_DIFFER, RT_OWNER, RT_COUNTER, "presence_digest_mismatch_total",              \
+      "Times that a node held presence otherwise and told all again")                              \
     X(RT_M_OWNER_CUTS, RT_OWNER, RT_COUNTER, "ipc_cut_total",                                      \
       "Local connections cut for a malformed frame or a full queue")                               \
     X(RT_M_CONNECTIONS, RT_EDGE, RT_GAUGE, "connections", "Open WebSockets")                       \

@@ -17,6 +17,7 @@
 
 struct owner;
 struct changes; /* changes.h */
+struct nodes;   /* nodes.h */
 
 /* One local process. */
 struct peer {
@@ -55,6 +56,13 @@ struct owner {
     struct peer *db;
     struct peer *stranger[RT_STRANGERS_MAX];
     struct changes *changes;
+    struct nodes *nodes; /* NULL: no other nodes */
+    struct cl_about about;
+    bool stepping;       /* the core's actions are being carried out */
+    uint64_t fallen;     /* edges that ended meanwhile */
+    struct rt_timer leave;
+    bool leaving;
+    int exit_code;
     struct cl_stats counted; /* what the metrics already hold */
     struct ask asks[RT_CONTROL_ASKERS_MAX];
     uint32_t next_id;

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/owner/nodes.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cluster/hash.h"
+#include "node/owner/changes.h"
+#include "node/owner/mesh.h"
+#include "node/owner/seeds.h"
+#include "node/owner/sockaddr.h"
+#include "node/owner/udp.h"
+#include "proto/mesh_node.h"
+
+struct nodes {
+    struct owner *owner;
+    struct rt_keyring *keys; /* NULL: insecure */
+    struct rt_mesh *mesh;
+    struct rt_mesh_udp *udp;
+    struct rt_seeds *seeds;
+    struct pr_addr self; /* where the others reach this node */
+    uint64_t view;       /* last one told to the mesh */
+};
+
+/* Name of a node for people, its id in hex if no name is known. */
+struct naming {
+    uint64_t id;
+    char text[PR_ID_MAX + 1];
+};
+
+static void find_name(void *ctx, const struct cl_member_row *row)
+{
+    struct naming *n = ctx;
+
+    if (row->id == n->id) {
+        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n, (const char *)row->name.p);
+    }
+}
+
+static struct naming name_of(const struct owner *o, uint64_t id)
+{
+    struct naming n = {.id = id};
+
+    (void)snprintf(n.text, sizeof n.text, "%016llx", (unsigned long long)id);
+    cl_inspect_members(o->cl, find_name, &n);
+    return n;
+}
+
+static struct pr_slice text_of(const char *s)
+{
+    return s == NULL ? (struct pr_slice){0} : pr_str(s);
+}
+
+/* The address of the interface towards `to`: connecting a datagram socket sends nothing. */
+static bool address_towards(const struct pr_addr *to, struct pr_addr *out)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = rt_sockaddr_of(to, AF_UNSPEC, &sa);
+    int fd = len == 0 ? -1 : socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool found = false;
+
+    if (fd < 0) {
+        return false;
+    }
+    if (connect(fd, (struct sockaddr *)&sa, len) == 0) {
+        len = sizeof sa;
+        found = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
+                rt_sockaddr_read((struct sockaddr *)&sa, out);
+    }
+    (void)close(fd);
+    return found;
+}
+
+static bool any_interface(struct pr_addr *out)
+{
+    struct ifaddrs *list = NULL;
+    bool found = false;
+
+    if (getifaddrs(&list) != 0) {
+        return false;
+    }
+    for (const struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
+        found = i->ifa_addr != NULL && i->ifa_addr->sa_family == AF_INET &&
+                (i->ifa_flags & IFF_UP) != 0 && (i->ifa_flags & IFF_LOOPBACK) == 0 &&
+                rt_sockaddr_read(i->ifa_addr, out);
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+static bool is_any(const struct pr_addr *a)
+{
+    static const uint8_t zeros[sizeof a->ip];
+
+    return memcmp(a->ip, zeros, sizeof zeros) == 0;
+}
+
+/*
+ * Where others reach this node: as set; else the address it listens at; else, listening everywhere,
+ * that of the interface towards the first seed that is an address, or towards the world (192.0.2.1
+ * is nobody, RFC 5737), or of the first interface.
+ */
+static int own_address(const struct rt_config *cfg, struct pr_addr *out, struct rt_error *err)
+{
+    const char *set = cfg->cluster_advertise != NULL ? cfg->cluster_advertise : cfg->cluster_listen;
+    struct pr_addr seed = {0};
+    uint16_t port = 0;
+    bool found = false;
+
+    if (pr_addr_parse(pr_str(set), out) != PR_OK) {
+        return rt_error_set(err, RT_ECONFIG, "%s is not an address and port", set);
+    }
+    if (!is_any(out)) {
+        return RT_OK;
+    }
+    port = out->port;
+    if (cfg->cluster_seeds != NULL) {
+        size_t n = strcspn(cfg->cluster_seeds, ",");
+
+        found = pr_addr_parse(pr_bytes(cfg->cluster_seeds, n), &seed) == PR_OK &&
+                !is_any(&seed) && address_towards(&seed, out);
+    }
+    if (!found) {
+        found = (pr_addr_parse(pr_str("192.0.2.1:9"), &seed) == PR_OK &&
+                 address_towards(&seed, out)) ||
+                any_interface(out);
+    }
+    if (!found) {
+        return rt_error_set(err, RT_ECONFIG,
+                            "no network interface is up; set REALTIME_CLUSTER_ADVERTISE to the "
+                            "address and port where other nodes reach this one");
+    }
+    out->port = port;
+    return RT_OK;
+}
+
+int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)
+{
+    *about = (struct cl_about){
+        .cluster = cl_hash64(text_of(o->cfg->cluster_name)),
+        .weight = o->cfg->weight,
+        .build = pr_str(RT_BUILD),
+        .zone = text_of(o->cfg->zone),
+    };
+    return own_address(o->cfg, &about->addr, err);
+}
+
+static void on_packet(void *ctx, const struct pr_addr *from, struct pr_slice payload)
+{
+    struct nodes *n = ctx;
+    struct cl_event ev = {.type = CL_EV_UDP_IN, .addr = *from, .bytes = payload};
+
+    (void)rt_owner_step(n->owner, &ev);
+}
+
+static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
+{
+    struct nodes *n = ctx;
+    struct cl_event ev = {.type = CL_EV_LINK_UP,
+                          .id = peer->id,
+                          .epoch = peer->epoch,
+                          .name = peer->name,
+                          .addr = peer->addr};
+
+    rt_log(n->owner->args->log, RT_INFO, "link_up",
+           rt_kv_s("peer", name_of(n->owner, peer->id).text));
+    if (rt_owner_step(n->owner, &ev)) {
+        rt_changes_link_up(n->owner, peer->id);
+    }
+}
+
+static enum cl_how how_of(enum rt_mesh_how how)
+{
+    switch (how) {
+    case RT_MESH_EOF:
+        return CL_HOW_EOF;
+    case RT_MESH_REFUSED:
+        return CL_HOW_REFUSED;
+    case RT_MESH_TIMEOUT:
+        return CL_HOW_TIMEOUT;
+    case RT_MESH_PROTO:
+        return CL_HOW_PROTO;
+    case RT_MESH_CLOSED:
+        break;
+    }
+    return CL_HOW_LOCAL;
+}
+
+static void link_down(struct nodes *n, uint64_t id, enum rt_mesh_how how)
+{
+    struct cl_event ev = {.type = CL_EV_LINK_DOWN, .id = id, .how = how_of(how)};
+
+    (void)rt_owner_step(n->owner, &ev);
+}
+
+static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const char *why)
+{
+    struct nodes *n = ctx;
+
+    rt_log(n->owner->args->log, RT_INFO, "link_down", rt_kv_s("peer", name_of(n->owner, id).text),
+           rt_kv_s("err", why));
+    link_down(n, id, how);
+}
+
+static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
+{
+    struct nodes *n = ctx;
+    struct cl_event ev = {.type = CL_EV_LINK_IN, .id = id, .frame = f};
+
+    switch (f->type) {
+    case PR_T_CHG_REG:
+    case PR_T_CHG:
+    case PR_T_CHG_OK:
+    case PR_T_READER:
+    case PR_T_CHG_UNREG:
+    case PR_T_CHG_REG_OK:
+    case PR_T_CHG_SYNC:
+    case PR_T_CHG_SYNCED:
+    case PR_T_CHG_SYS:
+        if (!rt_changes_on_link_frame(n->owner, id, f)) {
+            rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a frame of changes that is damaged");
+        }
+        break;
+    default:
+        (void)rt_owner_step(n->owner, &ev);
+        break;
+    }
+}
+
+/* A dial that came to nothing is evidence too. */
+static void on_dial_failed(void *ctx, uint64_t id, const struct pr_addr *addr, enum rt_mesh_how how,
+                           const char *why)
+{
+    struct nodes *n = ctx;
+
+    (void)addr;
+    (void)why;
+    if (id != 0) {
+        link_down(n, id, how);
+    }
+}
+
+static void fatal(struct owner *o, const char *reason, const struct pr_addr *addr)
+{
+    char where[PR_ADDR_TEXT_MAX];
+
+    pr_addr_format(addr, where, sizeof where);
+    rt_log(o->args->log, RT_ERROR, "node_refused", rt_kv_s("err", reason), rt_kv_s("by", where),
+           rt_kv_s("fix", "set REALTIME_NODE to a name of its own"));
+    o->exit_code = RT_EXIT_FATAL;
+    rt_loop_stop(o->loop);
+}
+
+static void on_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32_t code,
+                       struct pr_slice text)
+{
+    struct nodes *n = ctx;
+    char where[PR_ADDR_TEXT_MAX];
+    char why[PR_ID_MAX + 1];
+
+    (void)id;
+    (void)snprintf(why, sizeof why, "%.*s", (int)text.n, (const char *)text.p);
+    if (code == PR_BYE_NAME) {
+        fatal(n->owner, why, addr);
+        return;
+    }
+    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
+        return; /* no news */
+    }
+    pr_addr_format(addr, where, sizeof where);
+    rt_log(n->owner->args->log, RT_WARN, "link_refused", rt_kv_s("by", where),
+           rt_kv_s("code", rt_mesh_bye_name(code)), rt_kv_s("err", why));
+}
+
+struct known {
+    struct pr_addr addr;
+    bool found;
+};
+
+static void same_address(void *ctx, const struct rt_mesh_link_info *l)
+{
+    struct known *k = ctx;
+
+    k->found = k->found || pr_addr_eq(&k->addr, &l->peer.addr);
+}
+
+static void on_seed(void *ctx, const struct pr_addr *addr)
+{
+    struct nodes *n = ctx;
+    struct known k = {.addr = *addr, .found = pr_addr_eq(addr, &n->self)};
+
+    rt_mesh_each(n->mesh, same_address, &k);
+    if (!k.found) {
+        rt_mesh_dial(n->mesh, 0, addr);
+    }
+}
+
+static const struct rt_mesh_events events = {.link_up = on_link_up,
+                                             .link_down = on_link_down,
+                                             .frame = on_frame,
+                                             .dial_failed = on_dial_failed,
+                                             .refused = on_refused};
+
+static int open_sockets(struct nodes *n, struct rt_error *err)
+{
+    struct owner *o = n->owner;
+    struct rt_seeds_setup seeds = {
+        .list = o->cfg->cluster_seeds, .log = o->args->log, .on_address = on_seed, .ctx = n};
+    struct rt_mesh_udp_setup udp = {
+        .keys = n->keys, .self = o->node_id, .on_packet = on_packet, .ctx = n};
+    struct rt_mesh_config mesh = {.loop = o->loop,
+                                  .log = o->args->log,
+                                  .ev = &events,
+                                  .ctx = n,
+                                  .advertise = n->self,
+                                  .cluster_hash = cl_hash64(text_of(o->cfg->cluster_name)),
+                                  .id = o->node_id,
+                                  .epoch = o->epoch,
+                                  .name = o->cfg->node,
+                                  .build = RT_BUILD,
+                                  .url = "",
+                                  .keys = n->keys};
+
+    if (pr_addr_parse(pr_str(o->cfg->cluster_listen), &mesh.listen) != PR_OK) {
+        return rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_LISTEN is not an address");
+    }
+    udp.listen = mesh.listen;
+    n->mesh = rt_mesh_new(&mesh, err);
+    if (n->mesh != NULL) {
+        n->udp = rt_mesh_udp_open(o->loop, &udp, err);
+    }
+    if (n->udp != NULL) {
+        n->seeds = rt_seeds_start(o->loop, &seeds, err);
+    }
+    return n->seeds == NULL ? err->code : RT_OK;
+}
+
+struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err)
+{
+    struct nodes *n = rt_calloc(1, sizeof *n);
+    int rv = RT_OK;
+
+    n->owner = o;
+    n->self = o->about.addr;
+    if (o->cfg->cluster_key != NULL) {
+        n->keys = rt_keyring_new(o->cfg->cluster_key, err);
+        rv = n->keys == NULL ? err->code : RT_OK;
+    }
+    if (rv == RT_OK) {
+        rv = open_sockets(n, err);
+    }
+    if (rv != RT_OK) {
+        rt_nodes_free(n);
+        return NULL;
+    }
+    return n;
+}
+
+void rt_nodes_free(struct nodes *n)
+{
+    if (n == NULL) {
+        return;
+    }
+    rt_seeds_stop(n->seeds);
+    rt_mesh_udp_close(n->udp);
+    rt_mesh_free(n->mesh);
+    rt_keyring_free(n->keys);
+    rt_free(n);
+}
+
+bool rt_owner_link_send(struct owner *o, uint64_t node_id, struct pr_slice frame)
+{
+    return o->nodes != NULL && rt_mesh_send(o->nodes->mesh, node_id, frame);
+}
+
+size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id)
+{
+    return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CHANGES);
+}
+
+static void link_send(struct owner *o, const struct cl_action *a)
+{
+    for (uint32_t w = 0; w < CL_NODES_MAX / 64; w++) {
+        for (uint64_t bits = a->nodes.w[w], i = 0; bits != 0; bits >>= 1, i++) {
+            if ((bits & 1u) != 0) {
+                /* not taken: the link is ending, and all is told again on the next */
+                (void)rt_mesh_send(o->nodes->mesh, cl_node_id(o->cl, w * 64 + (uint32_t)i),
+                                   a->bytes);
+            }
+        }
+    }
+}
+
+static void member(struct owner *o, const struct cl_action *a)
+{
+    bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
+                strcmp(a->state, "forgotten") == 0;
+
+    rt_log(o->args->log, RT_INFO, "member", rt_kv_s("peer", name_of(o, a->id).text),
+           rt_kv_s("state", a->state), rt_kv_s("why", a->reason == NULL ? "" : a->reason));
+    if (a->id == o->node_id) {
+        return;
+    }
+    if (gone) {
+        rt_changes_node_gone(o, a->id);
+    } else {
+        rt_changes_node_here(o, a->id);
+    }
+}
+
+static void actors(struct owner *o, const struct cl_action *a)
+{
+    uint64_t boots[RT_EDGES_MAX];
+    struct pr_frame f;
+    struct pr_actors m;
+    uint32_t index = 0;
+    uint32_t n = 0;
+
+    if (pr_frame_next(a->bytes, &f) <= 0 || pr_actors_decode(&f, &m) != PR_OK) {
+        return; /* the core has decoded it before */
+    }
+    while (n < RT_EDGES_MAX && pr_actors_next(&m.actors, &index, &boots[n]) == 1) {
+        n++;
+    }
+    rt_changes_actors(o, a->id, boots, n);
+}
+
+void rt_nodes_action(struct owner *o, const struct cl_action *a)
+{
+    switch (a->type) {
+    case CL_ACT_UDP_SEND:
+        rt_mesh_udp_send(o->nodes->udp, &a->addr, a->bytes);
+        break;
+    case CL_ACT_DIAL:
+        rt_mesh_dial(o->nodes->mesh, a->id, &a->addr);
+        break;
+    case CL_ACT_LINK_SEND:
+        link_send(o, a);
+        break;
+    case CL_ACT_LINK_CLOSE:
+        rt_mesh_close(o->nodes->mesh, a->id, PR_BYE_PROTO, a->reason);
+        break;
+    case CL_ACT_MEMBER:
+        member(o, a);
+        break;
+    case CL_ACT_READER:
+        rt_changes_reader(o, a->id);
+        break;
+    case CL_ACT_ACTORS:
+        actors(o, a);
+        break;
+    case CL_ACT_EPOCH:
+        /* The clock was set back. A new life of this process takes a higher epoch. */
+        rt_log(o->args->log, RT_WARN, "epoch_raised", rt_kv_u("epoch", a->id));
+        break;
+    case CL_ACT_FATAL:
+        fatal(o, a->reason, &a->addr);
+        break;
+    case CL_ACT_EDGE_SEND:
+    case CL_ACT_EDGE_CUT:
+        break;
+    }
+}
+
+void rt_nodes_reload(struct owner *o)
+{
+    struct rt_error err = {0};
+
+    if (o->nodes != NULL && o->nodes->keys != NULL &&
+        rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err) < 0) {
+        rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
+    }
+}
+
+static void count_link(void *ctx, const struct rt_mesh_link_info *l)
+{
+    uint32_t *n = ctx;
+
+    (void)l;
+    (*n)++;
+}
+
+void rt_nodes_stats(struct owner *o)
+{
+    uint32_t links = 0;
+
+    rt_mesh_each(o->nodes->mesh, count_link, &links);
+    rt_seeds_alone(o->nodes->seeds, links == 0);
+    if (cl_view(o->cl) != o->nodes->view) {
+        o->nodes->view = cl_view(o->cl);
+        rt_mesh_set_view(o->nodes->mesh, o->nodes->view);
+    }
+    rt_gauge(o->args->metrics, RT_M_OWNER_LINKS, links);
+}

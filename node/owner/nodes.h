@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nodes.h - the other nodes of the cluster: sockets, seeds and keys around what the core decides.
+ * Nothing of it exists on a node without peers.
+ */
+#ifndef NODE_OWNER_NODES_H
+#define NODE_OWNER_NODES_H
+
+#include "node/owner/owner_in.h"
+
+/* Exit code of a node that may not be in the cluster: another one has its name. */
+#define RT_EXIT_FATAL 78
+
+struct nodes;
+
+/* What this node tells the others of itself, borrowed from the owner's settings. 0 or an error. */
+int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err);
+/* Opens the sockets and looks for the seeds. NULL with the reason in *err. */
+struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err);
+/* NULL is allowed. */
+void rt_nodes_free(struct nodes *n);
+/* Actions of the core that are not for own edges. */
+void rt_nodes_action(struct owner *o, const struct cl_action *a);
+/* Reads the keys again. */
+void rt_nodes_reload(struct owner *o);
+/* Once a second: counters, pace of the seeds. */
+void rt_nodes_stats(struct owner *o);
+
+#endif
