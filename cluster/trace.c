@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cluster/hash.h"
+#include "proto/mesh_node.h"
 
 /* A line that is being written; what does not fit is cut. */
 struct line {
@@ -64,6 +65,10 @@ static const char *name_of(uint8_t type)
         {PR_T_PUB, "PUB"},         {PR_T_PUB_OK, "PUB_OK"},         {PR_T_EVENT, "EVENT"},
         {PR_T_P_DELTA, "P_DELTA"}, {PR_T_P_DIGEST, "P_DIGEST"},     {PR_T_P_PULL, "P_PULL"},
         {PR_T_P_VIEW, "P_VIEW"},   {PR_T_P_VIEW_GET, "P_VIEW_GET"}, {PR_T_P_DIFF, "P_DIFF"},
+        {PR_T_PING, "PING"},       {PR_T_PONG, "PONG"},             {PR_T_SYNC_HASH, "SYNC_HASH"},
+        {PR_T_SYNC, "SYNC"},       {PR_T_ACTORS, "ACTORS"},         {PR_T_SUB_ALL, "SUB_ALL"},
+        {PR_T_VIEW, "VIEW"},       {PR_T_NOT_OWNER, "NOT_OWNER"},   {PR_T_RESYNC, "RESYNC"},
+        {PR_T_AGAIN, "AGAIN"},     {PR_T_AGAIN_OK, "AGAIN_OK"},     {PR_T_P_SUM, "P_SUM"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -179,8 +184,37 @@ void cl_trace_event(struct cl_trace *t, cl_ms now, const struct cl_event *ev)
         say_frame(&l, ev->frame);
         bytes = ev->frame->whole;
         break;
+    case CL_EV_UDP_IN:
+        say(&l, " udp in bytes=%zu", ev->bytes.n);
+        bytes = ev->bytes;
+        break;
+    case CL_EV_LINK_UP:
+        say(&l, " link up id=%lx epoch=%lx", (unsigned long)ev->id, (unsigned long)ev->epoch);
+        break;
+    case CL_EV_LINK_DOWN:
+        say(&l, " link down id=%lx how=%d", (unsigned long)ev->id, (int)ev->how);
+        break;
+    case CL_EV_LINK_IN:
+        say(&l, " link in id=%lx", (unsigned long)ev->id);
+        say_frame(&l, ev->frame);
+        bytes = ev->frame->whole;
+        break;
+    case CL_EV_LEAVE:
+        say(&l, " leave");
+        break;
     }
     add(t, &l, bytes);
+}
+
+static const char *name_of_action(enum cl_action_type type)
+{
+    static const char *const names[] = {
+        [CL_ACT_DIAL] = "dial",     [CL_ACT_LINK_CLOSE] = "close", [CL_ACT_MEMBER] = "member",
+        [CL_ACT_READER] = "reader", [CL_ACT_ACTORS] = "actors",    [CL_ACT_EPOCH] = "epoch",
+        [CL_ACT_FATAL] = "fatal",
+    };
+
+    return names[type];
 }
 
 void cl_trace_action(struct cl_trace *t, cl_ms now, const struct cl_action *a)
@@ -195,6 +229,23 @@ void cl_trace_action(struct cl_trace *t, cl_ms now, const struct cl_action *a)
         break;
     case CL_ACT_EDGE_CUT:
         say(&l, " cut edge=%u reason=\"%s\"", a->edge, a->reason);
+        break;
+    case CL_ACT_UDP_SEND:
+        say(&l, " udp send bytes=%zu", a->bytes.n);
+        break;
+    case CL_ACT_LINK_SEND:
+        say(&l, " link send nodes=%lx", (unsigned long)a->nodes.w[0]);
+        say_bytes(&l, a->bytes);
+        break;
+    case CL_ACT_DIAL:
+    case CL_ACT_LINK_CLOSE:
+    case CL_ACT_MEMBER:
+    case CL_ACT_READER:
+    case CL_ACT_ACTORS:
+    case CL_ACT_EPOCH:
+    case CL_ACT_FATAL:
+        say(&l, " %s id=%lx %s", name_of_action(a->type), (unsigned long)a->id,
+            a->state == NULL ? "" : a->state);
         break;
     }
     add(t, &l, a->bytes);
