@@ -93,9 +93,9 @@ static int emit_states(const struct cl_pres *p, const struct state_walk *w, cl_p
 
         d.actor = cl_pres_actor(p, pr->actor)->boot;
         d.nadds = put_adds(p, i, &o);
-        d.adds = pr_bytes(buf, o.len);
         if (pr->ctx > 0 && fits_frame(t, &o, d.nadds)) {
             assert(pr_out_ok(&o));
+            d.adds = pr_bytes(buf, o.len);
             err = emit(ctx, &d);
         }
     }

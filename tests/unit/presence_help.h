@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * presence_help.h - what test_presence.c and test_diff.c share: an allocator that counts and can
+ * presence_help.h - what the tests of the presence set share: an allocator that counts and can
  * refuse, deltas from a written history of one actor, and a member that checks what it is shown.
  */
 #ifndef TESTS_PRESENCE_HELP_H
@@ -256,6 +256,24 @@ static inline int view_part(void *ctx, const struct pr_p_view *v)
     c->count += n;
     c->parts++;
     c->ended = v->last;
+    return 0;
+}
+
+/* cl_pres_view_fn: a member begins with what the view holds. */
+static inline int member_begin(void *ctx, const struct pr_p_view *v)
+{
+    struct member *m = ctx;
+    struct pr_slice list = v->list;
+    struct pr_pshown s;
+
+    if (v->first) {
+        m->count = 0;
+    }
+    while (pr_pshown_next(&list, &s) > 0) {
+        assert_null(member_find(m, s.actor, s.n));
+        assert_true(m->count < MEMBER_MAX);
+        m->has[m->count++] = s;
+    }
     return 0;
 }
 

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,13 +10,15 @@
 #include "node/owner/window.h"
 #include "seal_world.h"
 
+static uint8_t digit(char c)
+{
+    return (uint8_t)(c >= 'a' ? c - 'a' + 10 : c - '0');
+}
+
 static void from_hex(const char *hex, uint8_t *out)
 {
     for (size_t i = 0; hex[2 * i] != '\0'; i++) {
-        unsigned byte;
-
-        assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-        out[i] = (uint8_t)byte;
+        out[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
     }
 }
 
@@ -235,7 +236,7 @@ static void remembers_so_many_boots(void **state)
         assert_int_equal(verdict(w->bob, packet, of_boot(w, i)), RT_SEAL_TAKEN);
     }
     /* Forged boots need no place; a repeat does not make a boot younger. */
-    for (uint64_t i = 0; i < 2 * RT_SEAL_PEERS; i++) {
+    for (uint64_t i = 0; i < UINT64_C(2) * RT_SEAL_PEERS; i++) {
         size_t n = of_boot(w, 1000000 + i);
 
         packet[n - 1] ^= 1;

@@ -50,7 +50,8 @@ static void foreign_keys(void **state)
     size_t n = rt_seal_pack(eve, pr_str("let me in"), packet);
 
     assert_int_equal(verdict(w->bob, packet, n), RT_SEAL_KEY);
-    memcpy(packet + 2, "\x63\x0d", 2); /* the name of a key does not make the key */
+    packet[2] = 0x63; /* the name of a key does not make the key */
+    packet[3] = 0x0d;
     assert_int_equal(verdict(w->bob, packet, n), RT_SEAL_TAG);
     rt_seal_free(eve);
     rt_keyring_free(ring);

@@ -320,7 +320,7 @@ static void bounded(void **state)
     struct rt_error err = {.code = 0};
     char list[(RT_SEEDS_MAX + 1) * 4 + 1] = "";
 
-    for (uint32_t i = 0; i <= RT_SEEDS_MAX; i++) {
+    for (size_t i = 0; i <= RT_SEEDS_MAX; i++) {
         memcpy(list + 4 * i, "a:1,", 5);
     }
     list[4 * RT_SEEDS_MAX + 3] = '\0';
