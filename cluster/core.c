@@ -158,9 +158,10 @@ static void go_on(struct cl *cl)
     if (cl->swim != NULL) {
         cl_links_members(cl);
     }
-    cl_local_go_on(cl);
+    cl_local_ready(cl);
     cl_view_go_on(cl);
     cl_order_parked(cl);
+    cl_local_go_on(cl);
     cl_topics_expire(&cl->topics, cl->now);
     cl_kept_expire(&cl->topics, cl->now);
 }
@@ -241,12 +242,7 @@ cl_ms cl_deadline(const struct cl *cl)
     cl_ms due = least(cl_topics_deadline(&cl->topics), cl_kept_deadline(&cl->topics));
 
     due = least(due, cl_view_deadline(cl));
-    due = least(due, cl->again_at);
-    if (cl->open) {
-        due = least(due, cl_pres_deadline(cl->pres));
-    } else {
-        due = least(due, cl->start + (cl->edges_ready ? CL_SYNC_MS : CL_OPEN_MS));
-    }
+    due = least(due, cl_local_deadline(cl));
     if (cl->swim != NULL) {
         due = least(due, cl_swim_deadline(cl->swim));
         due = least(due, least(cl->sum_at, cl->actors_at));

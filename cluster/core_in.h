@@ -175,8 +175,10 @@ CL_MUST_CHECK int cl_pass_link(struct cl *cl, uint32_t node, struct pr_slice fra
 CL_MUST_CHECK int cl_local_up(struct cl *cl, uint32_t i, uint64_t boot);
 CL_MUST_CHECK int cl_local_down(struct cl *cl, uint32_t i);
 CL_MUST_CHECK int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f);
-/* What time and room allow: edges are ready, presence is shown, publishes are asked again. */
+/* What time and room allow: edges are ready, publishes are asked again; presence is shown. */
+void cl_local_ready(struct cl *cl);
 void cl_local_go_on(struct cl *cl);
+cl_ms cl_local_deadline(const struct cl *cl);
 /* The edges send all unconfirmed publishes again, in `ms` from now. */
 void cl_local_again(struct cl *cl, uint32_t ms);
 /* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
@@ -238,6 +240,8 @@ void cl_serve_gone(struct cl *cl, uint32_t node);
 /* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
 CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                                const struct pr_pub *pub);
+/* The publishes of this edge, of another node, come again from here on. */
+void cl_order_anew(struct cl *cl, uint64_t boot);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
 bool cl_order_ready(const struct cl *cl);

@@ -131,6 +131,9 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
     }
     if (i != CL_NOBODY && cl->node[i].linked) {
         cl->node[i].linked = false;
+        if (!cl->node[i].member) {
+            forget_boots(cl, &cl->node[i]); /* its end will not be told */
+        }
         cl_serve_gone(cl, i);
         cl_view_retell(cl, i);
     }
@@ -278,6 +281,7 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
     struct pr_view view;
     struct pr_sub_all all;
     struct pr_not_owner refusal;
+    struct pr_again anew;
 
     if (f->type == PR_T_ACTORS) {
         return pr_actors_decode(f, &actors) == PR_OK ? on_actors(cl, from, &actors, f) : CL_EPROTO;
@@ -292,6 +296,10 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
     }
     if (f->type == PR_T_NOT_OWNER && pr_not_owner_decode(f, &refusal) == PR_OK) {
         cl_local_again(cl, CL_AGAIN_MS);
+        return CL_OK;
+    }
+    if (f->type == PR_T_AGAIN_OK && pr_again_ok_decode(f, &anew) == PR_OK) {
+        cl_order_anew(cl, anew.gen);
         return CL_OK;
     }
     return CL_EPROTO;

@@ -345,10 +345,27 @@ static int on_pub(struct cl *cl, uint32_t i, const struct pr_frame *f)
     return cl->edge[i].again != 0 ? CL_OK : cl_order_pub(cl, from, f, &pub);
 }
 
+/* Other nodes may have passed over some of it too: they take it again from here on. */
 static int on_again_ok(struct cl *cl, uint32_t i, const struct pr_again *m)
 {
-    if (cl->edge[i].again == m->gen) {
-        cl->edge[i].again = 0;
+    struct pr_again anew = {.gen = cl->edge[i].boot};
+    struct cl_bits to = {{0}};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+
+    if (rv != CL_OK || cl->edge[i].again != m->gen) {
+        return rv;
+    }
+    cl->edge[i].again = 0;
+    for (uint32_t k = 1; k < cl->n_nodes; k++) {
+        if (cl->node[k].linked) {
+            cl_bits_set(&to, k);
+        }
+    }
+    if (cl_bits_any(&to)) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_again_ok_encode(&w, &anew);
+        cl_push_links(cl, &to, &w);
     }
     return CL_OK;
 }
@@ -394,8 +411,18 @@ int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f)
     return rv;
 }
 
+/*
+ * From now on nothing of the edges is taken before they have echoed: a later publish that went
+ * through would make an earlier one, sent again, look like a repeat.
+ */
 void cl_local_again(struct cl *cl, uint32_t ms)
 {
+    cl->again_gen++;
+    for (uint32_t i = 0; i < CL_EDGES_MAX; i++) {
+        if (cl->edge[i].up) {
+            cl->edge[i].again = cl->again_gen;
+        }
+    }
     if (cl->again_at > cl->now + ms) {
         cl->again_at = cl->now + ms;
     }
@@ -403,26 +430,19 @@ void cl_local_again(struct cl *cl, uint32_t ms)
 
 static void again_if_due(struct cl *cl)
 {
-    struct pr_again m = {.gen = cl->again_gen + 1};
+    struct pr_again m = {.gen = cl->again_gen};
     struct pr_outbuf w;
 
     if (cl->again_at > cl->now || cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) != CL_OK) {
         return;
     }
     cl->again_at = UINT64_MAX;
-    if (cl->up == 0) {
-        return;
+    if (cl->up != 0) {
+        cl->stats.again++;
+        w = cl_out_writer(&cl->out);
+        pr_again_encode(&w, &m);
+        cl_push_send(cl, cl->up, &w);
     }
-    cl->again_gen++;
-    cl->stats.again++;
-    for (uint32_t i = 0; i < CL_EDGES_MAX; i++) {
-        if (cl->edge[i].up) {
-            cl->edge[i].again = m.gen;
-        }
-    }
-    w = cl_out_writer(&cl->out);
-    pr_again_encode(&w, &m);
-    cl_push_send(cl, cl->up, &w);
 }
 
 /* Presence is shown once this node knows what there is: its edges have told theirs, and owners
@@ -478,18 +498,33 @@ static int send_diff(void *ctx, const struct pr_p_diff *diff)
     return rv;
 }
 
-void cl_local_go_on(struct cl *cl)
+void cl_local_ready(struct cl *cl)
 {
     if (!cl->edges_ready &&
         (cl->n_attached >= cl->edges_expected || cl->now >= cl->start + CL_OPEN_MS)) {
         cl->edges_ready = true;
     }
-    cl_links_go_on(cl);
     again_if_due(cl);
+}
+
+void cl_local_go_on(struct cl *cl)
+{
     open_if_due(cl);
     if (cl->open) {
         int rv = cl_pres_flush(cl->pres, cl->now, send_diff, cl);
 
         (void)rv; /* the topic's diff remains due */
     }
+}
+
+cl_ms cl_local_deadline(const struct cl *cl)
+{
+    cl_ms due = cl->start + (cl->edges_ready ? CL_SYNC_MS : CL_OPEN_MS);
+
+    if (cl->open) {
+        due = cl_pres_deadline(cl->pres);
+    } else if (may_open(cl)) {
+        due = cl->now;
+    }
+    return cl->again_at < due ? cl->again_at : due;
 }

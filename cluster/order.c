@@ -203,20 +203,43 @@ bool cl_order_ready(const struct cl *cl)
     return cl->n_closed == 0 && cl->edges_ready && (cl->swim == NULL || !cl_swim_unsure(cl->swim));
 }
 
-/* The other node's view is behind, or ahead: it asks its edges again when it has settled. */
-static int not_owner(struct cl *cl, uint32_t to, uint32_t part)
+/*
+ * The other node's view is behind, or ahead: it asks its edge again when it has settled. Until then
+ * nothing of that edge is taken, or what follows would make this one look like a repeat.
+ */
+static int not_owner(struct cl *cl, uint32_t to, const struct pr_pub *pub)
 {
-    struct pr_not_owner m = {.part = part, .view = cl->ring.view};
-    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+    struct pr_not_owner m = {.part = pub->part, .view = cl->ring.view};
+    struct cl_origin *g = cl_origins_get(&cl->origins, pub->boot, to);
+    int rv = g == NULL ? CL_ENOMEM : cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
 
-    if (rv == CL_OK) {
+    if (rv == CL_OK && !g->refused) {
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
         pr_not_owner_encode(&w, &m);
         cl_push_link(cl, to, &w);
+        g->refused = true;
         cl->stats.not_owner++;
     }
     return rv;
+}
+
+/* Something of this edge was refused, and it does not come anew yet. */
+static bool refused(const struct cl *cl, struct source from, uint64_t boot)
+{
+    const struct cl_origin *g =
+        from.node == CL_SELF ? NULL : cl_origins_find(&cl->origins, boot);
+
+    return g != NULL && g->refused;
+}
+
+void cl_order_anew(struct cl *cl, uint64_t boot)
+{
+    struct cl_origin *g = cl_origins_find(&cl->origins, boot);
+
+    if (g != NULL) {
+        g->refused = false;
+    }
 }
 
 /* To the owner as it came. Without a link it is not passed on: the edge holds it, and is asked
@@ -228,7 +251,7 @@ static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
     int rv = CL_OK;
 
     if (from.node != CL_SELF) {
-        return not_owner(cl, from.node, pub->part);
+        return not_owner(cl, from.node, pub);
     }
     if (to != CL_NOBODY && cl->node[to].linked) {
         rv = cl_pass_link(cl, to, f->whole);
@@ -240,6 +263,9 @@ static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
 int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                  const struct pr_pub *pub)
 {
+    if (refused(cl, from, pub->boot)) {
+        return CL_OK; /* it comes again */
+    }
     if (cl->route[pub->part] != CL_SELF) {
         return forward(cl, from, f, pub);
     }
@@ -276,7 +302,7 @@ void cl_order_parked(struct cl *cl)
         if (rv == PR_OK && cl->route[p->part] == CL_SELF) {
             rv = order(cl, p->from, &pub);
         } else if (rv == PR_OK && p->from.node != CL_SELF) {
-            rv = not_owner(cl, p->from.node, p->part);
+            rv = not_owner(cl, p->from.node, &pub);
         } /* else it moved away: the own edges send it again */
         if (rv != CL_OK) {
             return; /* again in the next step */

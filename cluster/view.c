@@ -288,6 +288,7 @@ void cl_view_go_on(struct cl *cl)
 {
     if (cl->swim != NULL) {
         join_if_due(cl);
+        cl_links_go_on(cl);
     }
     tell_reader(cl);
     if (cl->flushing && cl->edges_ready && flushed(cl)) {
