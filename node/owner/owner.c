@@ -6,6 +6,7 @@
 
 #include "cluster/hash.h"
 #include "node/base/heart.h"
+#include "node/owner/changes.h"
 #include "node/owner/owner_in.h"
 
 /* Bytes of keys and metas of presences: 512 MiB hold some two million of 200 bytes. */
@@ -79,6 +80,22 @@ bool rt_owner_step(struct owner *o, const struct cl_event *ev)
         }
     }
     return source == NULL || o->edge[ev->edge] == source;
+}
+
+/* No node has a link yet: there is no other. */
+bool rt_owner_link_send(struct owner *o, uint64_t node_id, struct pr_slice frame)
+{
+    (void)o;
+    (void)node_id;
+    (void)frame;
+    return false;
+}
+
+size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id)
+{
+    (void)o;
+    (void)node_id;
+    return 0;
 }
 
 static void on_tick(void *ctx)
@@ -200,6 +217,8 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     heart = rt_heart_start(o->loop, args->heart_fd);
     o->cl = new_core(o);
     assert(o->cl != NULL); /* the budget is far above what an empty core takes */
+    o->changes = rt_changes_new(o);
+    rt_changes_reader(o, o->node_id); /* who has no other nodes reads */
     rt_timer_init(o->loop, &o->tick, on_tick, o);
     rt_timer_init(o->loop, &o->stats, on_stats, o);
     rt_timer_set(&o->stats, STATS_MS);
@@ -210,6 +229,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     code = serve(o);
     rt_owner_control_free(o);
     rt_owner_edges_free(o);
+    rt_changes_free(o->changes);
     rt_timer_close(&o->tick, NULL);
     rt_timer_close(&o->stats, NULL);
     rt_heart_stop(heart);
