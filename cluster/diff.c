@@ -151,7 +151,9 @@ static void show(struct cl_pres *p, uint32_t i)
 /* The shown entry that a joining one replaces in its slot; NONE if it replaces nothing. */
 static uint32_t replaced(const struct cl_pres *p, const struct entry *e)
 {
-    return cl_pres_find_dead(p, e->pair, e->slot);
+    const struct pair *pr = cl_pres_pair(p, e->pair);
+
+    return pr->held == pr->alive ? NONE : cl_pres_find_dead(p, e->pair, e->slot);
 }
 
 static void put_one(const struct cl_pres *p, const struct entry *e, struct pr_outbuf *o)
@@ -216,29 +218,35 @@ static void choose(struct cl_pres *p, const struct topic *t, struct draft *d)
     }
 }
 
+/* The marked ones stand near the head, so the walks end with the last of them. */
 static void write_draft(const struct cl_pres *p, const struct topic *t, struct draft *d)
 {
-    for (uint32_t i = t->dirty_head; i != NONE; i = cl_pres_entry(p, i)->dnext) {
+    uint32_t left = d->njoins + d->nleaves;
+
+    for (uint32_t i = t->dirty_head; left > 0; i = cl_pres_entry(p, i)->dnext) {
         const struct entry *e = cl_pres_entry(p, i);
 
         if ((e->flags & E_MARK) != 0) {
             put_one(p, e, (e->flags & E_SHOWN) == 0 ? &d->joins : &d->leaves);
+            left--;
         }
     }
 }
 
 /* Clears the marks; `shown`: what they marked has been given out. */
-static void finish(struct cl_pres *p, uint32_t topic, bool shown)
+static void finish(struct cl_pres *p, uint32_t topic, const struct draft *d, bool shown)
 {
+    uint32_t left = d->njoins + d->nleaves;
     uint32_t next;
 
-    for (uint32_t i = cl_pres_topic(p, topic)->dirty_head; i != NONE; i = next) {
+    for (uint32_t i = cl_pres_topic(p, topic)->dirty_head; left > 0; i = next) {
         struct entry *e = cl_pres_entry(p, i);
 
         next = e->dnext;
         if ((e->flags & E_MARK) == 0) {
             continue;
         }
+        left--;
         e->flags &= (uint16_t)~E_MARK;
         if (shown) {
             show(p, i);
@@ -262,7 +270,7 @@ static int diff_topic(struct cl_pres *p, uint32_t topic, cl_pres_diff_fn emit, v
     nleave = d.leaves.len;
     buf = mem->get(mem->ctx, njoin + nleave);
     if (buf == NULL) {
-        finish(p, topic, false);
+        finish(p, topic, &d, false);
         return CL_ENOMEM;
     }
     d.joins = pr_outbuf(buf, njoin);
@@ -275,7 +283,7 @@ static int diff_topic(struct cl_pres *p, uint32_t topic, cl_pres_diff_fn emit, v
     diff.leaves = pr_bytes(buf + njoin, nleave);
     err = emit(ctx, &diff);
     mem->put(mem->ctx, buf, njoin + nleave);
-    finish(p, topic, err == 0);
+    finish(p, topic, &d, err == 0);
     p->stats.diffs += err == 0;
     return err;
 }

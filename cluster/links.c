@@ -484,7 +484,7 @@ void cl_links_members(struct cl *cl)
 
     /* One datagram, or a list of all members for a link, and a close that a member's end brings. */
     while (cl_out_reserve(&cl->out, CL_SYNC_BYTES, 2) == CL_OK &&
-           cl_swim_next(cl->swim, cl->now, &a)) {
+           cl_swim_next(cl->swim, &a)) {
         members = take(cl, &a) || members;
     }
     if (members) {

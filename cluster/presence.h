@@ -200,8 +200,10 @@ void cl_pres_forget_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic);
  * of a topic come one after another, with the same slice. */
 typedef bool (*cl_pres_pick_fn)(void *ctx, struct pr_slice topic, uint64_t boot);
 /*
- * Sum modulo 2^64 of a hash of (topic, actor, n) over the picked entries, visible or not, and their
- * number: two nodes that hold the same have the same. O(entries).
+ * A hash of the picked entries, visible or not, and their number: two nodes that hold the same have
+ * the same. It is the sum modulo 2^64, over each actor in each topic, of a hash of the actor and
+ * the sum of cl_pres_dot_hash of its entries there. O(actors of all topics): at most 12 ms for 100
+ * 000.
  */
 uint64_t cl_pres_sum(const struct cl_pres *p, cl_pres_pick_fn pick, void *ctx, uint32_t *entries);
 

@@ -112,10 +112,12 @@ void cl_pres_count_in(struct cl_pres *p, cl_ms now, uint32_t i)
     struct pair *pr = cl_pres_pair(p, e->pair);
     struct topic *t = cl_pres_topic(p, pr->topic);
     struct actor *a = cl_pres_actor(p, pr->actor);
+    uint64_t dot = cl_pres_two_hash(t->name_hash, e->n);
 
     pr->alive++;
     a->entries++;
-    a->digest += cl_pres_two_hash(t->name_hash, e->n);
+    a->digest += dot;
+    pr->digest += dot;
     p->alive++;
     p->alive_bytes += cl_pres_entry_bytes(e);
     if (a->visible) {
@@ -137,10 +139,12 @@ void cl_pres_kill(struct cl_pres *p, cl_ms now, uint32_t i)
     struct pair *pr = cl_pres_pair(p, e->pair);
     struct topic *t = cl_pres_topic(p, pr->topic);
     struct actor *a = cl_pres_actor(p, pr->actor);
+    uint64_t dot = cl_pres_two_hash(t->name_hash, e->n);
 
     pr->alive--;
     a->entries--;
-    a->digest -= cl_pres_two_hash(t->name_hash, e->n);
+    a->digest -= dot;
+    pr->digest -= dot;
     p->alive--;
     p->alive_bytes -= cl_pres_entry_bytes(e);
     if (a->visible) {

@@ -56,6 +56,7 @@ struct pair {
     bool idle;
     uint8_t marks; /* P_; never of an own actor */
     uint64_t ctx;
+    uint64_t digest; /* its part of the actor's */
     cl_ms idle_since;
 };
 

@@ -128,6 +128,7 @@ static const char *check_actor(const struct cl_pres *p, uint32_t actor)
 
     for (uint32_t i = a->pairs; i != NONE; i = cl_pres_pair(p, i)->anext) {
         const struct pair *pr = cl_pres_pair(p, i);
+        uint64_t part = 0;
 
         if (pr->actor != actor || (a->own && pr->marks != 0)) {
             return "presence: a pair of another actor, or an own one about to be replaced";
@@ -138,9 +139,13 @@ static const char *check_actor(const struct cl_pres *p, uint32_t actor)
             shown += (e->flags & E_SHOWN) != 0;
             if ((e->flags & E_DEAD) == 0) {
                 entries++;
-                digest += cl_pres_two_hash(cl_pres_topic(p, pr->topic)->name_hash, e->n);
+                part += cl_pres_two_hash(cl_pres_topic(p, pr->topic)->name_hash, e->n);
             }
         }
+        if (pr->digest != part) {
+            return "presence: the digest of a pair is wrong";
+        }
+        digest += part;
     }
     if (a->entries != entries || a->shown != shown || a->digest != digest) {
         return "presence: an actor counts wrong";

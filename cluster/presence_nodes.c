@@ -242,21 +242,6 @@ void cl_pres_forget_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic)
     }
 }
 
-/* Adds up the alive entries of a pair. */
-static uint64_t pair_sum(const struct cl_pres *p, const struct pair *pr, uint64_t hash)
-{
-    uint64_t sum = 0;
-
-    for (uint32_t i = pr->head; i != NONE; i = cl_pres_entry(p, i)->next) {
-        const struct entry *e = cl_pres_entry(p, i);
-
-        if ((e->flags & E_DEAD) == 0) {
-            sum += cl_pres_two_hash(hash, e->n);
-        }
-    }
-    return sum;
-}
-
 uint64_t cl_pres_sum(const struct cl_pres *p, cl_pres_pick_fn pick, void *ctx, uint32_t *entries)
 {
     uint64_t sum = 0;
@@ -273,7 +258,7 @@ uint64_t cl_pres_sum(const struct cl_pres *p, cl_pres_pick_fn pick, void *ctx, u
 
             if (pr->alive > 0 && pick(ctx, key, boot)) {
                 *entries += pr->alive;
-                sum += pair_sum(p, pr, cl_pres_two_hash(tp->name_hash, boot));
+                sum += cl_pres_two_hash(boot, pr->digest);
             }
         }
     }

@@ -108,7 +108,7 @@ void cl_swim_free(struct cl_swim *s);
 CL_MUST_CHECK int cl_swim_packet(struct cl_swim *s, cl_ms now, const struct pr_addr *from,
                                  struct pr_slice payload);
 void cl_swim_tick(struct cl_swim *s, cl_ms now);
-/* When cl_swim_tick is next due; never UINT64_MAX for longer than the object is alone. O(1). */
+/* When cl_swim_tick is next due; O(1). */
 cl_ms cl_swim_deadline(const struct cl_swim *s);
 
 enum cl_swim_down {
@@ -180,7 +180,8 @@ void cl_swim_set_view(struct cl_swim *s, uint64_t view);
 
 enum cl_swim_action_type {
     CL_SWIM_A_MEMBER = 1, /* id, old, now, old_epoch, member, reason, who: state, life or meta
-                             changed since the last one of this id; several changes are one */
+                             changed since the last one of this id, also of ourselves; several
+                             changes are one */
     CL_SWIM_A_UDP,        /* addr, bytes */
     CL_SWIM_A_LINK,       /* id, bytes: whole frames for the link */
     CL_SWIM_A_DIAL,       /* id, addr: has no link; again at least every CL_SWIM_REDIAL_MS. For a
@@ -208,7 +209,7 @@ struct cl_swim_action {
  * new ones are dropped and counted, as the network might do.
  */
 #define CL_SWIM_QUEUE 1024u
-bool cl_swim_next(struct cl_swim *s, cl_ms now, struct cl_swim_action *out);
+bool cl_swim_next(struct cl_swim *s, struct cl_swim_action *out);
 
 /* ---- questions ---- */
 

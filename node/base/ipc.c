@@ -29,6 +29,7 @@ struct rt_ipc {
     size_t in_cap, in_len;
     uint8_t *out;
     size_t out_cap, out_at, out_len; /* waiting: out[out_at .. out_len) */
+    size_t bound;                    /* of what waits */
     struct rt_defer flush;
     bool reading;
     bool blocked; /* the kernel's buffer is full: wait until it is writable */
@@ -221,6 +222,7 @@ static struct rt_ipc *new_ipc(struct rt_loop *l, int fd)
     ipc->loop = l;
     ipc->fd = fd;
     ipc->reading = true;
+    ipc->bound = RT_IPC_QUEUE_MAX;
     if (uv_poll_init(rt_loop_uv(l), &ipc->poll, fd) != 0) {
         abort();
     }
@@ -278,8 +280,7 @@ void *rt_ipc_ctx(const struct rt_ipc *ipc)
 
 struct pr_outbuf rt_ipc_reserve(struct rt_ipc *ipc, size_t n, bool *ok)
 {
-    *ok = !ipc->closing && n <= RT_IPC_QUEUE_MAX &&
-          ipc->out_len - ipc->out_at <= RT_IPC_QUEUE_MAX - n;
+    *ok = !ipc->closing && n <= ipc->bound && ipc->out_len - ipc->out_at <= ipc->bound - n;
     if (!*ok) {
         return pr_outbuf(NULL, 0);
     }
@@ -322,6 +323,11 @@ bool rt_ipc_send(struct rt_ipc *ipc, struct pr_slice frames)
 size_t rt_ipc_queued(const struct rt_ipc *ipc)
 {
     return ipc->out_len - ipc->out_at;
+}
+
+void rt_ipc_set_bound(struct rt_ipc *ipc, size_t bytes)
+{
+    ipc->bound = bytes;
 }
 
 /* Frames that arrived before reading was stopped are handed out when it goes on. */

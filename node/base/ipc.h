@@ -4,7 +4,7 @@
  *
  * One FIFO each way. Sends of one loop turn leave in one writev at its end; the receiver reads up
  * to 256 KiB per turn and hands frames out in place. Bound: RT_IPC_QUEUE_MAX bytes waiting to be
- * sent. Overflow: rt_ipc_send refuses, and the caller closes the connection (a peer that does not
+ * sent, if no other is set. Overflow: rt_ipc_send refuses, and the caller closes the connection (a peer that does not
  * read hangs; it re-attaches and is told everything).
  */
 #ifndef NODE_BASE_IPC_H
@@ -48,6 +48,8 @@ bool rt_ipc_send(struct rt_ipc *ipc, struct pr_slice frames);
 struct pr_outbuf rt_ipc_reserve(struct rt_ipc *ipc, size_t n, bool *ok);
 void rt_ipc_commit(struct rt_ipc *ipc, const struct pr_outbuf *o);
 size_t rt_ipc_queued(const struct rt_ipc *ipc);
+/* Another bound of this connection than RT_IPC_QUEUE_MAX. */
+void rt_ipc_set_bound(struct rt_ipc *ipc, size_t bytes);
 /* Stops or goes on reading. */
 void rt_ipc_read(struct rt_ipc *ipc, bool on);
 /* Ends the connection; queued bytes are dropped. Freed at the end of the turn. */

@@ -220,6 +220,7 @@ static void end(struct rt_db *d)
     rt_stream_free(d);
     rt_batch_free(d);
     rt_db_regs_free(d);
+    rt_boots_clear(d);
     rt_tables_free(d);
     rt_rls_free(d->rls);
     rt_db_link_free(d);

@@ -4,6 +4,7 @@
  *
  *   db.c       wiring: who is started when, what is told when something fails
  *   link.c     the owner: registrations and acknowledgements in, changes out
+ *   boots.c    the edges of all nodes: who has told, who has acknowledged
  *   regs.c     one registration's way to being live
  *   stream.c   the slot: replication connection, confirmation
  *   tables.c   relations of the stream, and what is published
@@ -27,16 +28,21 @@
 /* Texts that clients see; they are part of the protocol. */
 #define RT_TEXT_NO_DATABASE "Postgres Changes are not available: no database is configured"
 #define RT_TEXT_DOWN        "Realtime was unable to connect to the project database"
+#define RT_TEXT_BUSY        "changes paused: another part of the cluster holds the slot"
+#define RT_TEXT_UNACKED     "Changes may be missing: the server did not take them in time"
 
 struct rt_db;
+struct rt_reg; /* regs_in.h */
 
-/* An edge process that has told its registrations. */
+/* A living edge process, of whatever node. */
 struct rt_boot {
-    uint64_t boot; /* 0: the row is free */
-    uint64_t round;
+    struct rt_link link;
+    uint64_t boot;
+    uint64_t round; /* the last CHG_SYNC that it answered */
     struct pr_pos acked;
     uint64_t acked_ms;
     bool silent; /* did not acknowledge in time: it is not waited for until it does */
+    struct rt_reg *regs;
 };
 
 /* A table of the publication, or of the stream. */
@@ -65,6 +71,8 @@ struct rt_sent {
 enum rt_stream_state {
     RT_STREAM_OFF = 0, /* waits for the database, the owner or the edges */
     RT_STREAM_STARTING,
+    RT_STREAM_BUSY, /* connected, but another session holds the slot */
+    RT_STREAM_TERM, /* the slot is ours; the owner has not been told */
     RT_STREAM_ON
 };
 
@@ -73,15 +81,21 @@ struct rt_stream {
     enum rt_stream_state state;
     struct rt_timer retry, feedback;
     uint32_t tries;
+    uint32_t life; /* counts connections: an answer of an earlier one is too late */
     char slot[64];
-    uint64_t id;            /* hash of (system, timeline) */
+    uint64_t system; /* identifier of the server */
+    uint32_t timeline;
+    uint64_t id;            /* hash of both */
+    uint64_t busy_since_ms; /* 0: the slot was free, or was not asked for */
     uint64_t received_lsn;  /* end of what was read */
-    uint64_t confirmed_lsn; /* flush position told to the server */
+    uint64_t found_lsn;     /* what the slot had confirmed when it was looked at */
+    uint64_t confirmed_lsn; /* the same, then the flush position told to the server */
     uint64_t idle_lsn;      /* a keepalive's end with nothing before it unread */
     char *trouble;          /* what clients are told while it is down; NULL: nothing yet */
     uint64_t down_since_ms;
     struct rt_sent *sent; /* ring */
     uint32_t sent_head, sent_count, sent_cap;
+    uint32_t lacking;  /* edges that have not acknowledged the first of them */
     uint64_t asked_ms; /* the last position frame to all edges */
     /* The transaction that is being read. */
     uint64_t commit_lsn, seq;
@@ -92,6 +106,8 @@ struct rt_stream {
     uint64_t commit_end;  /* end LSN of the last whole transaction */
     uint8_t *held;        /* a message that waits for its table */
     size_t held_len;
+    uint8_t *early; /* a CopyData that waits for the term */
+    size_t early_len;
 };
 
 struct rt_batch; /* batch.c */
@@ -109,10 +125,13 @@ struct rt_db {
     struct rt_timer owner_retry;
     struct rt_defer owner_cut; /* its queue is full */
     uint32_t owner_tries;
-    uint64_t round; /* of the last CHG_SYNC */
+    bool elected; /* this node reads the changes; else none of what follows is kept */
+    uint64_t node;
+    uint64_t round; /* of the last CHG_SYNC; starts at random, since other readers count too */
+    bool known;     /* the owner has named every edge that it knows to live */
     bool synced;    /* all edges answered it, or their time is over */
-    uint64_t sync_ms;
-    struct rt_boot boots[RT_EDGES_MAX];
+    uint64_t sync_ms, sync_heard_ms; /* when it began; the last that was heard of it */
+    struct rt_chains boots;          /* struct rt_boot */
 
     /* db.c */
     struct rt_migrate *migrate;
@@ -150,9 +169,34 @@ void rt_db_link_send(struct rt_db *d, struct pr_slice frames);
 /* Verdict on a registration. */
 void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
                        const char *message);
-void rt_db_link_sys(struct rt_db *d, bool ok, const char *message);
+/* `system` error to all clients with changes, of one edge or (0) of all. */
+void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message);
+/* The slot is held, in the term with this LSN. */
+void rt_db_link_held(struct rt_db *d, uint64_t lsn);
 /* Edges that did not answer CHG_SYNC in time are forgotten; calls rt_stream_kick. */
 void rt_db_link_sync_check(struct rt_db *d);
+
+/* boots.c */
+/* NULL if it is not known. */
+struct rt_boot *rt_boots_of(struct rt_db *d, uint64_t boot);
+/* The same, made if it is not there; NULL if there are too many. */
+struct rt_boot *rt_boots_add(struct rt_db *d, uint64_t boot);
+/* With all that it registered. */
+void rt_boots_forget(struct rt_db *d, uint64_t boot);
+void rt_boots_clear(struct rt_db *d);
+/* Have all answered the running round? And an end to waiting for the others. */
+bool rt_boots_answered(struct rt_db *d);
+void rt_boots_drop_unanswered(struct rt_db *d);
+/* How many that are waited for have not acknowledged the position. */
+uint32_t rt_boots_lacking(struct rt_db *d, struct pr_pos pos);
+/* Something was routed: the time to acknowledge begins for those that had everything until now. */
+void rt_boots_owe(struct rt_db *d);
+/* Positions of another server or timeline mean nothing. */
+void rt_boots_new_history(struct rt_db *d);
+/* An edge has everything up to here. */
+void rt_boots_ack(struct rt_db *d, uint64_t boot, struct pr_pos pos);
+/* Does not wait any more for those whose time is over. */
+void rt_boots_check(struct rt_db *d);
 
 /* db.c: the connection to the database ended or could not be made. */
 void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate);
@@ -161,7 +205,6 @@ void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate);
 void rt_db_regs_free(struct rt_db *d);
 void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m);
 void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
-void rt_db_regs_drop_boot(struct rt_db *d, uint64_t boot);
 /* Validates those that wait, if the database is up; says to all how they stand. */
 void rt_db_regs_kick(struct rt_db *d);
 /* Has every registration been looked at? Before that a row would find nobody, and be confirmed. */
@@ -193,14 +236,18 @@ void rt_stream_free(struct rt_db *d);
 void rt_stream_kick(struct rt_db *d);
 /* Ends the connection; it is made again from the confirmed position. */
 void rt_stream_drop(struct rt_db *d);
+/* Another node reads from now on: confirms what all have, and ends the connection. */
+void rt_stream_stop(struct rt_db *d);
 /* What clients are told until the stream is up again. */
 void rt_stream_trouble(struct rt_db *d, const char *text);
 /* Reads on after a pause: the batch has room, or a table is known. */
 void rt_stream_more(struct rt_db *d);
 /* A batch was routed: `last` said, `end_lsn` may be confirmed once all edges have it. */
 void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn);
-/* An edge acknowledged, or is gone: confirms what all have. */
+/* Those that are waited for are others now: confirms what all have. */
 void rt_stream_acked(struct rt_db *d);
+/* One of them acknowledged. */
+void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now);
 
 /* batch.c */
 void rt_batch_init(struct rt_db *d);

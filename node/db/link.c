@@ -5,17 +5,27 @@
 
 #include "node/base/control.h"
 #include "node/db/db_in.h"
+#include "proto/mesh_node.h"
 
 /* Reconnecting to the owner: it is back within 50 ms after a crash. */
 #define RETRY_FIRST_MS 20u
 #define RETRY_MAX_MS   500u
-/* Edges answer CHG_SYNC at once; one that does not in this time hangs, and is not waited for. */
-#define SYNC_MS 5000u
-/* An edge that does not acknowledge for this long is left out, so that it cannot fill the disk. */
-#define ACK_MS      10000u
-#define SMALL_FRAME 1024u
+/* Edges answer CHG_SYNC at once. When nothing more came for so long, the rest of them hang and are
+ * not waited for; neither are those that tell for ever. */
+#define SYNC_MS     5000u
+#define SYNC_ALL_MS 30000u
 
 static void try_connect(void *ctx);
+
+/* Frames that were on their way are lost: they are read again, from what is confirmed, by whoever
+ * the owner says. Registrations stay, since it will most likely be this process. */
+static void lost(struct rt_db *d)
+{
+    d->owner = NULL;
+    d->owner_up = false;
+    d->elected = false;
+    rt_stream_drop(d);
+}
 
 /* At the end of the turn: whoever sent is still walking what a drop of the stream frees. */
 static void do_cut(void *ctx)
@@ -25,9 +35,7 @@ static void do_cut(void *ctx)
     if (d->owner != NULL) {
         rt_log_plain(d->log, RT_WARN, "owner_link_full");
         rt_ipc_close(d->owner);
-        d->owner = NULL;
-        d->owner_up = false;
-        rt_stream_drop(d); /* what was lost is read again */
+        lost(d);
         rt_timer_set(&d->owner_retry, RETRY_FIRST_MS);
     }
 }
@@ -70,6 +78,11 @@ static void put_sync(struct pr_outbuf *o, const void *m)
     pr_chg_sync_encode(o, m);
 }
 
+static void put_reader(struct pr_outbuf *o, const void *m)
+{
+    pr_reader_encode(o, m);
+}
+
 static void put_hello(struct pr_outbuf *o, const void *m)
 {
     pr_hello_encode(o, m);
@@ -90,86 +103,43 @@ void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_
     send_sized(d, put_reg_ok, &m);
 }
 
-void rt_db_link_sys(struct rt_db *d, bool ok, const char *message)
+void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message)
 {
     struct pr_chg_sys m = {
-        .project = pr_str(d->cfg->project), .ok = ok, .message = pr_str(message)};
+        .project = pr_str(d->cfg->project), .boot = boot, .message = pr_str(message)};
 
     send_sized(d, put_sys, &m);
 }
 
-static struct rt_boot *boot_of(struct rt_db *d, uint64_t boot, bool add)
+/* Changes may follow: the owner, and through it all, know whose they are. */
+void rt_db_link_held(struct rt_db *d, uint64_t lsn)
 {
-    struct rt_boot *free_row = NULL;
+    struct pr_reader m = {.project = pr_str(d->cfg->project),
+                          .term_timeline = d->stream.timeline,
+                          .term_lsn = lsn,
+                          .node = d->node,
+                          .state = PR_READER_HELD,
+                          .system = d->stream.system};
 
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        if (d->boots[i].boot == boot) {
-            return &d->boots[i];
-        }
-        if (d->boots[i].boot == 0 && free_row == NULL) {
-            free_row = &d->boots[i];
-        }
-    }
-    if (add && free_row != NULL) {
-        memset(free_row, 0, sizeof *free_row);
-        free_row->boot = boot;
-        /* What was routed before it came is not its to acknowledge. */
-        free_row->acked = d->stream.routed;
-        free_row->acked_ms = rt_now_ms(d->loop);
-        return free_row;
-    }
-    return NULL;
-}
-
-static void forget_boot(struct rt_db *d, uint64_t boot)
-{
-    struct rt_boot *b = boot_of(d, boot, false);
-
-    if (boot != 0 && b != NULL) {
-        memset(b, 0, sizeof *b);
-    }
-    rt_db_regs_drop_boot(d, boot);
-    rt_stream_acked(d);
-}
-
-/* How many edges have answered the running round. */
-static uint32_t answered(const struct rt_db *d)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        n += d->boots[i].boot != 0 && d->boots[i].round == d->round;
-    }
-    return n;
+    send_sized(d, put_reader, &m);
 }
 
 void rt_db_link_sync_check(struct rt_db *d)
 {
     uint64_t now = rt_now_ms(d->loop);
 
-    if (d->owner_up && !d->synced &&
-        (answered(d) >= d->cfg->edges || now - d->sync_ms >= SYNC_MS)) {
-        d->synced = true;
-        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-            if (d->boots[i].boot != 0 && d->boots[i].round != d->round) {
-                forget_boot(d, d->boots[i].boot);
-            }
-        }
-        rt_stream_kick(d);
+    if (!d->elected || d->synced) {
+        return;
     }
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        struct rt_boot *b = &d->boots[i];
-
-        if (b->boot != 0 && !b->silent && pr_pos_cmp(b->acked, d->stream.routed) < 0 &&
-            d->stream.sent_count > 0 && now - b->acked_ms >= ACK_MS) {
-            b->silent = true;
-            rt_log(d->log, RT_WARN, "changes_not_acknowledged", rt_kv_s("code", "ChangeAckTimeout"),
-                   rt_kv_x("boot", b->boot));
-            rt_stream_acked(d);
-        }
+    if ((d->known && rt_boots_answered(d)) || now - d->sync_heard_ms >= SYNC_MS ||
+        now - d->sync_ms >= SYNC_ALL_MS) {
+        d->synced = true;
+        rt_boots_drop_unanswered(d);
+        rt_stream_kick(d);
     }
 }
 
+/* Of the running round: it has told all. Of round 0, by the owner: it lives. */
 static void on_synced(struct rt_db *d, const struct pr_frame *f)
 {
     struct pr_chg_synced m;
@@ -178,9 +148,10 @@ static void on_synced(struct rt_db *d, const struct pr_frame *f)
     if (pr_chg_synced_decode(f, &m) != PR_OK) {
         return;
     }
-    b = boot_of(d, m.boot, true);
-    if (b != NULL) {
-        b->round = d->round; /* an edge that attaches later answers round 0 by itself */
+    b = rt_boots_add(d, m.boot);
+    if (b != NULL && m.round == d->round) {
+        b->round = m.round;
+        d->sync_heard_ms = rt_now_ms(d->loop);
     }
     rt_db_link_sync_check(d);
 }
@@ -188,17 +159,19 @@ static void on_synced(struct rt_db *d, const struct pr_frame *f)
 static void on_ok(struct rt_db *d, const struct pr_frame *f)
 {
     struct pr_chg_ok m;
-    struct rt_boot *b;
 
-    if (pr_chg_ok_decode(f, &m) != PR_OK || m.stream != d->stream.id) {
-        return; /* of an earlier stream: nothing waits for it */
+    if (pr_chg_ok_decode(f, &m) == PR_OK && m.stream == d->stream.id) {
+        rt_boots_ack(d, m.boot, m.pos); /* of an earlier stream: nothing waits for it */
     }
-    b = boot_of(d, m.boot, false);
-    if (b != NULL && pr_pos_cmp(m.pos, b->acked) > 0) {
-        b->acked = m.pos;
-        b->acked_ms = rt_now_ms(d->loop);
-        b->silent = false;
-        rt_stream_acked(d);
+}
+
+static void on_reg(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_chg_reg m;
+
+    if (pr_chg_reg_decode(f, &m) == PR_OK) {
+        d->sync_heard_ms = rt_now_ms(d->loop);
+        rt_db_regs_add(d, &m);
     }
 }
 
@@ -207,8 +180,14 @@ static const char *state_name(const struct rt_db *d)
     if (d->cfg->database_url == NULL) {
         return "none";
     }
+    if (!d->elected) {
+        return "standby";
+    }
     if (d->stream.state == RT_STREAM_ON) {
         return "held";
+    }
+    if (d->stream.state == RT_STREAM_BUSY) {
+        return "busy";
     }
     return d->stream.trouble != NULL ? "error" : "starting";
 }
@@ -242,34 +221,75 @@ static void on_ctl(struct rt_db *d, const struct pr_frame *f)
     }
 }
 
-static void on_hello_ok(struct rt_db *d)
+static void on_start(struct rt_db *d, uint64_t node)
 {
-    struct pr_chg_sync m = {.project = pr_str(d->cfg->project), .round = ++d->round};
+    struct pr_chg_sync m = {.project = pr_str(d->cfg->project)};
 
-    d->owner_up = true;
-    d->owner_tries = 0;
+    if (d->elected) { /* what was sent may be lost: from the confirmed position again */
+        if (d->stream.state == RT_STREAM_ON) {
+            rt_stream_drop(d);
+            rt_stream_kick(d);
+        }
+        return; /* else it begins there anyway */
+    }
+    d->elected = true;
+    d->node = node;
+    d->round++;
+    d->known = false;
     d->synced = false;
     d->sync_ms = rt_now_ms(d->loop);
-    rt_log_plain(d->log, RT_INFO, "owner_attached");
+    d->sync_heard_ms = d->sync_ms;
+    d->stream.down_since_ms = d->sync_ms;
+    m.round = d->round;
+    rt_log_plain(d->log, RT_INFO, "changes_elected");
     send_sized(d, put_sync, &m);
+}
+
+static void on_stop(struct rt_db *d)
+{
+    if (d->elected) {
+        d->elected = false;
+        rt_log_plain(d->log, RT_INFO, "changes_standby");
+        rt_stream_stop(d);
+    }
+    rt_boots_clear(d);
+}
+
+static void on_reader(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_reader m;
+
+    if (pr_reader_decode(f, &m) != PR_OK) {
+        return;
+    }
+    if (m.state == PR_READER_START) {
+        on_start(d, m.node);
+    } else if (m.state == PR_READER_STOP) {
+        on_stop(d);
+    } else if (m.state == PR_READER_KNOWN) {
+        d->known = true;
+        rt_db_link_sync_check(d);
+    }
 }
 
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
 {
     struct rt_db *d = ctx;
-    struct pr_chg_reg reg;
     struct pr_chg_unreg unreg;
     struct pr_chg_gone gone;
 
     (void)ipc;
     switch (f->type) {
     case PR_T_HELLO_OK:
-        on_hello_ok(d);
+        d->owner_up = true; /* READER follows */
+        d->owner_tries = 0;
+        rt_log_plain(d->log, RT_INFO, "owner_attached");
+        break;
+    case PR_T_READER:
+        on_reader(d, f);
         break;
     case PR_T_CHG_REG:
-        if (pr_chg_reg_decode(f, &reg) == PR_OK) {
-            rt_db_regs_add(d, &reg);
-        }
+        on_reg(d, f);
         break;
     case PR_T_CHG_UNREG:
         if (pr_chg_unreg_decode(f, &unreg) == PR_OK) {
@@ -284,7 +304,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_CHG_GONE:
         if (pr_chg_gone_decode(f, &gone) == PR_OK) {
-            forget_boot(d, gone.boot);
+            rt_boots_forget(d, gone.boot);
         }
         break;
     case PR_T_CTL:
@@ -313,10 +333,7 @@ static void on_down(void *ctx, struct rt_ipc *ipc, const char *why)
 
     (void)ipc;
     rt_log(d->log, RT_INFO, "owner_gone", rt_kv_s("err", why));
-    d->owner = NULL;
-    d->owner_up = false;
-    /* Frames that were on their way are lost: read again from what is confirmed. */
-    rt_stream_drop(d);
+    lost(d);
     retry_later(d);
 }
 
@@ -343,6 +360,7 @@ static void try_connect(void *ctx)
 
 void rt_db_link_init(struct rt_db *d)
 {
+    rt_random(&d->round, sizeof d->round);
     rt_timer_init(d->loop, &d->owner_retry, try_connect, d);
     try_connect(d);
 }

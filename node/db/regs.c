@@ -216,10 +216,20 @@ bool rt_db_reg_reap(struct rt_reg *r)
     return true;
 }
 
-static void remove_reg(struct rt_reg *r)
+void rt_db_reg_tell_again(struct rt_reg *r)
+{
+    r->told = false;
+    tell_state(r);
+}
+
+void rt_db_reg_remove(struct rt_reg *r)
 {
     struct rt_db *d = r->db;
 
+    *r->at = r->next;
+    if (r->next != NULL) {
+        r->next->at = r->at;
+    }
     rt_chains_remove(&d->regs, &r->link);
     (void)rt_subs_remove(d->subs, r->boot, r->handle);
     d->nregs--;
@@ -245,6 +255,7 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     struct rt_reg *r = find(d, m->boot, m->handle);
     size_t n = m->project.n + m->event.n + m->schema.n + m->table.n + m->filter.n + m->select.n +
                m->role.n + m->claims.n;
+    struct rt_boot *b = rt_boots_add(d, m->boot);
     uint8_t *at;
 
     if (r != NULL) { /* told again after a new connection: so is the answer */
@@ -252,7 +263,7 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
         kick(r);
         return;
     }
-    if (rt_subs_add(d->subs, m) != 0) {
+    if (b == NULL || rt_subs_add(d->subs, m) != 0) {
         rt_db_link_reg_ok(d, m->boot, m->handle, PR_CHG_WAIT, "Too many subscriptions");
         return;
     }
@@ -271,6 +282,12 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     r->m.select = copy(&at, m->select);
     r->m.role = copy(&at, m->role);
     r->m.claims = copy(&at, m->claims);
+    r->next = b->regs;
+    r->at = &b->regs;
+    if (r->next != NULL) {
+        r->next->at = &r->next;
+    }
+    b->regs = r;
     rt_chains_add(&d->regs, &r->link, hash_of(r->boot, r->handle));
     d->nregs++;
     rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
@@ -282,22 +299,8 @@ void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
     struct rt_reg *r = find(d, boot, handle);
 
     if (r != NULL) {
-        remove_reg(r);
+        rt_db_reg_remove(r);
     }
-}
-
-static void drop_one(struct rt_reg *r, const void *ctx)
-{
-    const uint64_t *boot = ctx;
-
-    if (r->boot == *boot) {
-        remove_reg(r);
-    }
-}
-
-void rt_db_regs_drop_boot(struct rt_db *d, uint64_t boot)
-{
-    each(d, drop_one, &boot);
 }
 
 void rt_db_regs_free(struct rt_db *d)
@@ -308,7 +311,7 @@ void rt_db_regs_free(struct rt_db *d)
         struct rt_reg *r = RT_LINKED(l, struct rt_reg, link);
 
         r->out = 0; /* the connections are closed: nobody answers any more */
-        remove_reg(r);
+        rt_db_reg_remove(r);
     }
     rt_chains_free(&d->regs);
 }

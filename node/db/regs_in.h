@@ -16,6 +16,7 @@ enum rt_reg_state {
 struct rt_reg {
     struct rt_link link;
     struct rt_db *db;
+    struct rt_reg *next, **at; /* of the edge */
     uint64_t boot;
     uint32_t handle;
     struct pr_chg_reg m; /* its texts are in `text` */
@@ -44,6 +45,11 @@ void rt_db_reg_check(struct rt_reg *r);
 /* The database went away: the check ends without a verdict. */
 void rt_db_reg_check_drop(struct rt_reg *r);
 
+/* It ends; freed at once, or with the last answer that is out. */
+void rt_db_reg_remove(struct rt_reg *r);
+/* The edge has told its clients something else meanwhile: says how it stands, also if it stands as
+ * before. */
+void rt_db_reg_tell_again(struct rt_reg *r);
 /* regs.c: verdict of a check. `refusal` is NULL if it is valid, else taken. */
 void rt_db_reg_checked(struct rt_reg *r, char *refusal, bool unpublished);
 /* Attached now to exactly these tables. Takes `oids`. */

@@ -5,6 +5,7 @@
  * Source: Postgres documentation, "Streaming Replication Protocol".
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <xxhash.h>
@@ -15,6 +16,8 @@
 #define SETTLE_LOOK_MS 100u
 /* A slot that another session holds: it lets go within 5 s (wal_sender_timeout below). */
 #define BUSY_RETRY_MS 250u
+/* One that holds it for longer is not dead but on another side of a split: clients are told. */
+#define BUSY_TELL_MS 10000u
 /* Settings that only a DBA can mend are looked at again after a minute. */
 #define DBA_RETRY_MS 60000u
 /* Registrations are looked at before the stream starts; a catalog that does not answer must not
@@ -83,30 +86,117 @@ static void refused(struct rt_db *d, const PGresult *res)
     rt_stream_failed(d, why, sqlstate);
 }
 
+/* "16/B374D848": two hexadecimal halves; 0 if it is none. */
+static uint64_t lsn_of(const char *text)
+{
+    uint64_t high = 0, low = 0;
+
+    for (; *text != '\0'; text++) {
+        const char *digits = "0123456789ABCDEF";
+        const char *digit = strchr(digits, *text);
+
+        if (*text == '/') {
+            high = low;
+            low = 0;
+        } else if (digit != NULL) {
+            low = low << 4 | (uint64_t)(digit - digits);
+        }
+    }
+    return high << 32 | low;
+}
+
+/* The holder is never ended from here: two sides of a split would do that to each other for ever.
+ * It lets go by itself, or the server takes the slot from one that is dead. */
+static void busy(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+    uint64_t now = rt_now_ms(d->loop);
+
+    s->state = RT_STREAM_BUSY;
+    if (s->busy_since_ms == 0) {
+        s->busy_since_ms = now;
+        rt_log(d->log, RT_INFO, "slot_busy", rt_kv_s("slot", s->slot));
+    } else if (now - s->busy_since_ms >= BUSY_TELL_MS) {
+        rt_stream_trouble(d, RT_TEXT_BUSY);
+    }
+    rt_timer_set(&s->retry, BUSY_RETRY_MS);
+}
+
+/* The question for a term, of one life of the connection. */
+struct ask {
+    struct rt_db *d;
+    uint32_t life;
+};
+
+static void on_term(void *ctx, const PGresult *res)
+{
+    struct ask *ask = ctx;
+    struct rt_db *d = ask->d;
+    struct rt_stream *s = &d->stream;
+    bool late = ask->life != s->life || s->state != RT_STREAM_TERM;
+    uint64_t lsn;
+
+    rt_free(ask);
+    if (late || res == NULL) {
+        return;
+    }
+    lsn = PQresultStatus(res) == PGRES_TUPLES_OK ? lsn_of(PQgetvalue(res, 0, 0)) : 0;
+    if (lsn == 0) {
+        refused(d, res);
+        return;
+    }
+    s->tries = 0;
+    s->busy_since_ms = 0;
+    rt_free(s->trouble);
+    s->trouble = NULL;
+    rt_gauge(d->metrics, RT_M_DB_STREAMING, 1);
+    rt_log(d->log, RT_INFO, "replication_up", rt_kv_s("slot", s->slot));
+    rt_db_link_held(d, lsn);
+    rt_stream_begin(d);
+    rt_db_regs_kick(d);
+}
+
+/*
+ * The slot is ours. An LSN that is written from now on is larger than that of every holder before,
+ * as far as this timeline goes: edges tell by it who came last. A standby writes nothing, but it
+ * has replayed what its primary wrote.
+ */
+static void ask_term(struct rt_db *d)
+{
+    static const char sql[] =
+        "select (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()"
+        " else pg_catalog.pg_logical_emit_message(false, 'realtime', $1) end)::text";
+    const char *const params[] = {d->cfg->node};
+    struct ask *ask = rt_calloc(1, sizeof *ask);
+
+    ask->d = d;
+    ask->life = d->stream.life;
+    rt_pg_query(d->control, sql, 1, params, on_term, ask);
+    rt_pg_sync(d->control);
+}
+
 static void on_started(void *ctx, const PGresult *res)
 {
     struct rt_db *d = ctx;
     struct rt_stream *s = &d->stream;
 
-    if (res == NULL || PQresultStatus(res) != PGRES_COPY_BOTH) {
+    if (res != NULL && strcmp(rt_pg_sqlstate(res), "55006") == 0 &&
+        strstr(rt_pg_message(res), "is active for PID") != NULL) {
+        busy(d);
+    } else if (res == NULL || PQresultStatus(res) != PGRES_COPY_BOTH) {
         refused(d, res);
-        return;
+    } else {
+        s->state = RT_STREAM_TERM;
+        rt_pg_copy(s->pg);
+        ask_term(d);
     }
-    s->state = RT_STREAM_ON;
-    s->tries = 0;
-    rt_free(s->trouble);
-    s->trouble = NULL;
-    rt_gauge(d->metrics, RT_M_DB_STREAMING, 1);
-    rt_log(d->log, RT_INFO, "replication_up", rt_kv_s("slot", s->slot));
-    rt_pg_copy(s->pg);
-    rt_stream_feedback(d);
-    rt_db_regs_kick(d);
 }
 
-static void start_replication(struct rt_db *d)
+void rt_stream_take(struct rt_db *d)
 {
     char sql[512];
 
+    d->stream.state = RT_STREAM_STARTING;
     (void)snprintf(sql, sizeof sql,
                    "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', "
                    "publication_names '\"%s\"', messages 'false')",
@@ -123,7 +213,7 @@ static void on_created(void *ctx, const PGresult *res)
         return;
     }
     rt_log(d->log, RT_INFO, "slot_created", rt_kv_s("slot", d->stream.slot));
-    start_replication(d);
+    rt_stream_take(d);
 }
 
 static void create_slot(struct rt_db *d)
@@ -145,27 +235,8 @@ static void on_dropped(void *ctx, const PGresult *res)
         return;
     }
     /* Changes since the last confirmation are gone: clients are told before the new stream. */
-    rt_db_link_sys(d, false, "Changes may be missing: the replication slot was lost");
+    rt_db_link_sys(d, 0, "Changes may be missing: the replication slot was lost");
     create_slot(d);
-}
-
-/* "16/B374D848": two hexadecimal halves; 0 if it is none. */
-static uint64_t lsn_of(const char *text)
-{
-    uint64_t high = 0, low = 0;
-
-    for (; *text != '\0'; text++) {
-        const char *digits = "0123456789ABCDEF";
-        const char *digit = strchr(digits, *text);
-
-        if (*text == '/') {
-            high = low;
-            low = 0;
-        } else if (digit != NULL) {
-            low = low << 4 | (uint64_t)(digit - digits);
-        }
-    }
-    return high << 32 | low;
 }
 
 /* wal_status and confirmed_flush_lsn of the slot, or no row. */
@@ -186,8 +257,9 @@ static void on_slot(void *ctx, const PGresult *res)
         (void)snprintf(sql, sizeof sql, "DROP_REPLICATION_SLOT \"%s\"", s->slot);
         rt_pg_script(s->pg, sql, on_dropped, d);
     } else {
-        s->confirmed_lsn = lsn_of(PQgetvalue(res, 0, 1));
-        start_replication(d);
+        s->found_lsn = lsn_of(PQgetvalue(res, 0, 1));
+        s->confirmed_lsn = s->found_lsn;
+        rt_stream_take(d);
     }
 }
 
@@ -209,10 +281,13 @@ static void on_identified(void *ctx, const PGresult *res)
     id = XXH3_64bits(text, (size_t)n);
     if (id != s->id) { /* another history: positions start anew, here and at the edges */
         s->id = id;
+        s->system = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+        s->timeline = (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 10);
+        s->received_lsn = 0;
+        s->found_lsn = 0;
+        s->confirmed_lsn = 0;
         s->routed = (struct pr_pos){0};
-        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-            d->boots[i].acked = (struct pr_pos){0};
-        }
+        rt_boots_new_history(d);
     }
     (void)snprintf(sql, sizeof sql,
                    "SELECT coalesce(wal_status, ''), coalesce(confirmed_flush_lsn::text, '') "
@@ -255,7 +330,7 @@ void rt_stream_kick(struct rt_db *d)
                                .options = options,
                                .kind = RT_PG_REPLICATION};
 
-    if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->synced) {
+    if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->elected || !d->synced) {
         return;
     }
     if (!rt_db_regs_settled(d) && rt_now_ms(d->loop) - d->up_ms < SETTLE_MS) {

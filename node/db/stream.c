@@ -4,6 +4,7 @@
  * every edge has taken the changes. Where reading starts is the server's to know: nothing is on
  * disk here. Source: Postgres documentation, "Streaming Replication Protocol", "Logical Decoding".
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +20,13 @@
 
 static void on_retry(void *ctx)
 {
-    rt_stream_kick(ctx);
+    struct rt_db *d = ctx;
+
+    if (d->stream.state == RT_STREAM_BUSY) {
+        rt_stream_take(d);
+    } else {
+        rt_stream_kick(d);
+    }
 }
 
 void rt_stream_trouble(struct rt_db *d, const char *text)
@@ -61,6 +68,9 @@ void rt_stream_reset(struct rt_db *d)
     s->routed = (struct pr_pos){0}; /* what was under way comes again: it is not said yet */
     rt_free(s->held);
     s->held = NULL;
+    rt_free(s->early);
+    s->early = NULL;
+    s->life++;
     if (s->state == RT_STREAM_ON) {
         s->down_since_ms = rt_now_ms(d->loop);
     }
@@ -79,12 +89,27 @@ void rt_stream_drop(struct rt_db *d)
     }
 }
 
+void rt_stream_stop(struct rt_db *d)
+{
+    rt_stream_feedback(d);
+    rt_stream_drop(d);
+    rt_timer_clear(&d->stream.retry);
+    d->stream.busy_since_ms = 0;
+    if (d->up) { /* else it is trouble of the database, and stays */
+        rt_free(d->stream.trouble);
+        d->stream.trouble = NULL;
+    }
+}
+
 void rt_stream_feedback(struct rt_db *d)
 {
     struct rt_stream *s = &d->stream;
+    /* What was confirmed when we looked may be less than another reader confirmed since, and the
+     * server would go back to it: 0 says nothing. */
+    uint64_t flush = s->confirmed_lsn != s->found_lsn ? s->confirmed_lsn : 0;
     struct pr_rep_status m = {.write_lsn = s->received_lsn,
-                              .flush_lsn = s->confirmed_lsn,
-                              .apply_lsn = s->confirmed_lsn,
+                              .flush_lsn = flush,
+                              .apply_lsn = flush,
                               .now_us = (int64_t)rt_wall_ms() * 1000 - EPOCH_2000_US};
     uint8_t bytes[64];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
@@ -130,6 +155,7 @@ static void on_feedback(void *ctx)
         ask_edges(d);
     }
     rt_db_link_sync_check(d);
+    rt_boots_check(d);
     rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
 }
 
@@ -141,12 +167,9 @@ void rt_stream_acked(struct rt_db *d)
     while (s->sent_count > 0) {
         const struct rt_sent *first = &s->sent[s->sent_head];
 
-        for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-            const struct rt_boot *b = &d->boots[i];
-
-            if (b->boot != 0 && !b->silent && pr_pos_cmp(b->acked, first->pos) < 0) {
-                return;
-            }
+        s->lacking = rt_boots_lacking(d, first->pos);
+        if (s->lacking > 0) {
+            break;
         }
         if (first->end_lsn > s->confirmed_lsn) {
             s->confirmed_lsn = first->end_lsn;
@@ -156,6 +179,24 @@ void rt_stream_acked(struct rt_db *d)
     }
     if (s->confirmed_lsn != before) {
         rt_stream_feedback(d);
+    }
+}
+
+void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now)
+{
+    struct rt_stream *s = &d->stream;
+    struct pr_pos first;
+
+    if (s->sent_count == 0) {
+        return;
+    }
+    first = s->sent[s->sent_head].pos;
+    if (pr_pos_cmp(before, first) < 0 && pr_pos_cmp(now, first) >= 0) {
+        assert(s->lacking > 0);
+        s->lacking--;
+        if (s->lacking == 0) {
+            rt_stream_acked(d);
+        }
     }
 }
 
@@ -178,14 +219,11 @@ void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn)
     s->sent[(s->sent_head + s->sent_count) % s->sent_cap] =
         (struct rt_sent){.pos = last, .end_lsn = end_lsn};
     s->sent_count++;
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        /* It had everything until now: its time to acknowledge begins. */
-        if (pr_pos_cmp(d->boots[i].acked, s->routed) >= 0) {
-            d->boots[i].acked_ms = rt_now_ms(d->loop);
-        }
-    }
+    rt_boots_owe(d);
     s->routed = last;
-    rt_stream_acked(d);
+    if (s->sent_count == 1) {
+        rt_stream_acked(d);
+    }
 }
 
 static void on_table(void *ctx, struct rt_relation *rel, const char *why)
@@ -293,6 +331,12 @@ bool rt_stream_on_copy(void *ctx, struct rt_pg *pg, struct pr_slice data)
     struct pr_rep m;
 
     (void)pg;
+    if (s->state != RT_STREAM_ON) { /* edges drop what comes before the term */
+        s->early = rt_malloc(data.n);
+        s->early_len = data.n;
+        memcpy(s->early, data.p, data.n);
+        return false;
+    }
     if (pr_rep_decode(data, &m) != PR_OK) {
         damaged(d, "a message of the walsender is damaged");
         return true;
@@ -326,6 +370,26 @@ void rt_stream_on_copy_idle(void *ctx, struct rt_pg *pg)
      * key. */
     if (!d->stream.in_transaction) {
         rt_batch_work(d);
+    }
+}
+
+void rt_stream_begin(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+    struct rt_pg *pg = s->pg;
+    uint8_t *early = s->early;
+    bool more;
+
+    s->state = RT_STREAM_ON;
+    rt_stream_feedback(d);
+    if (early == NULL) {
+        return; /* nothing has come yet */
+    }
+    s->early = NULL;
+    more = rt_stream_on_copy(d, pg, pr_bytes(early, s->early_len));
+    rt_free(early);
+    if (more && s->pg == pg) {
+        rt_pg_copy_more(pg);
     }
 }
 

@@ -9,6 +9,10 @@
 void rt_stream_reset(struct rt_db *d);
 /* Tells the server what was received and confirmed. */
 void rt_stream_feedback(struct rt_db *d);
+/* slot.c: tries to take the slot that another session held, on the connection that is there. */
+void rt_stream_take(struct rt_db *d);
+/* The owner was told of the term: changes go to the edges. */
+void rt_stream_begin(struct rt_db *d);
 /* How long to wait before the next try; grows with each. */
 uint64_t rt_stream_retry_ms(struct rt_db *d);
 /* slot.c: logs why, tries again later, and tells clients what they may know of it. */

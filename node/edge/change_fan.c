@@ -157,6 +157,9 @@ static int fan_body(struct rt_edge *e, const struct pr_chg_body *body)
     while ((rv = pr_chg_targets_next(&targets, &boot, &handle)) == 1) {
         const struct rt_reg *r = boot == e->args->boot ? rt_reg_of(c, handle) : NULL;
 
+        if (r == NULL && boot == e->args->boot) {
+            rt_reg_gone(e, handle);
+        }
         for (uint32_t i = 0; r != NULL && i < r->nusers; i++) {
             touch(c, &r->users[i]);
         }

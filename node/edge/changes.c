@@ -420,28 +420,18 @@ static void put_synced(struct pr_outbuf *o, const void *msg)
     pr_chg_synced_encode(o, msg);
 }
 
-/* All registrations, and that these are all. Round 0: nobody asked, the link is new. */
-static void send_all(struct rt_edge *e, uint64_t round)
-{
-    struct pr_chg_synced m = {
-        .project = pr_str(e->cfg->project), .boot = e->args->boot, .round = round};
-
-    rt_regs_send(e);
-    rt_link_send(e, put_synced, &m);
-}
-
-void rt_changes_attached(struct rt_edge *e)
-{
-    send_all(e, 0);
-}
-
+/* A reader asks: all registrations, and that these are all. On a new link the owner passes on what
+ * was asked before it. */
 static int on_sync(struct rt_edge *e, const struct pr_frame *f)
 {
     struct pr_chg_sync m;
+    struct pr_chg_synced all = {.project = pr_str(e->cfg->project), .boot = e->args->boot};
     int rv = pr_chg_sync_decode(f, &m);
 
     if (rv == PR_OK) {
-        send_all(e, m.round);
+        all.round = m.round;
+        rt_regs_send(e);
+        rt_link_send(e, put_synced, &all);
     }
     return rv;
 }

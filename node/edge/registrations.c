@@ -219,11 +219,16 @@ static void unlink_key(struct rt_changes *c, struct rt_reg *r)
     c->count--;
 }
 
-void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
+void rt_reg_gone(struct rt_edge *e, uint32_t handle)
 {
     struct pr_chg_unreg m = {
-        .project = pr_str(e->cfg->project), .boot = e->args->boot, .handle = r->handle};
+        .project = pr_str(e->cfg->project), .boot = e->args->boot, .handle = handle};
 
+    rt_link_send(e, put_unreg, &m);
+}
+
+void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
+{
     assert(pos < r->nusers);
     r->nusers--;
     if (pos < r->nusers) {
@@ -233,7 +238,7 @@ void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
     if (r->nusers > 0) {
         return;
     }
-    rt_link_send(e, put_unreg, &m);
+    rt_reg_gone(e, r->handle);
     unlink_key(e->changes, r);
     rt_token_unref(r->token);
     rt_free(r->message);

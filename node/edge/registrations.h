@@ -3,8 +3,7 @@
  * registrations.h - subscriptions to database changes that this edge has told the db process.
  *
  * Channels with equal parameters, role and claims share one, so that a thousand tabs of one user
- * cost one check per row. Soft state of others: told again whenever the link to the owner or the
- * reader of changes is new.
+ * cost one check per row. Soft state of others: told again whenever a reader of changes asks.
  */
 #ifndef NODE_EDGE_REGISTRATIONS_H
 #define NODE_EDGE_REGISTRATIONS_H
@@ -62,5 +61,8 @@ void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos);
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle);
 /* Sends all of them again. */
 void rt_regs_send(struct rt_edge *e);
+/* Tells that there is none of this handle: it ended, or the reader names one whose end was lost on
+ * the way. */
+void rt_reg_gone(struct rt_edge *e, uint32_t handle);
 
 #endif

@@ -28,7 +28,9 @@
  *
  * Back-pressure: while a queue to an edge or node is over its bound, db is not read, and stops to
  * read the WAL when its own queue is long. Who takes nothing for RT_CHANGES_STUCK_MS is not waited
- * for: an edge is cut, a node is treated as if its link had ended.
+ * for: an edge is cut, a node is treated as if its link had ended. The other way, an edge is not
+ * read while what edges say waits on the link to the reader; and db may have very much waiting,
+ * since the registrations of a whole cluster arrive at once when it begins.
  */
 #ifndef NODE_OWNER_CHANGES_H
 #define NODE_OWNER_CHANGES_H
@@ -40,6 +42,8 @@
 #define RT_CHANGES_LINK_BYTES ((size_t)7 * 1024 * 1024)
 /* The same of an edge's queue, of which they may have half. */
 #define RT_CHANGES_EDGE_BYTES (RT_IPC_QUEUE_MAX / 2)
+/* Waiting bytes to db: some hundred thousand registrations with their claims. Over it db is cut. */
+#define RT_CHANGES_DB_BYTES ((size_t)256 * 1024 * 1024)
 /* A queue that was over its bound for so long is of somebody who hangs. */
 #define RT_CHANGES_STUCK_MS 10000u
 
@@ -54,7 +58,7 @@ void rt_changes_edge_down(struct owner *o, const struct peer *edge);
 void rt_changes_db_up(struct owner *o);
 void rt_changes_db_down(struct owner *o);
 /* REG UNREG SYNCED OK of a local edge, passed on unread. */
-void rt_changes_on_edge_frame(struct owner *o, const struct pr_frame *f);
+void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
 /* Any frame of the local db but a CTL_REPLY. False: it is damaged, or db may not say it. */
 bool rt_changes_on_db_frame(struct owner *o, const struct pr_frame *f);
 

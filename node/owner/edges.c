@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* edges.c - the local processes: who is attached, and what passes between edges and db. */
+/* edges.c - the local processes: who is attached. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
+#include "node/owner/changes.h"
 #include "node/owner/owner_in.h"
 
 /* Room for a frame made here; the longest holds a node's name. */
@@ -44,14 +45,6 @@ static void send_to(struct peer *p, const struct pr_outbuf *o)
     }
 }
 
-/* The frame as it came, to one more process. */
-static void pass_on(struct peer *to, const struct pr_frame *f)
-{
-    if (to != NULL && !rt_ipc_send(to->ipc, f->whole)) {
-        rt_owner_cut(to, "its queue is full: it does not read");
-    }
-}
-
 /* The connection is closed or closing; forget the process and tell who has to know. */
 static void forget(struct peer *p)
 {
@@ -61,13 +54,11 @@ static void forget(struct peer *p)
     rt_owner_asks_lost(o, p);
     if (p->role == PR_ROLE_EDGE) {
         struct cl_event ev = {.type = CL_EV_EDGE_DOWN, .edge = p->index, .boot = p->boot};
-        struct pr_chg_gone gone = {.boot = p->boot};
-        uint8_t bytes[SMALL_FRAME];
-        struct pr_outbuf out = pr_outbuf(bytes, sizeof bytes);
 
         (void)rt_owner_step(o, &ev);
-        pr_chg_gone_encode(&out, &gone);
-        send_to(o->db, &out);
+        rt_changes_edge_down(o, p);
+    } else if (p->role == PR_ROLE_DB) {
+        rt_changes_db_down(o);
     }
     rt_free(p);
 }
@@ -145,7 +136,11 @@ static void on_hello(struct peer *p, const struct pr_frame *f)
     if (m.role == PR_ROLE_EDGE) {
         struct cl_event ev = {.type = CL_EV_EDGE_UP, .edge = m.index, .boot = m.boot};
 
-        (void)rt_owner_step(o, &ev);
+        if (rt_owner_step(o, &ev)) {
+            rt_changes_edge_up(o, p);
+        }
+    } else {
+        rt_changes_db_up(o);
     }
 }
 
@@ -159,7 +154,7 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_CHG_UNREG:
     case PR_T_CHG_SYNCED:
     case PR_T_CHG_OK:
-        pass_on(o->db, f); /* without a db it is told again when one asks (CHG_SYNC) */
+        rt_changes_on_edge_frame(o, p, f);
         break;
     case PR_T_CTL_REPLY:
         rt_owner_on_ctl_reply(o, p, f);
@@ -170,85 +165,11 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     }
 }
 
-static uint64_t bit_of_boot(const struct owner *o, uint64_t boot)
-{
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        if (o->edge[i] != NULL && o->edge[i]->boot == boot) {
-            return UINT64_C(1) << i;
-        }
-    }
-    return 0;
-}
-
-/* Edges named in the bodies; all if there is no body (a position). False: the frame is damaged. */
-static bool edges_of(const struct owner *o, const struct pr_chg *m, uint64_t *edges)
-{
-    struct pr_slice bodies = m->bodies;
-    struct pr_chg_body body;
-    int rv;
-
-    *edges = m->nbodies == 0 ? UINT64_MAX : 0;
-    while ((rv = pr_chg_bodies_next(&bodies, &body)) == 1) {
-        struct pr_slice targets = body.targets;
-        uint64_t boot;
-        uint64_t last_boot = 0;
-        uint32_t handle;
-
-        while ((rv = pr_chg_targets_next(&targets, &boot, &handle)) == 1) {
-            if (boot != last_boot) { /* targets of one edge stand together */
-                *edges |= bit_of_boot(o, boot);
-                last_boot = boot;
-            }
-        }
-        if (rv < 0) {
-            return false;
-        }
-    }
-    return rv == 0;
-}
-
-static void pass_to_edges(struct owner *o, uint64_t edges, const struct pr_frame *f)
-{
-    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        if ((edges >> i & 1u) != 0) {
-            pass_on(o->edge[i], f);
-        }
-    }
-}
-
 static void on_db_frame(struct peer *p, const struct pr_frame *f)
 {
-    struct owner *o = p->owner;
-    struct pr_chg chg;
-    struct pr_chg_reg_ok reg;
-    struct pr_chg_sys sys;
-    uint64_t edges = UINT64_MAX;
-    bool good = true;
-
-    switch (f->type) {
-    case PR_T_CHG:
-        good = pr_chg_decode(f, &chg) == PR_OK && edges_of(o, &chg, &edges);
-        break;
-    case PR_T_CHG_REG_OK:
-        good = pr_chg_reg_ok_decode(f, &reg) == PR_OK;
-        edges = good ? bit_of_boot(o, reg.boot) : 0;
-        break;
-    case PR_T_CHG_SYS:
-        good = pr_chg_sys_decode(f, &sys) == PR_OK;
-        edges = good && sys.boot != 0 ? bit_of_boot(o, sys.boot) : UINT64_MAX;
-        break;
-    case PR_T_CHG_SYNC:
-        break;
-    case PR_T_CTL_REPLY:
-        rt_owner_on_ctl_reply(o, p, f);
-        return;
-    default:
-        good = false;
-        break;
-    }
-    if (good) {
-        pass_to_edges(o, edges, f);
-    } else {
+    if (f->type == PR_T_CTL_REPLY) {
+        rt_owner_on_ctl_reply(p->owner, p, f);
+    } else if (!rt_changes_on_db_frame(p->owner, f)) {
         rt_owner_cut(p, "malformed or unexpected frame");
     }
 }

@@ -157,8 +157,10 @@ static void each_change_once(void **state)
     assert_non_null(strstr(heard(c), "postgres_changes"));
     CHANGE(6, 3, 1);
     assert_non_null(strstr(heard(c), "postgres_changes"));
-    CHANGE(6, 4, 99); /* a registration that ended */
+    (void)db();
+    CHANGE(6, 4, 99); /* a registration that ended, and the reader does not know it */
     assert_string_equal(heard(c), "");
+    assert_string_equal(db(), "unreg 99\nok 4.1\n");
     world_close();
 }
 
@@ -341,6 +343,9 @@ static void told_again(void **state)
     w.ipc.events->on_down(w.ipc.ctx, &w.ipc, "test");
     to_owner(&(struct cl_event){.type = CL_EV_EDGE_DOWN});
     w.e->link.retry.fn(w.e->link.retry.ctx);
+    settle();
+    assert_string_equal(db(), ""); /* whoever reads will ask */
+    to_edge(pr_bytes(memory, o.len));
     settle();
     assert_string_equal(db(), "reg 1 * public.*  anon\nsynced\n");
     /* rights follow the token */

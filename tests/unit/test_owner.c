@@ -21,6 +21,7 @@
 #include "cluster/hash.h"
 #include "node/base/alloc.h"
 #include "node/owner/owner.h"
+#include "proto/mesh_node.h"
 
 /* Ends a test that hangs; nothing waits for it otherwise. */
 #define DEADLINE_MS 20000
@@ -239,12 +240,61 @@ static void a_publish_reaches_the_subscriber(void **state)
     }
 }
 
+/* db says that it reads: what it was told by `state`, and then an edge that was named. */
+static void hear_reader(struct link *db, uint32_t state)
+{
+    struct pr_reader m;
+    struct pr_frame f;
+
+    hear_type(db, PR_T_READER, &f);
+    assert_int_equal(pr_reader_decode(&f, &m), PR_OK);
+    assert_int_equal(m.state, state);
+}
+
+static void hear_named(struct link *db, uint64_t boot)
+{
+    struct pr_chg_synced m;
+    struct pr_frame f;
+
+    hear_type(db, PR_T_CHG_SYNCED, &f);
+    assert_int_equal(pr_chg_synced_decode(&f, &m), PR_OK);
+    assert_int_equal(m.boot, boot);
+    assert_int_equal(m.round, 0);
+}
+
+static void hear_asked(struct link *edge, uint64_t round)
+{
+    struct pr_chg_sync m;
+    struct pr_frame f;
+
+    hear_type(edge, PR_T_CHG_SYNC, &f);
+    assert_int_equal(pr_chg_sync_decode(&f, &m), PR_OK);
+    assert_int_equal(m.round, round);
+}
+
+/* db asks edges for registrations and takes the slot, in this term. */
+static void read_changes(struct link *db, uint64_t round, uint64_t lsn)
+{
+    struct pr_chg_sync sync = {.project = pr_str("default"), .round = round};
+    struct pr_reader held = {.project = pr_str("default"),
+                             .term_timeline = 1,
+                             .term_lsn = lsn,
+                             .state = PR_READER_HELD,
+                             .system = 7};
+    uint8_t bytes[256];
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+    pr_chg_sync_encode(&o, &sync);
+    pr_reader_encode(&o, &held);
+    say(db, &o);
+}
+
 static void changes_go_where_they_belong(void **state)
 {
     struct world *w = *state;
     struct link *db = attach(w, PR_ROLE_DB, 0, 1);
     struct link *a = attach(w, PR_ROLE_EDGE, 0, 100);
-    struct link *b = attach(w, PR_ROLE_EDGE, 1, 101);
+    struct link *b;
     struct pr_chg_reg reg = {.project = pr_str("default"),
                              .boot = 100,
                              .handle = 5,
@@ -254,13 +304,20 @@ static void changes_go_where_they_belong(void **state)
                              .role = pr_str("anon"),
                              .claims = pr_str("{}")};
     struct pr_chg_reg_ok reg_ok = {.project = pr_str("default"), .boot = 100, .handle = 5};
-    struct pr_chg_sync sync = {.project = pr_str("default"), .round = 9};
     struct pr_chg_body body = {.pos = {2, 0}, .kind = PR_K_INSERT, .data = pr_str("{}")};
     struct pr_chg chg = {.project = pr_str("default"), .stream = 3, .last = {2, 0}, .nbodies = 1};
     struct pr_chg_gone gone;
     uint8_t bytes[1024], packed[256], targets[64];
     struct pr_outbuf o, p, t;
     struct pr_frame f;
+
+    hear_reader(db, PR_READER_START);
+    hear_named(db, 100);
+    read_changes(db, 9, 50);
+    hear_asked(a, 9);
+    b = attach(w, PR_ROLE_EDGE, 1, 101);
+    hear_asked(b, 9); /* it comes later, and is asked as well */
+    hear_named(db, 101);
 
     /* A registration reaches db, the verdict its edge alone. */
     o = pr_outbuf(bytes, sizeof bytes);
@@ -272,7 +329,7 @@ static void changes_go_where_they_belong(void **state)
     o = pr_outbuf(bytes, sizeof bytes);
     pr_chg_reg_ok_encode(&o, &reg_ok);
 
-    /* A change for b, then one position for all, then a question for all. */
+    /* A change for b, then one position for all. */
     t = pr_outbuf(targets, sizeof targets);
     pr_chg_target_put(&t, 101, 8);
     body.ntargets = 1;
@@ -284,26 +341,64 @@ static void changes_go_where_they_belong(void **state)
     chg.nbodies = 0;
     chg.bodies = pr_bytes(NULL, 0);
     pr_chg_encode(&o, &chg);
-    pr_chg_sync_encode(&o, &sync);
     say(db, &o);
 
     hear_type(a, PR_T_CHG_REG_OK, &f);
     hear_type(a, PR_T_CHG, &f);
     assert_int_equal(pr_chg_decode(&f, &chg), PR_OK);
     assert_int_equal(chg.nbodies, 0);
-    hear_type(a, PR_T_CHG_SYNC, &f);
     hear_type(b, PR_T_CHG, &f);
     assert_int_equal(pr_chg_decode(&f, &chg), PR_OK);
     assert_int_equal(chg.nbodies, 1);
     hear_type(b, PR_T_CHG, &f);
-    hear_type(b, PR_T_CHG_SYNC, &f);
 
-    /* db hears of an edge that is gone. */
+    /* db hears of an edge that is gone, and when all edges that there should be are there. */
     hang_up(a);
     hear_type(db, PR_T_CHG_GONE, &f);
     assert_int_equal(pr_chg_gone_decode(&f, &gone), PR_OK);
     assert_int_equal(gone.boot, 100);
+    a = attach(w, PR_ROLE_EDGE, 0, 102);
+    hear_named(db, 102);
+    settle(a, "t");
+    hang_up(attach(w, PR_ROLE_EDGE, 2, 103));
+    hear_named(db, 103);
+    hear_reader(db, PR_READER_KNOWN);
+    hang_up(a);
     hang_up(b);
+    hang_up(db);
+}
+
+/* The connection of a living edge ended, and changes on their way with it. */
+static void an_edge_that_comes_back_is_told(void **state)
+{
+    struct world *w = *state;
+    struct link *db = attach(w, PR_ROLE_DB, 0, 1);
+    struct link *a = attach(w, PR_ROLE_EDGE, 0, 100);
+    struct pr_chg_sys sys;
+    struct pr_frame f;
+
+    hear_reader(db, PR_READER_START);
+    hear_named(db, 100);
+    read_changes(db, 9, 50);
+    hear_asked(a, 9);
+    hang_up(a);
+    hear_type(db, PR_T_CHG_GONE, &f);
+    a = attach(w, PR_ROLE_EDGE, 0, 100);
+    hear_named(db, 100);
+    hear_asked(a, 9);
+    hear_type(a, PR_T_CHG_SYS, &f);
+    assert_int_equal(pr_chg_sys_decode(&f, &sys), PR_OK);
+    assert_true(!sys.ok && sys.boot == 100);
+    assert_true(
+        pr_slice_is(sys.message, "Changes may be missing: the server was cut off for a while"));
+    /* a new db process begins from the start */
+    hang_up(db);
+    db = attach(w, PR_ROLE_DB, 0, 2);
+    hear_reader(db, PR_READER_START);
+    hear_named(db, 100);
+    read_changes(db, 11, 60);
+    hear_asked(a, 11);
+    hang_up(a);
     hang_up(db);
 }
 
@@ -375,6 +470,8 @@ static void bad_frames_cut_their_sender_alone(void **state)
         {0, 0, 0, 5, PR_T_CHG, 2, 0, 0, 0x90},
         {0, 0, 0, 5, PR_T_CHG_REG_OK, 2, 0, 0, 0x90},
         {0, 0, 0, 5, PR_T_CHG_SYS, 2, 0, 0, 0x90},
+        {0, 0, 0, 5, PR_T_CHG_SYNC, 2, 0, 0, 0x90},
+        {0, 0, 0, 5, PR_T_READER, 2, 0, 0, 0x90},
         {0, 0, 0, 5, PR_T_SUB, 1, 0, 0, 0x90}, /* only edges say that */
     };
     struct world *w = *state;
@@ -530,10 +627,14 @@ int main(void)
 {
 #define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        IN_WORLD(a_publish_reaches_the_subscriber),         IN_WORLD(changes_go_where_they_belong),
-        IN_WORLD(a_new_process_takes_the_place_of_the_old), IN_WORLD(strangers_are_cut),
-        IN_WORLD(bad_frames_cut_their_sender_alone),        IN_WORLD(answers_realtimectl),
+        IN_WORLD(a_publish_reaches_the_subscriber),
+        IN_WORLD(changes_go_where_they_belong),
+        IN_WORLD(a_new_process_takes_the_place_of_the_old),
+        IN_WORLD(strangers_are_cut),
+        IN_WORLD(bad_frames_cut_their_sender_alone),
+        IN_WORLD(answers_realtimectl),
         IN_WORLD(a_silent_edge_is_named_in_time),
+        IN_WORLD(an_edge_that_comes_back_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

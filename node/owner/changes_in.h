@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * changes_in.h - inside of changes.h:
+ *   changes.c       frames of edges, db and links to where they belong
+ *   change_reader.c what db is told: whether it reads, and whose edges live
+ *   change_queues.c queues to edges and nodes, and what happens when one is over its bound
+ *   change_nodes.c  other nodes: their edges, what was told to each, what may have been lost
+ *   change_split.c  one CHG frame into one for each that it concerns
+ */
+#ifndef NODE_OWNER_CHANGES_IN_H
+#define NODE_OWNER_CHANGES_IN_H
+
+#include "node/owner/changes.h"
+#include "proto/mesh_node.h"
+
+/* Nodes known at once. Those that are gone are forgotten, oldest row first, to make room. */
+#define RT_CHANGE_NODES_MAX 256u
+/* Where a target of a change is: an edge of this node, RT_EDGES_MAX + row of another node, or
+ * nowhere. */
+#define RT_CHANGE_PLACES  (RT_EDGES_MAX + RT_CHANGE_NODES_MAX)
+#define RT_CHANGE_NOWHERE UINT32_MAX
+
+/* To clients of an edge that was not waited for; part of the protocol. */
+#define RT_CHANGES_MISSED "Changes may be missing: the server was cut off for a while"
+
+/* Orders the holders of the slots of one server. lsn 0: none. */
+struct change_term {
+    uint64_t system, lsn;
+    uint32_t timeline;
+};
+
+struct change_node {
+    uint64_t id; /* 0: the row is free */
+    uint64_t boots[RT_EDGES_MAX];
+    uint32_t nboots;
+    bool gone;   /* dead or left: its boots are only remembered */
+    bool heard;  /* told its edges since it appeared */
+    bool linked; /* a link was up, and none of our frames was refused for want of one */
+    /* As a reader. */
+    bool asks; /* wants our edges' registrations */
+    uint64_t round;
+    struct change_term term; /* of what it sends on this link; none: it may not send changes */
+    /* As a node with edges of our reader. */
+    bool ready; /* HELD is on its link: changes may follow */
+    bool hole;  /* changes for it were not sent, or may have been lost with a link */
+};
+
+/* An edge of another node. */
+struct change_boot {
+    uint64_t boot;
+    uint32_t node; /* row */
+};
+
+struct change_run; /* change_split.c */
+struct change_body;
+
+/* A CHG frame taken apart; memory is kept from frame to frame. */
+struct change_split {
+    struct change_run *runs;
+    struct change_body *bodies;
+    uint32_t nruns, runs_cap, nbodies, bodies_cap;
+    uint64_t places[(RT_CHANGE_PLACES + 63) / 64]; /* bitmap of those named */
+    uint32_t nplaces;
+    uint8_t *out;
+    size_t out_cap;
+};
+
+struct changes {
+    struct owner *o;
+    uint64_t reader;         /* elected; 0: nobody */
+    bool known;              /* KNOWN was told to db */
+    bool asking;             /* db has asked for registrations, as the elected one */
+    bool again;              /* START was told because of a hole, and no HELD has come since */
+    uint64_t round;          /* of what db asked */
+    struct change_term held; /* db's; none: it does not hold the slot */
+    struct change_term top;  /* the highest of all that was told */
+    struct change_node nodes[RT_CHANGE_NODES_MAX];
+    uint32_t nnodes;           /* rows in use are below */
+    struct change_boot *boots; /* sorted, of all nodes that are not gone */
+    uint32_t nboots, boots_cap;
+    uint64_t ended[RT_EDGES_MAX]; /* boot of the edge whose connection ended last */
+    uint64_t cut;                 /* bitmap: edges to be cut at the end of the turn */
+    struct rt_defer cut_later;
+    struct change_split split;
+    struct rt_timer timer;
+    bool stopped; /* db is not read */
+    uint64_t stopped_ms;
+    uint64_t paused; /* bitmap: edges that are not read */
+};
+
+/* change_reader.c */
+/* This node reads: it is elected and its db is attached. */
+bool rt_changes_is_reader(const struct changes *c);
+void rt_changes_to_db(struct changes *c, struct pr_slice frame);
+/* READER to db. */
+void rt_changes_tell_db(struct changes *c, enum pr_reader_state state);
+/* CHG_SYNCED of round 0 or CHG_GONE to db, if this node reads. */
+void rt_changes_name(struct changes *c, uint64_t boot);
+void rt_changes_unname(struct changes *c, uint64_t boot);
+/* KNOWN to db, once all that is waited for has been named. */
+void rt_changes_check_known(struct changes *c);
+
+/* change_queues.c */
+/* One that does not read is cut at the end of the turn, since somebody may be looking at it. */
+void rt_change_to_edge(struct changes *c, uint32_t i, struct pr_slice frame);
+void rt_change_to_edges(struct changes *c, struct pr_slice frame);
+/* Stops to read db if a queue is over its bound. */
+void rt_change_queues_check(struct changes *c);
+/* Stops to read this edge until the links to readers have room. */
+void rt_change_edge_pause(struct changes *c, struct peer *edge);
+/* The timer: goes on where there is room again, gives up who takes nothing, heals holes. */
+void rt_change_queues_look(void *ctx);
+/* Has it look soon. */
+void rt_change_queues_watch(struct changes *c);
+
+/* change_nodes.c */
+struct change_node *rt_change_node(struct changes *c, uint64_t id);
+/* Row of the node with this edge, RT_CHANGE_NOWHERE if there is none. */
+uint32_t rt_change_node_of(const struct changes *c, uint64_t boot);
+bool rt_change_node_send(struct changes *c, struct change_node *n, struct pr_slice frame);
+/* A CHG frame with changes of this node's edges. If HELD is not on the link, or the frame is not
+ * taken, there is a hole. */
+void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_slice frame);
+/* It takes nothing: changes go on without it, and come again when it does. */
+void rt_change_node_stuck(struct changes *c, struct change_node *n);
+/* db holds the slot: changes may follow to all nodes, and holes are filled by them. */
+void rt_change_nodes_held(struct changes *c);
+/* db reads no more, or another one has begun: nothing is owed to any node. */
+void rt_change_nodes_reset(struct changes *c);
+/* Asks db to read again if a node with a hole has a link with an empty queue. True: some node has a
+ * hole that only time can make ready for that. */
+bool rt_change_nodes_heal(struct changes *c);
+bool rt_change_term_older(struct change_term a, struct change_term b);
+/* Frames of this node as the reader; below 512 bytes. */
+void rt_change_put_held(const struct changes *c, struct pr_outbuf *o);
+void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t round);
+
+/* change_split.c */
+/* Takes a decoded frame apart. `place` says where an edge is. False: it is damaged. */
+bool rt_change_split(struct change_split *s, const struct pr_chg *m,
+                     uint32_t (*place)(const struct changes *c, uint64_t boot),
+                     const struct changes *c);
+/* The part for one place, as a frame; valid until the next call. */
+struct pr_slice rt_change_part(struct change_split *s, const struct pr_chg *m, uint32_t place);
+void rt_change_split_free(struct change_split *s);
+
+#endif
