@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
- * edges), links.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
+ * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
  * (followers of topics owned here), order.c (publishes), spread.c (presence over nodes), inspect.c
  * (read-only questions).
  *
@@ -194,14 +194,18 @@ CL_MUST_CHECK int cl_links_in(struct cl *cl, const struct cl_event *ev);
 void cl_links_actors_due(struct cl *cl);
 /* ACTORS to every link that has not had it; the boots of lives that are over. */
 void cl_links_go_on(struct cl *cl);
-/* Takes what membership wants to say or has learned. */
-void cl_links_members(struct cl *cl);
+/* All edges of a node are gone. */
+void cl_links_forget_boots(struct cl *cl, struct node *n);
 /* The peer sent what it may not. */
 void cl_links_close(struct cl *cl, uint32_t node, const char *reason);
 /* Index of the node with this id, made if there is room; CL_NOBODY. */
 uint32_t cl_links_node(struct cl *cl, uint64_t id);
 /* The node that has this actor, CL_NOBODY. */
 uint32_t cl_links_home(const struct cl *cl, uint64_t boot);
+
+/* members.c */
+/* Takes what membership wants to say or has learned. */
+void cl_members_go_on(struct cl *cl);
 
 /* view.c */
 /* The first view of a node without peers, or of nobody. */
