@@ -156,7 +156,7 @@ int cl_pass_link(struct cl *cl, uint32_t node, struct pr_slice frame)
 static void go_on(struct cl *cl)
 {
     if (cl->swim != NULL) {
-        cl_links_members(cl);
+        cl_members_go_on(cl);
     }
     cl_local_ready(cl);
     cl_view_go_on(cl);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
- * edges), links.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
+ * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
  * (followers of topics owned here), order.c (publishes), spread.c (presence over nodes), inspect.c
  * (read-only questions).
  *
@@ -183,6 +183,10 @@ cl_ms cl_local_deadline(const struct cl *cl);
 void cl_local_again(struct cl *cl, uint32_t ms);
 /* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused);
+/* local_presence.c: frames P_*; diffs that are due; questions for a state that is complete now. */
+CL_MUST_CHECK int cl_local_presence(struct cl *cl, uint32_t i, const struct pr_frame *f);
+void cl_local_diffs(struct cl *cl);
+CL_MUST_CHECK int cl_local_views(struct cl *cl, struct cl_topic *topic);
 /* Bit of the attached edge with this boot, 0 if there is none. */
 uint64_t cl_local_bit(const struct cl *cl, uint64_t boot);
 
@@ -194,14 +198,18 @@ CL_MUST_CHECK int cl_links_in(struct cl *cl, const struct cl_event *ev);
 void cl_links_actors_due(struct cl *cl);
 /* ACTORS to every link that has not had it; the boots of lives that are over. */
 void cl_links_go_on(struct cl *cl);
-/* Takes what membership wants to say or has learned. */
-void cl_links_members(struct cl *cl);
+/* All edges of a node are gone. */
+void cl_links_forget_boots(struct cl *cl, struct node *n);
 /* The peer sent what it may not. */
 void cl_links_close(struct cl *cl, uint32_t node, const char *reason);
 /* Index of the node with this id, made if there is room; CL_NOBODY. */
 uint32_t cl_links_node(struct cl *cl, uint64_t id);
 /* The node that has this actor, CL_NOBODY. */
 uint32_t cl_links_home(const struct cl *cl, uint64_t boot);
+
+/* members.c */
+/* Takes what membership wants to say or has learned. */
+void cl_members_go_on(struct cl *cl);
 
 /* view.c */
 /* The first view of a node without peers, or of nobody. */

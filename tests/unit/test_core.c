@@ -134,7 +134,7 @@ static void test_bad_events(void **state)
 static void test_bad_config(void **state)
 {
     struct cl_config cfg = {.lim = &w.lim, .mem = &w.mem, .edges = 1};
-    const struct cl_limits good = {8, 1, 1, 1, 1, 1, 1};
+    const struct cl_limits good = {8, 1, 1, 1, 1, 1, 1, 1};
     uint32_t *field = &w.lim.edges;
 
     (void)state;
