@@ -120,10 +120,20 @@ static void lose(struct cl *cl, struct cl_topic *topic, uint64_t n)
     cl->stats.gap_lost += n;
 }
 
-/*
- * The owner has answered: everything after ok->seq comes. If it is the epoch followed before, what
- * is between is lost; of an epoch that was not followed nothing is missed before.
- */
+/* If it is the epoch followed before, what is between is lost, and events that came since the SUB
+ * was sent are not counted again; of another epoch nothing is missed before. */
+static void take_up(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+{
+    if (!pr_epoch_eq(topic->follow_epoch, ok->epoch)) {
+        topic->follow_epoch = ok->epoch;
+        topic->follow_seq = ok->seq;
+    } else if (ok->seq > topic->follow_seq) {
+        lose(cl, topic, ok->seq - topic->follow_seq);
+        topic->follow_seq = ok->seq;
+    }
+}
+
+/* The owner has answered: everything after ok->seq comes. */
 int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
 {
     struct cl_topic *topic = cl_topics_find(&cl->topics, ok->topic);
@@ -143,12 +153,8 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
     if (rv != CL_OK) {
         return rv;
     }
-    if (!refused && pr_epoch_eq(topic->follow_epoch, ok->epoch) && ok->seq > topic->follow_seq) {
-        lose(cl, topic, ok->seq - topic->follow_seq);
-    }
     if (!refused) {
-        topic->follow_epoch = ok->epoch;
-        topic->follow_seq = ok->seq;
+        take_up(cl, topic, ok);
     }
     if (topic->follow_presence) {
         cl_pres_replace_end(cl->pres, cl->now, ok->topic);
