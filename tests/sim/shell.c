@@ -240,10 +240,10 @@ void sim_track(struct sim *s, uint32_t client, uint32_t k)
     }
     rv = cle_presence_put(s->edge[e].c, s->now, m->handle, slot_of(client, k),
                           text(key, sizeof key, "c", client),
-                          text(meta, sizeof meta, "v", m->version + 1));
+                          text(meta, sizeof meta, "v", s->versions + 1));
     if (rv == 0) {
         m->tracked = true;
-        m->version++;
+        m->version = ++s->versions;
     } else if (rv != CL_ENOMEM || !s->k.refuse) {
         sim_fail(s, "cle_presence_put answered %d", rv);
     }

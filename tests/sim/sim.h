@@ -288,6 +288,7 @@ struct sim {
     bool blocked[NODES_MAX][NODES_MAX]; /* nothing passes from, to */
     bool parted;                        /* some are blocked */
     struct client client[CLIENTS_MAX];
+    uint32_t versions; /* of presences, so that no two have the same */
     struct topic topic[TOPICS_MAX];
     struct pub *pubs;
     uint32_t npubs, pubs_room;
