@@ -144,8 +144,6 @@ void sim_edge_start(struct sim *s, uint32_t e)
     p->stalled_until = 0;
     p->tick_at = UINT64_MAX;
     p->nview = 0;
-    memset(p->refs, 0, sizeof p->refs);
-    memset(p->wants, 0, sizeof p->wants);
     p->c = cle_new(&cfg, s->now);
     if (p->c == NULL) {
         s->dead_at[p->life] = s->now + 1;
@@ -165,6 +163,8 @@ static void edge_free(struct sim *s, uint32_t e)
     p->c = NULL;
     p->up = false;
     s->dead_at[p->life] = s->now + 1;
+    memset(p->refs, 0, sizeof p->refs);
+    memset(p->wants, 0, sizeof p->wants);
     if (p->mem.bytes != 0) {
         sim_fail(s, "edge %u leaks %zu bytes", e, p->mem.bytes);
     }
