@@ -190,13 +190,16 @@ static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
     uint32_t id = life == NOBODY ? NOBODY : pub_find(s, life, ok->part, ok->oseq);
     const struct node_topic *t = NULL;
     struct entry e = {.pub = id, .run = s->node[n].run, .from_run = s->node[n].run};
+    struct pr_pub_ok in;
     bool here = false;
 
     if (id == NOBODY) {
         sim_fail(s, "node %u answers a publish that nobody made", n);
         return;
     }
-    if (s->in != NULL && s->in->type == CL_EV_LINK_IN && s->in->frame->type == PR_T_PUB_OK) {
+    if (s->in != NULL && s->in->type == CL_EV_LINK_IN &&
+        pr_pub_ok_decode(s->in->frame, &in) == PR_OK && in.boot == ok->boot &&
+        in.part == ok->part && in.oseq == ok->oseq) {
         return; /* another node's answer, passed on */
     }
     t = &s->node[n].topic[s->pubs[id].topic];
