@@ -249,6 +249,8 @@ CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct p
                                const struct pr_pub *pub);
 /* The publishes of this edge, of another node, come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
+/* The link to this node has ended: what it sent is not ordered any more, its edges send it again. */
+void cl_order_gone(struct cl *cl, uint32_t node);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
 bool cl_order_ready(const struct cl *cl);

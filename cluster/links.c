@@ -134,6 +134,7 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
         if (!cl->node[i].member) {
             cl_links_forget_boots(cl, &cl->node[i]); /* its end will not be told */
         }
+        cl_order_gone(cl, i);
         cl_serve_gone(cl, i);
         cl_view_retell(cl, i);
     }
