@@ -120,10 +120,17 @@ static void event_of_own(struct sim *s, uint32_t n, uint32_t id, const struct pr
                      (unsigned long long)ev->seq, s->pubs[id].topic);
             return;
         }
+        if (o->pub == id && o->seq == 0) {
+            t->order[i - 1].seq = ev->seq; /* nobody was subscribed: now it is sent again */
+        }
         if (o->seq == ev->seq) {
             return;
         }
         last = last && o->seq < ev->seq;
+    }
+    if (!last && a->type == CL_ACT_LINK_SEND) {
+        order_add(s, n, id, ev->seq); /* the same, and its edge was away */
+        return;
     }
     if (!last) {
         sim_fail(s, "I2: node %u orders into the past of topic %u", n, s->pubs[id].topic);
