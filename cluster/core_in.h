@@ -225,6 +225,10 @@ cl_ms cl_view_deadline(const struct cl *cl);
 
 /* follow.c */
 void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
+/* The topic is to be owned here. */
+void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
+/* Some owner was followed for it. */
+bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);
 /* An edge's subscription to a topic owned elsewhere is new or has another wish. */
 CL_MUST_CHECK int cl_follow_want(struct cl *cl, struct cl_topic *topic);

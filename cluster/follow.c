@@ -27,6 +27,23 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
     }
 }
 
+/* It is to be owned here. What its owner so far has ordered still comes, until the partition opens;
+ * and it goes on from there if another view comes before that. */
+void cl_follow_stop(struct cl *cl, struct cl_topic *topic)
+{
+    struct pr_epoch epoch = topic->follow_epoch;
+    uint64_t seq = topic->follow_seq;
+
+    cl_follow_set(cl, topic, CL_F_NONE);
+    topic->follow_epoch = epoch;
+    topic->follow_seq = seq;
+}
+
+bool cl_follows(const struct cl_topic *topic)
+{
+    return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
+}
+
 static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
 {
     struct pr_sub sub = {.topic = cl_topic_name(topic),
@@ -251,9 +268,17 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
     return rv;
 }
 
+static bool wanted(const struct cl *cl, const struct cl_topic *topic)
+{
+    return topic->edges != 0 &&
+           (topic->follow != CL_F_NONE ||
+            (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+}
+
 /*
- * Also of the owner before, as long as the new one has not answered: what was under way when the
- * topic moved is still wanted, and it comes before anything of the new owner (view.c).
+ * Also of the owner before, as long as the new one has not answered, or has not begun here: what
+ * was under way when the topic moved is still wanted, and it comes before anything of the new owner
+ * (view.c).
  */
 int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
 {
@@ -262,7 +287,7 @@ int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
     uint64_t lost = 0;
     int rv = CL_OK;
 
-    if (topic == NULL || topic->edges == 0 || topic->follow == CL_F_NONE ||
+    if (topic == NULL || !wanted(cl, topic) ||
         !pr_epoch_eq(topic->follow_epoch, ev->epoch) || ev->seq <= topic->follow_seq) {
         cl->stats.repeats++;
         return CL_OK;

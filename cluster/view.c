@@ -60,11 +60,15 @@ static void move_topic(struct cl *cl, struct cl_topic *t, uint32_t was)
         return;
     }
     t->resync = false;
-    if (was == CL_SELF) { /* followed so far: itself */
+    if (is == CL_SELF) {
+        cl_follow_stop(cl, t);
+        return;
+    }
+    if (was == CL_SELF && !cl_follows(t)) { /* followed so far: itself */
         t->follow_epoch = cl->epoch;
         t->follow_seq = t->seq;
     }
-    cl_follow_set(cl, t, is == CL_SELF || t->edges == 0 ? CL_F_NONE : CL_F_DUE);
+    cl_follow_set(cl, t, t->edges == 0 ? CL_F_NONE : CL_F_DUE);
 }
 
 static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors)
@@ -177,7 +181,10 @@ static int tell(struct cl *cl, struct cl_topic *t)
     if (cl->route[t->part] != CL_SELF) {
         rv = cl_follow_sweep(cl, t);
     } else {
-        rv = cl->closed[t->part] ? CL_OK : cl_serve_owed(cl, t);
+        if (!cl->closed[t->part]) {
+            cl_follow_set(cl, t, CL_F_NONE); /* nothing of an owner before comes any more */
+            rv = cl_serve_owed(cl, t);
+        }
         rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
     }
     return rv == CL_OK ? cl_local_views(cl, t) : rv;
