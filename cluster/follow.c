@@ -125,16 +125,17 @@ static int send_unsub(struct cl *cl, const struct cl_topic *topic, uint32_t to)
 /* Not while a SUB is unanswered: its SUB_OK would look like that of a later one. */
 int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
 {
+    uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
 
     if (topic->follow == CL_F_NONE || topic->follow == CL_F_SENT || topic->presence_edges != 0 ||
         (topic->edges != 0 && !topic->follow_presence)) {
         return CL_OK;
     }
-    if (topic->follow == CL_F_OK && topic->edges == 0) {
-        rv = send_unsub(cl, topic, cl->route[topic->part]);
+    if (topic->edges == 0 && to != CL_NOBODY && cl->node[to].linked) {
+        rv = send_unsub(cl, topic, to); /* also if it is due: it may have been told by another view */
     } else if (topic->follow == CL_F_OK) {
-        rv = send_sub(cl, topic, cl->route[topic->part]); /* without presence from now on */
+        rv = send_sub(cl, topic, to); /* without presence from now on */
     }
     if (rv == CL_OK) {
         topic->follow_presence = false;

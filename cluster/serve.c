@@ -154,6 +154,19 @@ void cl_serve_gone(struct cl *cl, uint32_t node)
     }
 }
 
+/* It follows by the view that this node has: what it asked for by another one is over. */
+void cl_serve_settled(struct cl *cl, uint32_t node)
+{
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if (cl->route[t->part] != CL_SELF) {
+            forget(cl, t, node);
+        }
+    }
+}
+
 int cl_serve_owed(struct cl *cl, struct cl_topic *topic)
 {
     struct cl_remote *r = topic->remote;
