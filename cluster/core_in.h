@@ -221,6 +221,10 @@ void cl_view_retell(struct cl *cl, uint32_t node);
 /* Looks at all topics again, for what is due to be told. */
 void cl_view_sweep(struct cl *cl);
 void cl_view_go_on(struct cl *cl);
+/* Every linked node has adopted this node's view. */
+bool cl_view_agreed(const struct cl *cl);
+/* Presence of topics that this node neither owns nor has members for. */
+void cl_view_forget_presence(struct cl *cl);
 cl_ms cl_view_deadline(const struct cl *cl);
 
 /* follow.c */

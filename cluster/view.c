@@ -86,6 +86,11 @@ static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors
     }
 }
 
+void cl_view_forget_presence(struct cl *cl)
+{
+    cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
+}
+
 /* An index without node is free again once no route leads there. */
 static void free_nodes(struct cl *cl)
 {
@@ -135,7 +140,7 @@ static void adopt(struct cl *cl)
          t = cl_topics_next(&cl->topics, &at)) {
         move_topic(cl, t, was[t->part]);
     }
-    cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
+    cl_view_forget_presence(cl);
     free_nodes(cl);
     cl->view_at = cl->now;
     cl->flushing = cl->n_closed > 0;
@@ -208,15 +213,20 @@ static void sweep(struct cl *cl)
     }
 }
 
-/* Everything that an old owner ordered has come: it is behind no VIEW any more. */
-static bool barrier(const struct cl *cl)
+bool cl_view_agreed(const struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
         if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
-            return cl->now >= cl->view_at + CL_BARRIER_MS;
+            return false;
         }
     }
     return true;
+}
+
+/* Everything that an old owner ordered has come: it is behind no VIEW any more. */
+static bool barrier(const struct cl *cl)
+{
+    return cl_view_agreed(cl) || cl->now >= cl->view_at + CL_BARRIER_MS;
 }
 
 /* Every linked node follows by this view. */

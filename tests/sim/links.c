@@ -249,7 +249,8 @@ static void on_item(struct sim *s, const struct event *ev)
     }
     if (open && me->state == END_NONE) {
         me->run = s->node[me->node].run;
-        open = pr_addr_eq(&s->node[me->node].addr, &me->addr);
+        open = pr_addr_eq(&s->node[me->node].addr, &me->addr) &&
+               sim_link_end_alive(s, &l->end[from]); /* a handshake takes two */
     }
     open = open && sim_link_end_alive(s, me);
     if (open && sim_put_off(s, ev, s->node[me->node].stalled_until)) {

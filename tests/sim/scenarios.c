@@ -83,7 +83,7 @@ static void draw_cluster(struct sim *s)
         k->down_max_ms = 30000;
     }
     k->first_nodes = k->operator? sim_between(s, 1, k->nodes) : k->nodes;
-    k->seeds = k->planned ? k->nodes : sim_between(s, 1, k->nodes < 3 ? k->nodes : 3);
+    k->seeds = k->operator? k->nodes : sim_between(s, 1, k->nodes < 3 ? k->nodes : 3);
     k->work_from = k->planned || sim_half(s) ? 8000 : 10;
     k->work_until += k->work_from + 5000;
 }
