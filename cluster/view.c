@@ -48,13 +48,23 @@ void cl_view_init(struct cl *cl)
     }
 }
 
+bool cl_view_agreed(const struct cl *cl)
+{
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The topic's partition has another owner, or its own node is no owner. */
 static void move_topic(struct cl *cl, struct cl_topic *t, uint32_t was)
 {
     uint32_t is = cl->route[t->part];
 
     if (is != CL_SELF && t->remote != NULL) {
-        cl_topics_drop_remote(&cl->topics, cl->now, t);
+        cl_serve_moved(cl, t);
     }
     if (is == was) {
         return;
@@ -86,6 +96,7 @@ static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors
     }
 }
 
+/* Not while some node has another view: by a later one it may have told what will be needed. */
 void cl_view_forget_presence(struct cl *cl)
 {
     cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
@@ -140,7 +151,9 @@ static void adopt(struct cl *cl)
          t = cl_topics_next(&cl->topics, &at)) {
         move_topic(cl, t, was[t->part]);
     }
-    cl_view_forget_presence(cl);
+    if (cl_view_agreed(cl)) {
+        cl_view_forget_presence(cl);
+    }
     free_nodes(cl);
     cl->view_at = cl->now;
     cl->flushing = cl->n_closed > 0;
@@ -211,16 +224,6 @@ static void sweep(struct cl *cl)
             cl->sweep_at = at;
         }
     }
-}
-
-bool cl_view_agreed(const struct cl *cl)
-{
-    for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Everything that an old owner ordered has come: it is behind no VIEW any more. */
