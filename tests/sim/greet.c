@@ -38,16 +38,16 @@ static uint32_t link_new(struct sim *s)
     return s->nlinks++;
 }
 
-static void dial_now(struct sim *s, uint32_t n, uint32_t peer, uint64_t id)
+static void dial_now(struct sim *s, uint32_t n, uint32_t peer, bool seed)
 {
     struct node_proc *p = &s->node[n];
+    struct dial *d = &p->peer[peer].dial[seed];
     uint32_t l = link_new(s);
     struct link_end *me = &s->links[l]->end[0];
-    struct link_end *other = &s->links[l]->end[1];
 
-    p->peer[peer].wanted = false;
-    p->peer[peer].dialled = l;
-    s->links[l]->want = id;
+    d->wanted = false;
+    d->link = l;
+    s->links[l]->want = seed ? 0 : s->node[peer].id;
     *me = (struct link_end){.state = END_DIALLING,
                             .node = n,
                             .run = p->run,
@@ -55,7 +55,7 @@ static void dial_now(struct sim *s, uint32_t n, uint32_t peer, uint64_t id)
                             .addr = p->addr,
                             .heard = s->now,
                             .held_at = s->now};
-    *other = (struct link_end){.node = peer, .addr = p->peer[peer].addr};
+    s->links[l]->end[1] = (struct link_end){.node = peer, .addr = d->addr};
     sim_link_put(s, l, 0, ITEM_HELLO, pr_bytes(&p->epoch, sizeof p->epoch));
     sim_link_clock(s, l, 0, s->now + HELLO_MS);
 }
@@ -63,50 +63,50 @@ static void dial_now(struct sim *s, uint32_t n, uint32_t peer, uint64_t id)
 void sim_dial(struct sim *s, uint32_t n, uint64_t id, const struct pr_addr *addr)
 {
     uint32_t peer = id == 0 ? sim_node_at(s, addr) : sim_node_by_id(s, id);
-    struct peer *p = NULL;
+    uint32_t seed = id == 0;
+    struct dial *d = NULL;
 
     if (peer == NOBODY || peer == n) {
         return; /* of a seed nothing follows from that */
     }
-    p = &s->node[n].peer[peer];
-    if (p->link != NOBODY || p->dialled != NOBODY) {
+    d = &s->node[n].peer[peer].dial[seed];
+    if (s->node[n].peer[peer].link != NOBODY || d->link != NOBODY) {
         return;
     }
-    p->addr = *addr;
-    if (p->not_before <= s->now) {
-        dial_now(s, n, peer, id);
-    } else if (!p->wanted) {
-        p->wanted = true;
-        p->id = id;
-        sim_at(s, p->not_before, EV_DIAL, n, (uint64_t)peer << 32 | s->node[n].run);
+    d->addr = *addr;
+    if (d->not_before <= s->now) {
+        dial_now(s, n, peer, seed != 0);
+    } else if (!d->wanted) {
+        d->wanted = true;
+        sim_at(s, d->not_before, EV_DIAL, n,
+               (uint64_t)s->node[n].run << 32 | (uint64_t)peer << 1 | seed);
     }
 }
 
-void sim_dial_due(struct sim *s, uint32_t n, uint32_t peer)
+void sim_dial_due(struct sim *s, uint32_t n, uint32_t peer, bool seed)
 {
-    struct peer *p = &s->node[n].peer[peer];
+    struct dial *d = &s->node[n].peer[peer].dial[seed];
 
-    if (p->wanted && p->link == NOBODY && p->dialled == NOBODY) {
-        dial_now(s, n, peer, p->id);
+    if (d->wanted && s->node[n].peer[peer].link == NOBODY && d->link == NOBODY) {
+        dial_now(s, n, peer, seed);
     }
-    p->wanted = false;
+    d->wanted = false;
 }
 
 void sim_dial_over(struct sim *s, uint32_t link, enum cl_how how, bool told)
 {
     struct link *l = s->links[link];
-    struct link_end *me = &l->end[0];
-    uint32_t n = me->node;
-    uint32_t peer = l->end[1].node;
-    struct peer *p = &s->node[n].peer[peer];
+    uint32_t n = l->end[0].node;
+    struct peer *p = &s->node[n].peer[l->end[1].node];
+    struct dial *d = &p->dial[l->want == 0];
     struct cl_event ev = {.type = CL_EV_LINK_DOWN, .id = l->want, .how = how};
 
     sim_link_end(s, link, 0, how, false);
-    if (p->dialled == link) {
-        p->dialled = NOBODY;
+    if (d->link == link) {
+        d->link = NOBODY;
     }
-    p->not_before = s->now + pause(s, p->fails);
-    p->fails++;
+    d->not_before = s->now + pause(s, d->fails);
+    d->fails++;
     if (told && l->want != 0 && p->link == NOBODY && !p->owes_down) {
         sim_node_step(s, n, &ev);
     }
@@ -169,12 +169,16 @@ static bool rivals_gone(struct sim *s, uint32_t link, uint32_t end)
         }
         return false;
     }
-    if (end == 1 && p->dialled != NOBODY) {
-        if (s->node[me->node].id < s->node[them->node].id) {
+    for (uint32_t seed = 0; seed < 2 && end == 1; seed++) {
+        if (p->dial[seed].link == NOBODY) {
+            continue;
+        }
+        if (seed == 0 && s->node[me->node].id < s->node[them->node].id &&
+            pr_addr_eq(&p->dial[seed].addr, &them->addr)) {
             bye(s, link, end, BYE_REPLACED);
             return false;
         }
-        sim_dial_over(s, p->dialled, CL_HOW_LOCAL, false);
+        sim_dial_over(s, p->dial[seed].link, CL_HOW_LOCAL, false);
     }
     return true;
 }
@@ -199,10 +203,12 @@ static void come_up(struct sim *s, uint32_t link, uint32_t end)
     me->epoch = n->epoch;
     me->heard = s->now;
     p->link = link;
-    p->fails = 0;
-    p->wanted = false;
-    if (p->dialled == link) {
-        p->dialled = NOBODY;
+    for (uint32_t seed = 0; seed < 2; seed++) {
+        p->dial[seed].fails = 0;
+        p->dial[seed].wanted = false;
+        if (p->dial[seed].link == link) {
+            p->dial[seed].link = NOBODY;
+        }
     }
     if (end == 1) {
         sim_link_put(s, link, 1, ITEM_HELLO_OK, pr_bytes(&n->epoch, sizeof n->epoch));

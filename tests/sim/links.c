@@ -307,7 +307,7 @@ static void on_clock(struct sim *s, const struct event *ev)
 
 void sim_link_event(struct sim *s, const struct event *ev)
 {
-    uint32_t peer = (uint32_t)(ev->arg >> 32);
+    uint32_t peer = (uint32_t)ev->arg >> 1;
 
     if (ev->kind == EV_LINK) {
         on_item(s, ev);
@@ -317,9 +317,9 @@ void sim_link_event(struct sim *s, const struct event *ev)
         if (!sim_put_off(s, ev, s->node[ev->who].stalled_until)) {
             sim_link_down_now(s, ev->who, (uint32_t)ev->arg);
         }
-    } else if (s->node[ev->who].up && s->node[ev->who].run == (uint32_t)ev->arg &&
+    } else if (s->node[ev->who].up && s->node[ev->who].run == ev->arg >> 32 &&
                !sim_put_off(s, ev, s->node[ev->who].stalled_until)) {
-        sim_dial_due(s, ev->who, peer);
+        sim_dial_due(s, ev->who, peer, (ev->arg & 1) != 0);
     }
 }
 

@@ -41,7 +41,7 @@ static void forget(struct node_proc *p)
     memset(p->peer, 0, sizeof p->peer);
     memset(p->actors, 0, sizeof p->actors);
     for (uint32_t i = 0; i < NODES_MAX; i++) {
-        p->peer[i].link = p->peer[i].dialled = NOBODY;
+        p->peer[i].link = p->peer[i].dial[0].link = p->peer[i].dial[1].link = NOBODY;
     }
     for (uint32_t t = 0; t < TOPICS_MAX; t++) {
         p->topic[t].follows = NOBODY;

@@ -100,17 +100,19 @@ struct link {
     uint64_t want; /* id that was dialled; 0: a seed */
     bool mute;     /* half-open: not even an end of stream passes */
 };
-/* What a node has with another one. */
-struct peer {
-    uint32_t link;    /* the one that is up; NOBODY */
-    uint32_t dialled; /* the one it dials; NOBODY */
-    bool owes_down;   /* the core has not been told that the link ended */
-    enum cl_how how;
-    bool wanted; /* to be dialled when the pause is over */
-    uint64_t id; /* its id then; 0: as a seed */
+struct dial {
+    uint32_t link; /* attempt in progress; NOBODY */
+    bool wanted;   /* when the pause is over */
     uint32_t fails;
     cl_ms not_before;
     struct pr_addr addr;
+};
+/* What a node has with another one. */
+struct peer {
+    uint32_t link;       /* the one that is up; NOBODY */
+    struct dial dial[2]; /* by its id; as a seed */
+    bool owes_down;      /* the core has not been told that the link ended */
+    enum cl_how how;
 };
 
 struct shown {
@@ -232,7 +234,7 @@ enum ev_kind {
     EV_LINK,       /* who: link; arg: end that wrote << 1 | fast */
     EV_LINK_CLOCK, /* who: link; arg: end */
     EV_LINK_DOWN,  /* the core is told; who: node; arg: peer */
-    EV_DIAL,       /* who: node; arg: peer << 32 | run */
+    EV_DIAL,       /* who: node; arg: run << 32 | peer << 1 | seed */
     EV_SEEDS,      /* who: node; arg: run */
     EV_PART_ENDS,
     EV_WATCH       /* what must hold at any time */
@@ -372,7 +374,7 @@ void sim_links_free(struct sim *s);
 
 /* greet.c */
 void sim_dial(struct sim *s, uint32_t n, uint64_t id, const struct pr_addr *addr);
-void sim_dial_due(struct sim *s, uint32_t n, uint32_t peer);
+void sim_dial_due(struct sim *s, uint32_t n, uint32_t peer, bool seed);
 /* A HELLO has come, or it is time to look again at one that waits. */
 void sim_greet(struct sim *s, uint32_t link, uint32_t end);
 /* The dialling end was refused. */
