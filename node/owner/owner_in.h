@@ -58,8 +58,8 @@ struct owner {
     struct changes *changes;
     struct nodes *nodes; /* NULL: no other nodes */
     struct cl_about about;
-    bool stepping;       /* the core's actions are being carried out */
-    uint64_t fallen;     /* edges that ended meanwhile */
+    bool stepping;   /* the core's actions are being carried out */
+    uint64_t fallen; /* edges that ended meanwhile */
     struct rt_timer leave;
     bool leaving;
     int exit_code;
