@@ -41,7 +41,7 @@ struct rt_changes {
     struct rt_reg **by_key, **by_handle; /* `cap` chains each */
     uint32_t cap, count;
     uint32_t last_handle;
-    uint64_t life; /* counts links to the owner */
+    uint64_t life;   /* counts links to the owner */
     uint64_t stream; /* of the last frame */
     struct pr_pos taken;
     uint64_t mark; /* counts bodies, for change_fan.c */
