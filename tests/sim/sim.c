@@ -241,8 +241,7 @@ static void calm(struct sim *s)
             struct member *m = &s->client[i].m[k];
 
             if (m->used && m->joined) {
-                m->strict_from = s->topic[m->topic].places;
-                m->strict_next = NOBODY;
+                m->strict_from = m->strict_next = s->topic[m->topic].places;
             }
         }
     }

@@ -129,7 +129,7 @@ struct member {
     uint32_t next;      /* index in that log up to which all is accounted for */
     int64_t last_index; /* of the last event it got */
     /* Places in the cluster's order of the topic; see orders.c. */
-    uint32_t strict_from, strict_next; /* next: NOBODY before the first */
+    uint32_t strict_from, strict_next; /* at the join; of the next one that must come */
     uint64_t missing, gap;             /* not got since the join; told by CLE_GAP since the join */
     uint64_t got;
     uint32_t last[LIVES_MAX];   /* number of the last publish got, by publishing edge process */
