@@ -95,7 +95,7 @@ async function main() {
     sums.broadcasts += f.sent
     console.log(`minute ${k + 1}: killed ${killed.join(', ')}; ${f.deliveries} deliveries, ${f.missed.length} missed, ${f.repeated} repeated, ` +
       `${f.rows} rows, ${f.rowHoles.length} holes; unconfirmed ${s.held}; ` +
-      ROLES.map((r) => `${r} ${s.worst[r].rss} KiB ${s.worst[r].fds} fds`).join(', ') + (f.oddities.length ? `; ${f.oddities.slice(0, 5)}` : ''))
+      ROLES.map((r) => `${r} ${s.worst[r].rss} KiB ${s.worst[r].fds} fds`).join(', ') + [...f.oddities, ...f.rowHoles].slice(0, 5).map((what) => `; ${what}`).join(''))
   }
   console.log(`soak ${Object.entries(sums).map(([k, v]) => `${k} ${v}`).join(', ')}`)
   const wrong = growth(samples)
