@@ -206,7 +206,7 @@ struct node_proc {
     uint32_t run; /* of its owner process, counted over the cluster */
     uint32_t starts;
     uint32_t edges;
-    char name[8];
+    char name[16];
     uint64_t id, epoch, reader;
     struct pr_addr addr;
     uint32_t moves;  /* how often it came back with another address */
