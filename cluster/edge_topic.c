@@ -232,8 +232,7 @@ void cle_unsubscribe(struct cle *c, cl_ms now, uint32_t handle)
     }
 }
 
-/* While a SUB is under way its answer is waited for: an owner that has to ask another node answers
- * an edge once, however often it was asked. */
+/* One SUB at a time: a node that has to ask another one answers once, whatever it was asked. */
 int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
 {
     struct etopic *t = live(c, handle);
