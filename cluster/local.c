@@ -303,6 +303,9 @@ int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f)
  */
 void cl_local_again(struct cl *cl, uint32_t ms)
 {
+#ifdef CL_SABOTAGE_AGAIN /* for the simulation, which must notice */
+    return;
+#endif
     cl->again_gen++;
     for (uint32_t i = 0; i < CL_EDGES_MAX; i++) {
         if (cl->edge[i].up) {
