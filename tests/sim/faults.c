@@ -234,6 +234,7 @@ static void break_cluster(struct sim *s, uint32_t n)
 void sim_fault(struct sim *s)
 {
     uint32_t n = (uint32_t)sim_below(s, s->k.nodes);
+    bool soon = false;
 
     if (s->healing) {
         return;
@@ -246,7 +247,8 @@ void sim_fault(struct sim *s)
     } else {
         break_cluster(s, n);
     }
-    sim_at(s, s->now + sim_between(s, 1, 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
+    soon = s->k.burst && sim_half(s);
+    sim_at(s, s->now + sim_between(s, 1, soon ? 150 : 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
 }
 
 void sim_heal(struct sim *s)

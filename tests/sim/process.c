@@ -27,7 +27,7 @@ static struct cl *new_core(struct sim *s, uint32_t n)
                             .mem = &p->mem.alloc};
 
     cfg.about = (struct cl_about){
-        .addr = p->addr, .cluster = cl_hash64(pr_str("sim")), .weight = 100, .build = pr_str("1")};
+        .addr = p->addr, .cluster = cl_hash64(pr_str("sim")), .weight = p->weight, .build = pr_str("1")};
     return cl_new(&cfg, cl_rand_seed(s->seed ^ (uint64_t)(s->runs + 1) << 20), sim_clock(s, n));
 }
 

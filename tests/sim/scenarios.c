@@ -34,6 +34,7 @@ static void draw_knobs(struct sim *s)
     k->cut = sim_half(s);
     k->stall = sim_half(s);
     k->refuse = sim_below(s, 8) == 0;
+    k->tight = sim_below(s, 4) == 0;
     k->work_from = 10;
     k->work_until = (cl_ms)k->work_every_ms * sim_between(s, 100, 900);
     s->lim = (struct cl_limits){.edges = EDGES_MAX,
@@ -51,7 +52,7 @@ static void plan(struct knobs *k)
 {
     k->planned = true;
     k->operator= true;
-    k->owner_crash = k->edge_crash = k->cut = k->stall = k->refuse = false;
+    k->owner_crash = k->edge_crash = k->cut = k->stall = k->refuse = k->tight = false;
     k->node_crash = k->link_cut = k->half_open = k->part = k->overflow = false;
     k->move = k->wall = false;
 }
@@ -73,6 +74,7 @@ static void draw_cluster(struct sim *s)
     k->half_open = sim_half(s);
     k->part = sim_half(s);
     k->overflow = sim_half(s);
+    k->burst = sim_half(s);
     k->move = sim_half(s);
     k->wall = sim_half(s);
     k->operator= sim_half(s);
@@ -95,6 +97,7 @@ static void make_node(struct sim *s, uint32_t n)
     (void)snprintf(p->name, sizeof p->name, "node%u", n);
     p->id = n + 1;
     p->edges = s->k.edges;
+    p->weight = 100;
     p->addr = sim_addr(n, 0);
     if (s->k.clustered) {
         char text[16];
@@ -102,6 +105,7 @@ static void make_node(struct sim *s, uint32_t n)
 
         p->id = cl_hash64(pr_bytes(text, (size_t)len));
         p->edges = sim_between(s, 1, s->k.edges);
+        p->weight = sim_half(s) ? 100 : sim_between(s, 20, 300);
         p->clock = sim_below(s, 1000000000);
         p->wall_ms = s->k.wall ? (int64_t)sim_below(s, 7200000) - 3600000 : 0;
     }
@@ -116,6 +120,11 @@ void sim_draw(struct sim *s)
     draw_knobs(s);
     if (sim_below(s, 3) != 0) {
         draw_cluster(s);
+    }
+    if (s->k.tight) {
+        s->lim.pending_bytes = 2000;
+        s->lim.kept_bytes = 2000;
+        s->lim.actions = 200; /* more than all that is kept of a topic */
     }
     for (uint32_t i = 0; i < s->k.topics; i++) {
         struct topic *t = &s->topic[i];

@@ -205,7 +205,7 @@ struct node_proc {
     struct heap mem;
     uint32_t run; /* of its owner process, counted over the cluster */
     uint32_t starts;
-    uint32_t edges;
+    uint32_t edges, weight;
     char name[16];
     uint64_t id, epoch, reader;
     struct pr_addr addr;
@@ -256,6 +256,8 @@ struct knobs {
     bool clustered;
     bool planned; /* nothing but planned changes, and loss of datagrams */
     bool owner_crash, edge_crash, cut, stall, refuse;
+    bool burst; /* one fault soon after the other: into what the first has set off */
+    bool tight; /* little room for what waits or is kept */
     bool node_crash, link_cut, half_open, part, overflow, move, wall, operator;
     cl_ms work_from, work_until;
 };
