@@ -251,6 +251,12 @@ void sim_fault(struct sim *s)
     sim_at(s, s->now + sim_between(s, 1, soon ? 150 : 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
 }
 
+static void later(cl_ms *at, cl_ms than)
+{
+    *at = than > *at ? than : *at;
+}
+
+/* Who stalls goes on when that is over: what was put off until then comes then. */
 void sim_heal(struct sim *s)
 {
     s->healing = true;
@@ -259,14 +265,14 @@ void sim_heal(struct sim *s)
     sim_note(s, "heal");
     sim_part_ends(s);
     for (uint32_t n = 0; n < s->k.nodes; n++) {
-        s->node[n].stalled_until = 0;
         s->node[n].mem.refuse_in = 0;
         s->node[n].dark = false;
         sim_node_start(s, n);
+        later(&s->faults_at, s->node[n].stalled_until);
         for (uint32_t k = 0; k < s->node[n].edges; k++) {
-            s->edge[n * EDGES_MAX + k].stalled_until = 0;
             s->edge[n * EDGES_MAX + k].mem.refuse_in = 0;
             sim_edge_start(s, n * EDGES_MAX + k);
+            later(&s->faults_at, s->edge[n * EDGES_MAX + k].stalled_until);
         }
     }
 }

@@ -259,7 +259,7 @@ static bool run_seed(struct sim *s)
     run(s, s->k.work_until);
     if (!s->failed) {
         sim_heal(s);
-        run(s, s->now + SETTLE_MS);
+        run(s, s->faults_at + SETTLE_MS);
         sim_check_quiet(s);
     }
     if (!s->failed) {
