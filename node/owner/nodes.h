@@ -18,7 +18,7 @@ struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err);
 void rt_nodes_free(struct nodes *n);
 /* Actions of the core that are not for own edges. */
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
-/* Reads the keys again. */
+/* Reads the settings again and takes the keys from them; trouble is logged and changes nothing. */
 void rt_nodes_reload(struct owner *o);
 /* What the own edges are to know. A node without peers has nothing to say of it. */
 struct pr_cluster rt_nodes_cluster(const struct nodes *n);
