@@ -53,7 +53,8 @@ enum pr_bye_code {
     PR_BYE_OVERFLOW = 8, /* the receiver takes frames too slowly */
     PR_BYE_REPLACED = 9, /* another link of the same two nodes, or a newer life, took its place */
     PR_BYE_TIMEOUT = 10, /* nothing was heard for too long */
-    PR_BYE_KEY = 11      /* the key of this link is no key of the cluster any more */
+    PR_BYE_KEY = 11,     /* the key of this link is no key of the cluster any more */
+    PR_BYE_OVER = 12     /* the receiver has left, or is held for dead */
 };
 struct pr_bye {
     uint32_t code;        /* enum pr_bye_code */

@@ -101,8 +101,9 @@ void rt_nodes_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32
         rt_nodes_fatal(n->owner, why, addr);
         return;
     }
-    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
-        return; /* no news */
+    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE ||
+        code == PR_BYE_OVER) {
+        return; /* no news; who is wrongly held for dead hears of it by gossip */
     }
     (void)pr_addr_format(addr, where, sizeof where);
     rt_log(n->owner->args->log, RT_WARN, "link_refused", rt_kv_s("by", where),
