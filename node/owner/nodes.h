@@ -8,9 +8,6 @@
 
 #include "node/owner/owner_in.h"
 
-/* Exit code of a node that may not be in the cluster: another one has its name. */
-#define RT_EXIT_FATAL 78
-
 struct nodes;
 
 /* What this node tells the others of itself, borrowed from the owner's settings. 0 or an error. */
@@ -23,6 +20,10 @@ void rt_nodes_free(struct nodes *n);
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
 /* Reads the keys again. */
 void rt_nodes_reload(struct owner *o);
+/* What the own edges are to know. A node without peers has nothing to say of it. */
+struct pr_cluster rt_nodes_cluster(const struct nodes *n);
+/* End of a turn: tells the own edges if that has changed. */
+void rt_nodes_turn(struct owner *o);
 /* Once a second: counters, pace of the seeds. */
 void rt_nodes_stats(struct owner *o);
 
