@@ -57,6 +57,7 @@ enum pr_type {
     PR_T_RESYNC = 0x28,
     PR_T_AGAIN = 0x2a,
     PR_T_AGAIN_OK = 0x2b,
+    PR_T_MARK = 0x2c,
     PR_T_PUB = 0x30,
     PR_T_PUB_OK = 0x31,
     PR_T_EVENT = 0x32,
