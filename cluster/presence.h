@@ -144,6 +144,8 @@ void cl_pres_topics_of(const struct cl_pres *p, uint64_t boot, cl_pres_topic_fn 
  * Such a sender can tell the whole of what it knows: replace_begin, its deltas as they come, and
  * replace_end, which removes what was not mentioned. Nothing leaves the view in between, so that a
  * state told twice shows nobody anything. Until the end comes, or a new begin, marks do no harm.
+ * The caller lets one sender at a time tell a topic, takes no end whose begin came on another
+ * connection, and no end after a delta in between was lost: these would remove what is there.
  */
 
 /*
@@ -202,8 +204,8 @@ typedef bool (*cl_pres_pick_fn)(void *ctx, struct pr_slice topic, uint64_t boot)
 /*
  * A hash of the picked entries, visible or not, and their number: two nodes that hold the same have
  * the same. It is the sum modulo 2^64, over each actor in each topic, of a hash of the actor and
- * the sum of cl_pres_dot_hash of its entries there. O(actors of all topics): at most 12 ms for 100
- * 000.
+ * the sum of cl_pres_dot_hash of its entries there. O(actors of all topics), 12 ms for 100 000 of
+ * them, and less the fewer they are.
  */
 uint64_t cl_pres_sum(const struct cl_pres *p, cl_pres_pick_fn pick, void *ctx, uint32_t *entries);
 

@@ -24,7 +24,8 @@ static size_t cost(size_t len)
 static bool is_fast(uint8_t type)
 {
     return type == PR_T_PING || type == PR_T_PONG || type == PR_T_BYE || type == PR_T_SYNC_HASH ||
-           type == PR_T_SYNC || type == PR_T_CTL || type == PR_T_CTL_REPLY;
+           type == PR_T_SYNC || type == PR_T_CTL || type == PR_T_CTL_REPLY ||
+           type == PR_T_NODE_HELLO || type == PR_T_NODE_HELLO_OK;
 }
 
 /* Takes it out of its lane and out of the accounts. */

@@ -3,7 +3,7 @@
  * lanes.h - frames that wait to be sent on one link between nodes: two FIFO lanes.
  *
  *   fast   PING PONG SYNC* CTL* BYE   goes first: membership and questions must not wait behind
- *                                     a burst of payloads
+ *          NODE_HELLO*                a burst of payloads; and HELLO is the first frame of all
  *   data   everything else            one FIFO: what a node says about its topics arrives in the
  *                                     order in which it said it, over all classes
  *

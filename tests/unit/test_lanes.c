@@ -91,6 +91,8 @@ static void test_fast_types(void **state)
         {"SYNC", PR_T_SYNC, PR_C_CONTROL, true},
         {"CTL", PR_T_CTL, PR_C_CONTROL, true},
         {"CTL_REPLY", PR_T_CTL_REPLY, PR_C_CONTROL, true},
+        {"NODE_HELLO", PR_T_NODE_HELLO, PR_C_CONTROL, true},
+        {"NODE_HELLO_OK", PR_T_NODE_HELLO_OK, PR_C_CONTROL, true},
         {"SUB", PR_T_SUB, PR_C_CONTROL, false},
         {"SUB_ALL", PR_T_SUB_ALL, PR_C_CONTROL, false},
         {"VIEW", PR_T_VIEW, PR_C_CONTROL, false},
