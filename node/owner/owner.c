@@ -7,6 +7,7 @@
 #include "cluster/hash.h"
 #include "node/base/heart.h"
 #include "node/owner/changes.h"
+#include "node/owner/events.h"
 #include "node/owner/nodes.h"
 
 /* Bytes of keys and metas of presences: 512 MiB hold some two million of 200 bytes. */
@@ -309,11 +310,13 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     o->args = args;
     o->tick_at = UINT64_MAX;
     o->loop = rt_loop_new();
+    o->events = rt_events_new();
     heart = rt_heart_start(o->loop, args->heart_fd);
     if (cfg->clustered && rt_nodes_about(o, &o->about, &err) != RT_OK) {
         rt_log(args->log, RT_ERROR, "owner_cannot_serve", rt_kv_s("err", err.text));
         rt_heart_stop(heart);
         rt_loop_free(o->loop);
+        rt_events_free(o->events);
         rt_free(o);
         return 1;
     }
@@ -339,6 +342,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_heart_stop(heart);
     rt_loop_free(o->loop);
     cl_free(o->cl);
+    rt_events_free(o->events);
     rt_free(o);
     return code;
 }

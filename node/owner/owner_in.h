@@ -18,6 +18,7 @@
 struct owner;
 struct changes; /* changes.h */
 struct nodes;   /* nodes.h */
+struct rt_events; /* events.h */
 
 /* One local process. */
 struct peer {
@@ -57,6 +58,7 @@ struct owner {
     struct peer *stranger[RT_STRANGERS_MAX];
     struct changes *changes;
     struct nodes *nodes; /* NULL: no other nodes */
+    struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;
     bool stepping;       /* the core's actions are being carried out */
     uint64_t fallen;     /* edges that ended meanwhile */
