@@ -183,6 +183,10 @@ cl_ms cl_local_deadline(const struct cl *cl);
 void cl_local_again(struct cl *cl, uint32_t ms);
 /* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused);
+/* local_presence.c: frames P_*; diffs that are due; questions for a state that is complete now. */
+CL_MUST_CHECK int cl_local_presence(struct cl *cl, uint32_t i, const struct pr_frame *f);
+void cl_local_diffs(struct cl *cl);
+CL_MUST_CHECK int cl_local_views(struct cl *cl, struct cl_topic *topic);
 /* Bit of the attached edge with this boot, 0 if there is none. */
 uint64_t cl_local_bit(const struct cl *cl, uint64_t boot);
 

@@ -159,6 +159,9 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
     topic->unanswered = 0;
     topic->resync = false;
     cl_follow_set(cl, topic, refused ? CL_F_DUE : CL_F_OK);
+    if (cl_local_views(cl, topic) != CL_OK) {
+        cl_view_sweep(cl); /* no room now */
+    }
     return CL_OK;
 }
 

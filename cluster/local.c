@@ -219,120 +219,6 @@ static int on_unsub(struct cl *cl, uint32_t i, const struct pr_unsub *unsub)
     return CL_OK;
 }
 
-static int push_pull(struct cl *cl, uint32_t i, struct pr_slice topic, uint64_t ctx)
-{
-    struct pr_p_pull pull = {.topic = topic, .actor = cl->edge[i].boot, .ctx = ctx};
-    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + topic.n, 1);
-    struct pr_outbuf w;
-
-    if (rv == CL_OK) {
-        w = cl_out_writer(&cl->out);
-        pr_p_pull_encode(&w, &pull);
-        cl_push_send(cl, UINT64_C(1) << i, &w);
-    }
-    return rv;
-}
-
-struct pull_from {
-    struct cl *cl;
-    uint32_t edge;
-};
-
-static void pull_topic(void *ctx, struct pr_slice topic, uint64_t known)
-{
-    struct pull_from *from = ctx;
-    int rv = push_pull(from->cl, from->edge, topic, known);
-
-    (void)rv; /* no room for more: the next digest goes on */
-}
-
-/*
- * Before ATTACHED and every 30 s an edge tells what it has. It is the last word: if this owner
- * holds something else, it asks for all of it, and for each topic it knows of, since the edge may
- * have forgotten one whose last deletion was lost with a connection.
- */
-static int on_p_digest(struct cl *cl, uint32_t i, const struct pr_p_digest *d)
-{
-    struct pull_from from = {.cl = cl, .edge = i};
-    struct pr_slice all = {0};
-    struct pr_p_digest own = {0};
-    int rv = CL_OK;
-
-    cl_pres_digest(cl->pres, d->actor, &own);
-    if (own.hash == d->hash && own.entries == d->entries) {
-        return CL_OK;
-    }
-    rv = push_pull(cl, i, all, 0);
-    if (rv == CL_OK) {
-        cl_pres_topics_of(cl->pres, d->actor, pull_topic, &from);
-    }
-    return rv;
-}
-
-struct to_edges {
-    struct cl *cl;
-    uint64_t edges;
-};
-
-static int send_view(void *ctx, const struct pr_p_view *view)
-{
-    struct to_edges *to = ctx;
-    struct cl_out *out = &to->cl->out;
-    int rv = cl_out_reserve(out, CL_FRAME_SMALL + view->topic.n + view->list.n, 1);
-    struct pr_outbuf w;
-
-    if (rv == CL_OK) {
-        w = cl_out_writer(out);
-        pr_p_view_encode(&w, view);
-        cl_push_send(to->cl, to->edges, &w);
-    }
-    return rv;
-}
-
-static int on_p_view_get(struct cl *cl, uint32_t i, const struct pr_p_view_get *get)
-{
-    struct to_edges to = {.cl = cl, .edges = UINT64_C(1) << i};
-    struct cl_out_mark mark;
-    int rv = cl_out_reserve(&cl->out, 0, 1);
-
-    if (rv != CL_OK) {
-        return rv;
-    }
-    mark = cl_out_mark(&cl->out);
-    rv = cl_pres_view(cl->pres, get->topic, send_view, &to);
-    if (rv != CL_OK) {
-        cl_out_rollback(&cl->out, mark); /* half a view is none */
-    }
-    return rv;
-}
-
-static int on_presence(struct cl *cl, uint32_t i, const struct pr_frame *f)
-{
-    struct pr_p_delta delta;
-    struct pr_p_digest digest;
-    struct pr_p_view_get get;
-    uint64_t ctx = 0;
-    int rv = CL_EPROTO;
-
-    if (f->type == PR_T_P_DELTA && pr_p_delta_decode(f, &delta) == PR_OK &&
-        delta.actor == cl->edge[i].boot) { /* an edge speaks for its own clients only */
-        rv = cl_spread_local(cl, i, f, &delta);
-        if (rv == CL_PRES_HOLE) {
-            ctx = cl_pres_ctx(cl->pres, delta.topic, delta.actor);
-            return push_pull(cl, i, delta.topic, ctx); /* unchanged so far, so this may fail */
-        }
-        return rv;
-    }
-    if (f->type == PR_T_P_DIGEST && pr_p_digest_decode(f, &digest) == PR_OK &&
-        digest.actor == cl->edge[i].boot) {
-        return on_p_digest(cl, i, &digest);
-    }
-    if (f->type == PR_T_P_VIEW_GET && pr_p_view_get_decode(f, &get) == PR_OK) {
-        return on_p_view_get(cl, i, &get);
-    }
-    return CL_EPROTO;
-}
-
 static int on_pub(struct cl *cl, uint32_t i, const struct pr_frame *f)
 {
     struct source from = {.node = CL_SELF, .edge = i};
@@ -391,7 +277,7 @@ static int on_frame(struct cl *cl, uint32_t i, const struct pr_frame *f)
     if (f->type == PR_T_AGAIN_OK) {
         return pr_again_ok_decode(f, &again) == PR_OK ? on_again_ok(cl, i, &again) : CL_EPROTO;
     }
-    return on_presence(cl, i, f);
+    return cl_local_presence(cl, i, f);
 }
 
 int cl_local_in(struct cl *cl, uint32_t i, const struct pr_frame *f)
@@ -477,27 +363,6 @@ static void open_if_due(struct cl *cl)
     }
 }
 
-/* One diff goes to every edge with members who want presence, as the same bytes. */
-static int send_diff(void *ctx, const struct pr_p_diff *diff)
-{
-    struct cl *cl = ctx;
-    const struct cl_topic *topic = cl_topics_find(&cl->topics, diff->topic);
-    struct pr_outbuf w;
-    int rv = CL_OK;
-
-    if (topic == NULL || topic->presence_edges == 0) {
-        return CL_OK; /* shown to nobody */
-    }
-    rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + diff->topic.n + diff->joins.n + diff->leaves.n,
-                        1);
-    if (rv == CL_OK) {
-        w = cl_out_writer(&cl->out);
-        pr_p_diff_encode(&w, diff);
-        cl_push_send(cl, topic->presence_edges, &w);
-    }
-    return rv;
-}
-
 void cl_local_ready(struct cl *cl)
 {
     if (!cl->edges_ready &&
@@ -511,9 +376,7 @@ void cl_local_go_on(struct cl *cl)
 {
     open_if_due(cl);
     if (cl->open) {
-        int rv = cl_pres_flush(cl->pres, cl->now, send_diff, cl);
-
-        (void)rv; /* the topic's diff remains due */
+        cl_local_diffs(cl);
     }
 }
 

@@ -90,6 +90,16 @@ static void idle_remove(struct cl_topics *t, struct cl_topic *topic)
     }
 }
 
+void cl_topics_drop_asked(const struct cl_topics *t, struct cl_topic *topic)
+{
+    while (topic->asked != NULL) {
+        struct cl_asked *a = topic->asked;
+
+        topic->asked = a->next;
+        t->mem->put(t->mem->ctx, a, sizeof *a);
+    }
+}
+
 static void free_remote(struct cl_topics *t, struct cl_topic *topic)
 {
     if (topic->remote != NULL) {
@@ -109,6 +119,7 @@ static void drop(struct cl_topics *t, uint32_t i)
     }
     idle_remove(t, topic);
     free_remote(t, topic);
+    cl_topics_drop_asked(t, topic);
     cl_pool_unlink(&t->pool, hash_of(t, cl_topic_name(topic)), i);
     t->mem->put(t->mem->ctx, topic->key, topic->key_len);
     topic->key = NULL;
@@ -122,6 +133,7 @@ void cl_topics_deinit(struct cl_topics *t)
 
     for (; topic != NULL; topic = cl_topics_next(t, &i)) {
         free_remote(t, topic);
+        cl_topics_drop_asked(t, topic);
         t->mem->put(t->mem->ctx, topic->key, topic->key_len);
     }
     cl_pool_clear(&t->pool);

@@ -8,7 +8,7 @@
  * exactly how much it missed), and what a dropped topic had reached is remembered for its
  * partition, where the next new topic starts.
  *
- * Cost: 184 bytes per topic and its key, and once another node has subscribed, 136 more.
+ * Cost: 192 bytes per topic and its key, and once another node has subscribed, 136 more.
  * Subscribing and publishing are O(1), an edge or a node that ends O(topics).
  */
 #ifndef CLUSTER_TOPIC_H
@@ -32,6 +32,13 @@ enum cl_follow {
 };
 
 struct cl_kept;
+
+/* A question for the state of presence that waits until this node has it. */
+struct cl_asked {
+    struct cl_asked *next;
+    uint32_t edge;
+    uint64_t boot; /* of the edge that asked */
+};
 
 /* The other nodes of a topic, and the last events, for those that missed some. */
 struct cl_remote {
@@ -57,6 +64,7 @@ struct cl_topic {
     uint64_t lost;            /* events that a follower of this node missed for good */
     cl_ms idle_since;         /* valid while idle */
     struct cl_remote *remote; /* NULL: no other node ever subscribed here */
+    struct cl_asked *asked;   /* last one first; owned */
     struct pr_epoch follow_epoch; /* of the owner; zeros: none followed */
     uint64_t follow_seq;          /* the owner's count of the last event taken */
     uint32_t unanswered;          /* SUBs on this link without SUB_OK */
@@ -98,6 +106,8 @@ void cl_topics_unsub(struct cl_topics *t, cl_ms now, struct cl_topic *topic, uin
 void cl_topics_touch(struct cl_topics *t, cl_ms now, struct cl_topic *topic);
 /* The part of a topic that other nodes need; made if it is not there. NULL: memory is refused. */
 struct cl_remote *cl_topics_remote(const struct cl_topics *t, struct cl_topic *topic);
+/* Forgets the questions that wait. */
+void cl_topics_drop_asked(const struct cl_topics *t, struct cl_topic *topic);
 /* Nobody elsewhere follows it here any more. */
 void cl_topics_drop_remote(struct cl_topics *t, cl_ms now, struct cl_topic *topic);
 /* Drops what has been without subscribers for CL_TOPIC_KEEP_MS. */

@@ -178,12 +178,12 @@ static int tell(struct cl *cl, struct cl_topic *t)
 
     if (cl->route[t->part] != CL_SELF) {
         rv = cl_follow_unwant(cl, t);
-        return rv == CL_OK ? cl_follow_tell(cl, t) : rv;
+        rv = rv == CL_OK ? cl_follow_tell(cl, t) : rv;
+    } else {
+        rv = cl->closed[t->part] ? CL_OK : cl_serve_owed(cl, t);
+        rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
     }
-    if (!cl->closed[t->part]) {
-        rv = cl_serve_owed(cl, t);
-    }
-    return rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
+    return rv == CL_OK ? cl_local_views(cl, t) : rv;
 }
 
 static void sweep(struct cl *cl)

@@ -212,6 +212,13 @@ describe('docker compose', () => {
     await settled(3)
   })
 
+  step('the owner process of one node killed: no socket closes at the load balancer', async () => {
+    const f = await under('owner killed', async () => {
+      await stack.docker('exec', await stack.id('realtime'), 'bash', '-c', "kill -KILL $(awk '$1 == \"owner\" {print $3}' /run/realtime/pids)")
+    })
+    assert.equal(f.missedAway, 0, 'nobody was cut off')
+  })
+
   step('a restart of Postgres: broadcasts go on, changes go on', async () => {
     const f = await under('Postgres restart', async () => {
       const start = Date.now()

@@ -110,6 +110,32 @@ static void test_state_too_long(void **state)
     bed_free(b);
 }
 
+/* An actor that was never heard of is own as well; refused memory leaves it unknown. */
+static void test_own(void **state)
+{
+    struct heap h;
+    struct cl_pres *p = pres_new(heap_init(&h));
+    struct cl_pres_stats st;
+
+    (void)state;
+    h.refuse_at = 1;
+    assert_int_equal(cl_pres_actor_own(p, 0, OWN), CL_ENOMEM);
+    cl_pres_stats(p, &st);
+    assert_int_equal(st.actors, 0);
+    assert_int_equal(cl_pres_actor_own(p, 0, OWN), 0);
+    assert_int_equal(cl_pres_actor_own(p, 0, OWN), 0);
+    assert_int_equal(change(p, 0, "t", OWN, 0, 1, 1, "{}", 0), CL_PRES_APPLIED);
+    cl_pres_replace_begin(p, pr_str("t"));
+    cl_pres_replace_end(p, 0, pr_str("t"));
+    cl_pres_forget_topic(p, 0, pr_str("t"));
+    assert_int_equal(cl_pres_members(p, pr_str("t")), 0); /* not attached yet */
+    assert_int_equal(cl_pres_actor_up(p, 0, OWN), 0);
+    assert_int_equal(cl_pres_members(p, pr_str("t")), 1);
+    pres_ok(p);
+    cl_pres_free(p);
+    assert_int_equal(h.bytes, 0);
+}
+
 /* What is not own vanishes without a leave, also what waits for its leave; the topic goes with its
  * last actor. */
 static void test_forget_topic(void **state)
@@ -220,9 +246,13 @@ static void test_each_topic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_state),          cmocka_unit_test(test_state_table),
-        cmocka_unit_test(test_state_too_long), cmocka_unit_test(test_forget_topic),
-        cmocka_unit_test(test_settle_topic),   cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_state_table),
+        cmocka_unit_test(test_state_too_long),
+        cmocka_unit_test(test_own),
+        cmocka_unit_test(test_forget_topic),
+        cmocka_unit_test(test_settle_topic),
+        cmocka_unit_test(test_sum),
         cmocka_unit_test(test_each_topic),
     };
 
