@@ -204,6 +204,7 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
 
     rt_log(n->owner->args->log, RT_INFO, "link_down", rt_kv_s("peer", name_of(n->owner, id).text),
            rt_kv_s("err", why));
+    rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
 
@@ -225,6 +226,10 @@ static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
         if (!rt_changes_on_link_frame(n->owner, id, f)) {
             rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a frame of changes that is damaged");
         }
+        break;
+    case PR_T_CTL:
+    case PR_T_CTL_REPLY:
+        rt_owner_on_link_ctl(n->owner, id, f);
         break;
     default:
         (void)rt_owner_step(n->owner, &ev);
@@ -381,6 +386,26 @@ bool rt_owner_link_send(struct owner *o, uint64_t node_id, struct pr_slice frame
 size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id)
 {
     return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CHANGES);
+}
+
+size_t rt_owner_link_waits(const struct owner *o, uint64_t node_id)
+{
+    return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CONTROL);
+}
+
+const struct rt_mesh *rt_nodes_mesh(const struct nodes *n)
+{
+    return n->mesh;
+}
+
+const struct rt_mesh_udp *rt_nodes_udp(const struct nodes *n)
+{
+    return n->udp;
+}
+
+const struct rt_keyring *rt_nodes_keys(const struct nodes *n)
+{
+    return n->keys;
 }
 
 static void link_send(struct owner *o, const struct cl_action *a)
