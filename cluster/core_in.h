@@ -225,8 +225,7 @@ cl_ms cl_view_deadline(const struct cl *cl);
 
 /* follow.c */
 void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
-/* Subscribes at the owner if that is due and possible. 0, CL_ENOMEM or CL_EAGAIN. */
-CL_MUST_CHECK int cl_follow_tell(struct cl *cl, struct cl_topic *topic);
+CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);
 /* An edge's subscription to a topic owned elsewhere is new or has another wish. */
 CL_MUST_CHECK int cl_follow_want(struct cl *cl, struct cl_topic *topic);
 /* An edge's subscription has ended. */

@@ -306,28 +306,32 @@ int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn emit, void *ctx)
     return 0;
 }
 
-static void settle(struct cl_pres *p, cl_ms now, uint32_t i)
-{
-    while (cl_pres_topic(p, i)->dirty_head != NONE) {
-        show(p, cl_pres_topic(p, i)->dirty_head);
-    }
-    cl_pres_topic(p, i)->flushed = now;
-    cl_pres_topic(p, i)->ever = true;
-}
-
 void cl_pres_settle(struct cl_pres *p, cl_ms now)
 {
     while (p->queue.head != NONE) {
-        settle(p, now, p->queue.head);
+        uint32_t i = p->queue.head;
+
+        while (cl_pres_topic(p, i)->dirty_head != NONE) {
+            show(p, cl_pres_topic(p, i)->dirty_head);
+        }
+        cl_pres_topic(p, i)->flushed = now;
+        cl_pres_topic(p, i)->ever = true;
     }
 }
 
-void cl_pres_settle_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic)
+void cl_pres_settle_topic(struct cl_pres *p, struct pr_slice topic)
 {
-    uint32_t i = cl_pres_find_topic(p, topic);
+    uint32_t t = cl_pres_find_topic(p, topic);
+    uint32_t i = t == NONE || cl_pres_topic(p, t)->dirty == 0 ? NONE : cl_pres_topic(p, t)->dirty_head;
 
-    if (i != NONE && cl_pres_topic(p, i)->dirty > 0) {
-        settle(p, now, i);
+    while (i != NONE) {
+        const struct entry *e = cl_pres_entry(p, i);
+        uint32_t next = e->dnext;
+
+        if (!cl_pres_actor(p, cl_pres_pair(p, e->pair)->actor)->own) {
+            show(p, i);
+        }
+        i = next;
     }
 }
 

@@ -23,7 +23,6 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
         topic->follow_epoch = (struct pr_epoch){0};
         topic->follow_seq = 0;
         topic->follow_presence = false;
-        topic->unanswered = 0;
         topic->resync = false;
     }
 }
@@ -45,13 +44,13 @@ static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
             cl_pres_replace_begin(cl->pres, sub.topic);
         }
         topic->follow_presence = sub.presence;
-        topic->unanswered++;
         cl_follow_set(cl, topic, CL_F_SENT);
     }
     return rv;
 }
 
-int cl_follow_tell(struct cl *cl, struct cl_topic *topic)
+/* Subscribes at the owner if that is due and possible, behind what own edges have of presence. */
+static int tell(struct cl *cl, struct cl_topic *topic)
 {
     uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
@@ -64,47 +63,66 @@ int cl_follow_tell(struct cl *cl, struct cl_topic *topic)
     return rv == CL_OK ? send_sub(cl, topic, to) : rv;
 }
 
+/* Whatever is due of a topic that another node owns. 0, CL_ENOMEM or CL_EAGAIN. */
+int cl_follow_sweep(struct cl *cl, struct cl_topic *topic)
+{
+    int rv = cl_follow_unwant(cl, topic);
+
+    if (rv == CL_OK && topic->follow == CL_F_DUE) {
+        return tell(cl, topic);
+    }
+    return rv == CL_OK && topic->follow == CL_F_OK ? cl_follow_want(cl, topic) : rv;
+}
+
+/* One SUB at a time: what is wished meanwhile is asked for when the answer is there. */
 int cl_follow_want(struct cl *cl, struct cl_topic *topic)
 {
-    uint32_t to = cl->route[topic->part];
-
     if (topic->follow == CL_F_NONE) {
         cl_follow_set(cl, topic, CL_F_DUE);
     }
     if (topic->follow == CL_F_DUE) {
-        return cl_follow_tell(cl, topic);
+        return tell(cl, topic);
+    }
+    if (topic->follow == CL_F_SENT) {
+        return CL_OK;
     }
     if (topic->presence_edges != 0 && !topic->follow_presence) {
-        return send_sub(cl, topic, to);
+        return send_sub(cl, topic, cl->route[topic->part]);
     }
-    return topic->follow == CL_F_OK ? cl_local_answer(cl, topic, false) : CL_OK;
+    return cl_local_answer(cl, topic, false);
 }
 
+static int send_unsub(struct cl *cl, const struct cl_topic *topic, uint32_t to)
+{
+    struct pr_unsub unsub = {.topic = cl_topic_name(topic)};
+    int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + unsub.topic.n, 1);
+
+    if (rv == CL_OK) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_unsub_encode(&w, &unsub);
+        cl_push_link(cl, to, &w);
+    }
+    return rv;
+}
+
+/* Not while a SUB is unanswered: its SUB_OK would look like that of a later one. */
 int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
 {
-    uint32_t to = cl->route[topic->part];
-    struct pr_unsub unsub = {.topic = cl_topic_name(topic)};
-    bool linked = to != CL_NOBODY && cl->node[to].linked;
     int rv = CL_OK;
 
-    if (topic->follow == CL_F_NONE || topic->presence_edges != 0 ||
+    if (topic->follow == CL_F_NONE || topic->follow == CL_F_SENT || topic->presence_edges != 0 ||
         (topic->edges != 0 && !topic->follow_presence)) {
         return CL_OK;
     }
-    if (topic->edges == 0 && linked && topic->follow != CL_F_DUE) {
-        rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + unsub.topic.n, 1);
-        if (rv == CL_OK) {
-            struct pr_outbuf w = cl_out_writer(&cl->out);
-
-            pr_unsub_encode(&w, &unsub);
-            cl_push_link(cl, to, &w);
-        }
-    } else if (topic->edges != 0 && linked && topic->follow != CL_F_DUE) {
-        rv = send_sub(cl, topic, to); /* without presence from now on */
+    if (topic->follow == CL_F_OK && topic->edges == 0) {
+        rv = send_unsub(cl, topic, cl->route[topic->part]);
+    } else if (topic->follow == CL_F_OK) {
+        rv = send_sub(cl, topic, cl->route[topic->part]); /* without presence from now on */
     }
     if (rv == CL_OK) {
         topic->follow_presence = false;
-        cl_pres_forget_topic(cl->pres, cl->now, unsub.topic);
+        cl_pres_forget_topic(cl->pres, cl->now, cl_topic_name(topic));
         if (topic->edges == 0) {
             cl_follow_set(cl, topic, CL_F_NONE);
         }
@@ -120,6 +138,28 @@ static void lose(struct cl *cl, struct cl_topic *topic, uint64_t n)
     cl->stats.gap_lost += n;
 }
 
+static bool of_zeros(struct pr_epoch e)
+{
+    return e.node == 0 && e.boot == 0;
+}
+
+/* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
+static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+{
+    if (pr_epoch_eq(topic->follow_epoch, ok->epoch) && ok->seq > topic->follow_seq) {
+        lose(cl, topic, ok->seq - topic->follow_seq);
+    }
+    topic->follow_epoch = ok->epoch;
+    topic->follow_seq = ok->seq;
+    topic->resync = false;
+    if (topic->follow_presence) {
+        cl_pres_replace_end(cl->pres, cl->now, ok->topic);
+        if ((topic->presence_edges & ~topic->owed_edges) == 0) {
+            cl_pres_settle_topic(cl->pres, ok->topic);
+        }
+    }
+}
+
 /*
  * The owner has answered: everything after ok->seq comes. If it is the epoch followed before, what
  * is between is lost; of an epoch that was not followed nothing is missed before.
@@ -127,39 +167,30 @@ static void lose(struct cl *cl, struct cl_topic *topic, uint64_t n)
 int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
 {
     struct cl_topic *topic = cl_topics_find(&cl->topics, ok->topic);
-    bool refused = ok->epoch.node == 0 && ok->epoch.boot == 0;
-    bool first = false;
+    bool refused = of_zeros(ok->epoch);
+    bool more = false;
     int rv = CL_OK;
 
-    if (topic == NULL || cl->route[topic->part] != from || topic->unanswered == 0) {
-        return CL_OK; /* of before it moved, or nobody wants it any more */
+    if (topic == NULL || cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
+        return CL_OK; /* of before it moved */
     }
-    if (topic->unanswered > 1) {
-        topic->unanswered--; /* a later SUB is under way, with another wish */
-        return CL_OK;
-    }
-    first = topic->presence_edges != 0 && (topic->presence_edges & ~topic->owed_edges) == 0;
-    rv = cl_local_answer(cl, topic, refused);
-    if (rv != CL_OK) {
-        return rv;
-    }
-    if (!refused && pr_epoch_eq(topic->follow_epoch, ok->epoch) && ok->seq > topic->follow_seq) {
-        lose(cl, topic, ok->seq - topic->follow_seq);
-    }
+    more = !refused && topic->presence_edges != 0 && !topic->follow_presence;
     if (!refused) {
-        topic->follow_epoch = ok->epoch;
-        topic->follow_seq = ok->seq;
+        take_answer(cl, topic, ok);
     }
-    if (topic->follow_presence) {
-        cl_pres_replace_end(cl->pres, cl->now, ok->topic);
-        if (first) {
-            cl_pres_settle_topic(cl->pres, cl->now, ok->topic);
-        }
-    }
-    topic->unanswered = 0;
-    topic->resync = false;
     cl_follow_set(cl, topic, refused ? CL_F_DUE : CL_F_OK);
-    if (cl_local_views(cl, topic) != CL_OK) {
+    if (more) {
+        rv = send_sub(cl, topic, from);
+    } else {
+        rv = cl_local_answer(cl, topic, refused);
+    }
+    if (rv == CL_OK) {
+        rv = cl_follow_unwant(cl, topic);
+    }
+    if (rv == CL_OK) {
+        rv = cl_local_views(cl, topic);
+    }
+    if (rv != CL_OK) {
         cl_view_sweep(cl); /* no room now */
     }
     return CL_OK;

@@ -196,9 +196,6 @@ static const char *check_followed(const struct cl *cl)
         if (r == CL_SELF && t->follow != CL_F_NONE) {
             return "a topic is followed that is owned here";
         }
-        if ((t->follow == CL_F_SENT) != (t->unanswered > 0)) {
-            return "an answer is awaited that nobody was asked for";
-        }
         if (t->follow == CL_F_OK && (r == CL_NOBODY || !cl->node[r].linked)) {
             return "a topic is followed without a link to its owner";
         }

@@ -159,7 +159,11 @@ int cl_local_presence(struct cl *cl, uint32_t i, const struct pr_frame *f)
     return CL_EPROTO;
 }
 
-/* One diff goes to every edge with members who want presence, as the same bytes. */
+/* The topic's diff waits for its next window; the others go on. */
+#define HELD 1
+
+/* One diff goes to every edge with members who want presence, as the same bytes. While one of them
+ * still waits for its first state, what comes now is for after it. */
 static int send_diff(void *ctx, const struct pr_p_diff *diff)
 {
     struct cl *cl = ctx;
@@ -169,6 +173,9 @@ static int send_diff(void *ctx, const struct pr_p_diff *diff)
 
     if (topic == NULL || topic->presence_edges == 0) {
         return CL_OK; /* shown to nobody */
+    }
+    if (topic->asked != NULL) {
+        return HELD;
     }
     rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + diff->topic.n + diff->joins.n + diff->leaves.n,
                         1);
@@ -182,7 +189,9 @@ static int send_diff(void *ctx, const struct pr_p_diff *diff)
 
 void cl_local_diffs(struct cl *cl)
 {
-    int rv = cl_pres_flush(cl->pres, cl->now, send_diff, cl);
+    int rv = HELD;
 
-    (void)rv; /* the topic's diff remains due */
+    while (rv == HELD) {
+        rv = cl_pres_flush(cl->pres, cl->now, send_diff, cl);
+    } /* after an error the topic's diff remains due */
 }

@@ -108,8 +108,9 @@ CL_MUST_CHECK int cl_pres_flush(struct cl_pres *p, cl_ms now, cl_pres_diff_fn em
 /* Counts everything as shown without a diff: for an owner process that has just been told all,
  * whose edges ask for whole states next. */
 void cl_pres_settle(struct cl_pres *p, cl_ms now);
-/* The same for one topic: its first member on this node starts with the whole state as a view. */
-void cl_pres_settle_topic(struct cl_pres *p, cl_ms now, struct pr_slice topic);
+/* The same for one topic, whose first member on this node starts with the whole state as a view.
+ * But entries of own actors: a client sees its own as a diff after its state. */
+void cl_pres_settle_topic(struct cl_pres *p, struct pr_slice topic);
 /* When cl_pres_flush has something to do; UINT64_MAX if never. At or before now: at once. */
 cl_ms cl_pres_deadline(const struct cl_pres *p);
 

@@ -9,6 +9,8 @@
 #define FRAMES_MORE 256u
 /* Links that are asked after a stall. */
 #define UNSURE_ASKED 3u
+/* A tick this late is not the timer's grain any more: we are slow, or stood still. */
+#define LATE_MS 50u
 
 static bool config_valid(const struct cl_swim_config *cfg)
 {
@@ -156,11 +158,25 @@ static void ask_links(struct cl_swim *s)
     }
 }
 
-/*
- * Time was lost: answers may have come that were not read, so neither probes that run nor
- * suspicions that ended say anything about others.
- */
-static void stalled(struct cl_swim *s, cl_ms now, cl_ms lost)
+/* The clock of all that waits for others' answers stands still while ours were not read: neither
+ * probes that run nor suspicions that end in that time say anything about others. */
+static void late(struct cl_swim *s, cl_ms lost)
+{
+    for (uint32_t i = 0; i < s->n; i++) {
+        struct member *m = cl_sw_at(s, i);
+
+        m->probe.end += lost;
+        m->probe.start += m->probe.stage == PROBE_DIRECT ? lost : 0;
+        if (m->pub.state == CL_SWIM_SUSPECT) {
+            m->suspected_at += lost;
+            m->pub.dead_at += lost;
+        }
+        m->claim.start += m->claim.state == CLAIM_ASKING ? lost : 0;
+    }
+}
+
+/* So much time was lost that others may have given us up. */
+static void stalled(struct cl_swim *s, cl_ms now)
 {
     s->st.stalls++;
     s->unsure = true;
@@ -171,30 +187,26 @@ static void stalled(struct cl_swim *s, cl_ms now, cl_ms lost)
 
         m->probe.stage = PROBE_NONE;
         m->unsure_token = 0;
-        if (m->pub.state == CL_SWIM_SUSPECT) {
-            m->suspected_at += lost;
-            m->pub.dead_at += lost;
-        }
-        if (m->claim.state == CLAIM_ASKING) {
-            m->claim.start = now;
-        }
     }
     memset(s->relays, 0, sizeof s->relays);
     s->probe_at = now;
-    cl_sw_arm(s, now);
     ask_links(s);
 }
 
 void cl_sw_stir(struct cl_swim *s, cl_ms now)
 {
-    cl_ms lost = now - s->ticked;
-
     if (s->live <= 1) {
         s->ticked = now;
         s->unsure = false;
-    } else if (lost > CL_SWIM_STALL_MS) {
+        return;
+    }
+    if (now > s->due && now - s->due >= LATE_MS) {
+        late(s, now - s->due);
+        s->due = now;
+    }
+    if (now - s->ticked > CL_SWIM_STALL_MS) {
         s->ticked = now;
-        stalled(s, now, lost);
+        stalled(s, now);
     }
 }
 

@@ -114,7 +114,7 @@ cl_ms cl_swim_deadline(const struct cl_swim *s);
 
 enum cl_swim_down {
     CL_SWIM_EOF = 1, /* closed by the other end or its kernel */
-    CL_SWIM_REFUSED, /* also a dial that was refused, without link_up before */
+    CL_SWIM_REFUSED, /* a dial was refused; a link that is up stays */
     CL_SWIM_TIMEOUT,
     CL_SWIM_PROTO,
     CL_SWIM_LOCAL /* closed by us: says nothing about the other */

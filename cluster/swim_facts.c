@@ -5,6 +5,20 @@
 #include <assert.h>
 #include <string.h>
 
+/* Before a suspicion ends, its subject is asked once more: the time of one whole probe. */
+#define LAST_CALL_MS CL_SWIM_PROBE_MS
+/* For the simulation, which must notice that a rule is missing. */
+#ifdef CL_SABOTAGE_REFUTE
+#define SABOTAGE_REFUTE true
+#else
+#define SABOTAGE_REFUTE false
+#endif
+#ifdef CL_SABOTAGE_LIST
+#define SABOTAGE_LIST true
+#else
+#define SABOTAGE_LIST false
+#endif
+
 uint32_t cl_sw_log10_milli(uint32_t n)
 {
     uint32_t e = 0;
@@ -99,7 +113,7 @@ static uint32_t suspicion_ms(const struct member *m)
 static void suspicion_due(struct cl_swim *s, struct member *m)
 {
     m->pub.dead_at = m->suspected_at + suspicion_ms(m);
-    cl_sw_arm(s, m->pub.dead_at);
+    cl_sw_arm(s, m->pub.dead_at - LAST_CALL_MS);
 }
 
 static void start_suspicion(struct cl_swim *s, cl_ms now, struct member *m)
@@ -110,6 +124,7 @@ static void start_suspicion(struct cl_swim *s, cl_ms now, struct member *m)
     m->suspect_min_ms = 4 * log * CL_SWIM_PROBE_MS / 1000;
     m->suspect_max_ms = CL_SWIM_SUSPECT_X * m->suspect_min_ms;
     m->suspected_at = now;
+    m->last_called = false;
     m->pub.confirms_of = s->live > 3 ? CL_SWIM_CONFIRMS : 0;
     suspicion_due(s, m);
 }
@@ -308,7 +323,7 @@ int cl_sw_merge(struct cl_swim *s, cl_ms now, const struct pr_fact *f, bool from
         return CL_ENOMEM;
     }
     apply_meta(s, now, m, f);
-    if (from_sync && f->state == PR_F_DEAD && cl_sw_live(m)) {
+    if (from_sync && f->state == PR_F_DEAD && cl_sw_live(m) && !SABOTAGE_LIST) {
         news.state = CL_SWIM_SUSPECT;
     }
     if (from_sync && news.state == CL_SWIM_SUSPECT) {
@@ -384,7 +399,7 @@ void cl_sw_about_self(struct cl_swim *s, cl_ms now, const struct news *news,
         return;
     }
     if (news->epoch == me->pub.epoch) {
-        if (news->state != CL_SWIM_ALIVE) {
+        if (news->state != CL_SWIM_ALIVE && !SABOTAGE_REFUTE) {
             refute(s, now, news->inc);
         }
         return;
@@ -423,15 +438,23 @@ static void verdict(struct cl_swim *s, cl_ms now, struct member *m)
     adopt(s, now, m, &news);
 }
 
+static void suspicion_tick(struct cl_swim *s, cl_ms now, struct member *m)
+{
+    if (!m->last_called && m->pub.dead_at <= now + LAST_CALL_MS) {
+        cl_sw_last_call(s, now, m);
+    }
+    if (m->pub.dead_at <= now) {
+        verdict(s, now, m);
+    }
+    cl_sw_arm(s, m->last_called ? m->pub.dead_at : m->pub.dead_at - LAST_CALL_MS);
+}
+
 void cl_sw_facts_tick(struct cl_swim *s, cl_ms now, struct member *m)
 {
     bool over = m->pub.state == CL_SWIM_DEAD || m->pub.state == CL_SWIM_LEFT;
 
     if (m->pub.state == CL_SWIM_SUSPECT) {
-        if (m->pub.dead_at <= now) {
-            verdict(s, now, m);
-        }
-        cl_sw_arm(s, m->pub.dead_at);
+        suspicion_tick(s, now, m);
     }
     if (!over || m->pub.self) {
         return;

@@ -87,6 +87,7 @@ struct member {
     cl_ms suspected_at;
     uint32_t suspect_min_ms, suspect_max_ms;
     uint32_t vetoes;
+    bool last_called;
 
     struct probe probe;
     struct claim claim;
@@ -226,6 +227,8 @@ uint32_t cl_sw_sends(uint32_t n);
 
 /* ---- swim_probe.c ---- */
 void cl_sw_probe(struct cl_swim *s, cl_ms now, struct member *m);
+/* The suspicion is about to end: asked once more, and told what it is suspected of. */
+void cl_sw_last_call(struct cl_swim *s, cl_ms now, struct member *m);
 void cl_sw_probe_tick(struct cl_swim *s, cl_ms now, struct member *m);
 void cl_sw_probe_next(struct cl_swim *s, cl_ms now);
 void cl_sw_relay_tick(struct cl_swim *s, cl_ms now);

@@ -56,7 +56,7 @@ void cl_swim_link_down(struct cl_swim *s, cl_ms now, uint64_t id, enum cl_swim_d
 
     cl_sw_stir(s, now);
     m = cl_sw_find(s, id);
-    if (m == NULL || m->pub.self) {
+    if (m == NULL || m->pub.self || (how == CL_SWIM_REFUSED && m->pub.linked)) {
         return;
     }
     m->pub.linked = false;
@@ -110,7 +110,7 @@ static int check_facts(const struct pr_sync *sync)
 static int take_sync(struct cl_swim *s, cl_ms now, struct member *m, const struct pr_sync *sync)
 {
     struct pr_slice list = sync->facts;
-    uint64_t refuted = s->st.refuted;
+    bool accused = false;
     struct pr_fact f;
 
     if (check_facts(sync) != CL_OK) {
@@ -121,11 +121,12 @@ static int take_sync(struct cl_swim *s, cl_ms now, struct member *m, const struc
         if (pr_fact_next(&list, &f) == 1) {
             /* what does not fit, or clashes, is counted; the others count too */
             (void)cl_sw_merge(s, now, &f, true, m->pub.id);
+            accused = accused || (f.id == s->cfg.id && f.state != PR_F_ALIVE);
         }
     }
     if (sync->want_reply) {
         cl_sw_owe(s, m, OWE_SYNC_BACK);
-    } else if (s->st.refuted != refuted) {
+    } else if (accused) {
         cl_sw_owe(s, m, OWE_SELF);
     }
     return CL_OK;

@@ -15,20 +15,39 @@ static uint32_t interval_ms(const struct cl_swim *s)
     return CL_SWIM_PROBE_MS * (s->health + 1);
 }
 
+static void send_ping(struct cl_swim *s, const struct member *m)
+{
+    const struct packet p = {.kind = PACKET_PING,
+                             .seq = m->probe.seq,
+                             .to = m->pub.addr,
+                             .id = m->pub.id,
+                             .epoch = m->pub.epoch};
+
+    cl_sw_send(s, &p);
+}
+
 void cl_sw_probe(struct cl_swim *s, cl_ms now, struct member *m)
 {
-    struct packet p = {.kind = PACKET_PING, .to = m->pub.addr, .id = m->pub.id};
-
     if (m->pub.self || !cl_sw_live(m) || m->probe.stage != PROBE_NONE) {
         return;
     }
     s->st.probes++;
     m->probe = (struct probe){.stage = PROBE_DIRECT, .seq = cl_sw_seq(s), .start = now};
     m->probe.end = now + interval_ms(s);
-    p.seq = m->probe.seq;
-    p.epoch = m->pub.epoch;
-    cl_sw_send(s, &p);
+    send_ping(s, m);
     cl_sw_arm(s, now + CL_SWIM_PROBE_TIMEOUT_MS);
+}
+
+/* It may have refuted long ago, and the word did not reach us: its answer brings it. */
+void cl_sw_last_call(struct cl_swim *s, cl_ms now, struct member *m)
+{
+    m->last_called = true;
+    if (m->probe.stage == PROBE_NONE) {
+        cl_sw_probe(s, now, m);
+    } else {
+        send_ping(s, m);
+    }
+    cl_sw_owe(s, m, OWE_ACCUSATION);
 }
 
 void cl_sw_probe_next(struct cl_swim *s, cl_ms now)

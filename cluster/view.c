@@ -59,7 +59,6 @@ static void move_topic(struct cl *cl, struct cl_topic *t, uint32_t was)
     if (is == was) {
         return;
     }
-    t->unanswered = 0;
     t->resync = false;
     if (was == CL_SELF) { /* followed so far: itself */
         t->follow_epoch = cl->epoch;
@@ -163,7 +162,6 @@ void cl_view_retell(struct cl *cl, uint32_t node)
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
         if (cl->route[t->part] == node && t->edges != 0) {
-            t->unanswered = 0;
             t->resync = false;
             cl_follow_set(cl, t, CL_F_DUE);
         }
@@ -177,8 +175,7 @@ static int tell(struct cl *cl, struct cl_topic *t)
     int rv = CL_OK;
 
     if (cl->route[t->part] != CL_SELF) {
-        rv = cl_follow_unwant(cl, t);
-        rv = rv == CL_OK ? cl_follow_tell(cl, t) : rv;
+        rv = cl_follow_sweep(cl, t);
     } else {
         rv = cl->closed[t->part] ? CL_OK : cl_serve_owed(cl, t);
         rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;

@@ -91,7 +91,7 @@ static bool fits(const struct rt_lanes *l, uint8_t cls, size_t need, size_t boun
     return l->bytes[cls] == 0 || (l->bytes[cls] <= bound && need <= bound - l->bytes[cls]);
 }
 
-/* Makes room in a class that may lose frames. False: `need` is over the bound even so. */
+/* Makes room by what may be dropped. False: `need` is over the bound even so. */
 static bool make_room(struct rt_lanes *l, uint8_t cls, size_t need, size_t bound)
 {
     while (!fits(l, cls, need, bound) && l->drop_head[cls] != NULL) {
@@ -104,39 +104,29 @@ static bool make_room(struct rt_lanes *l, uint8_t cls, size_t need, size_t bound
     return fits(l, cls, need, bound);
 }
 
+static const size_t bounds[RT_LANES_CLASSES] = {[PR_C_CONTROL] = RT_LANES_CONTROL_BYTES,
+                                                [PR_C_CHANGES] = RT_LANES_CHANGES_BYTES,
+                                                [PR_C_PRESENCE] = RT_LANES_PRESENCE_BYTES,
+                                                [PR_C_BROADCAST] = RT_LANES_BROADCAST_BYTES};
+
 enum rt_lanes_result rt_lanes_push(struct rt_lanes *l, const struct pr_frame *f)
 {
     size_t need = cost(f->whole.n);
-    bool droppable = f->type == PR_T_EVENT || f->type == PR_T_P_DELTA;
     uint8_t cls = f->cls;
+    bool droppable = (cls == PR_C_BROADCAST && f->type == PR_T_EVENT) ||
+                     (cls == PR_C_PRESENCE && f->type == PR_T_P_DELTA);
+    bool room = make_room(l, cls, need, bounds[cls]);
     struct rt_lane_frame *e;
 
-    switch ((enum pr_class)cls) {
-    case PR_C_CONTROL:
-        droppable = false;
-        if (!fits(l, cls, need, RT_LANES_CONTROL_BYTES)) {
-            return RT_LANES_CLOSE;
-        }
-        break;
-    case PR_C_CHANGES:
-        droppable = false;
-        if (!fits(l, cls, need, RT_LANES_CHANGES_BYTES)) {
-            return RT_LANES_STOP;
-        }
-        break;
-    case PR_C_PRESENCE:
-    case PR_C_BROADCAST:
-        if (!make_room(l, cls, need,
-                       cls == PR_C_PRESENCE ? RT_LANES_PRESENCE_BYTES : RT_LANES_BROADCAST_BYTES)) {
-            if (droppable) {
-                count_drop(l, cls, f->whole.n);
-                return RT_LANES_TAKEN;
-            }
-            if (!fits(l, cls, need, RT_LANES_HARD_BYTES)) {
-                return RT_LANES_CLOSE;
-            }
-        }
-        break;
+    if (!room && droppable) {
+        count_drop(l, cls, f->whole.n);
+        return RT_LANES_TAKEN;
+    }
+    if (!room && cls == PR_C_CHANGES) {
+        return RT_LANES_STOP;
+    }
+    if (!room && (cls == PR_C_CONTROL || !fits(l, cls, need, RT_LANES_HARD_BYTES))) {
+        return RT_LANES_CLOSE;
     }
     e = rt_malloc(need);
     *e = (struct rt_lane_frame){

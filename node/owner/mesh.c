@@ -354,10 +354,11 @@ void rt_mesh_free(struct rt_mesh *m)
         struct rt_mesh_link *l = m->first;
 
         l->quiet = true;
+        rt_mesh_flush(l);
         if (l->state == RT_MESH_UP) {
             rt_mesh_link_bye(l, PR_BYE_LEAVE, "the process ends", RT_MESH_CLOSED);
+            rt_mesh_flush(l);
         }
-        rt_mesh_flush(l);
         rt_mesh_link_end(l, RT_MESH_CLOSED, "");
     }
     uv_close((uv_handle_t *)&m->poll, on_listener_closed);
@@ -397,6 +398,7 @@ void rt_mesh_close(struct rt_mesh *m, uint64_t id, enum pr_bye_code code, const 
         next = l->next;
         if (l->state != RT_MESH_LINGER && (l->id == id || dial)) {
             l->quiet = l->quiet || l->state != RT_MESH_UP;
+            rt_mesh_flush(l); /* what was said before is heard before BYE */
             rt_mesh_link_bye(l, code, text, RT_MESH_CLOSED);
         }
     }

@@ -156,8 +156,9 @@ bool rt_mesh_send(struct rt_mesh *m, uint64_t id, struct pr_slice frames);
 size_t rt_mesh_queued(const struct rt_mesh *m, uint64_t id, enum pr_class cls);
 bool rt_mesh_is_up(const struct rt_mesh *m, uint64_t id);
 /*
- * Ends the link and any dial to `id`. What waits is dropped, BYE is sent, link_down (CLOSED)
- * follows in a later turn. `text` is copied, cut to PR_ID_MAX bytes.
+ * Ends the link and any dial to `id` (never 0); of a dial nobody hears. What the kernel takes at
+ * once is sent, the rest is dropped, then BYE is said; link_down (CLOSED) follows in a later turn.
+ * `text` is copied, cut to PR_ID_MAX bytes.
  */
 void rt_mesh_close(struct rt_mesh *m, uint64_t id, enum pr_bye_code code, const char *text);
 
@@ -177,8 +178,8 @@ void rt_mesh_each(const struct rt_mesh *m, void (*fn)(void *ctx, const struct rt
 struct rt_mesh_counts rt_mesh_counts(const struct rt_mesh *m);
 
 /*
- * Says BYE (leaving) on every link as far as the kernel takes it at once, and ends all. No callback
- * any more; memory is freed at the end of the turn. NULL is allowed.
+ * Says BYE (leave) on every link, behind what waits there, as far as the kernel takes it at once,
+ * and ends all. No callback any more; memory is freed at the end of the turn. NULL is allowed.
  */
 void rt_mesh_free(struct rt_mesh *m);
 

@@ -11,7 +11,8 @@
 
 #include "node/owner/mesh_in.h"
 
-/* A peer whose kernel does not acknowledge for this long is gone. */
+/* A peer that takes nothing for this long is gone: its kernel does not acknowledge, or its window
+ * stays closed because its process does not read (Linux 6.18: seen to end after 10.7 s). */
 #define USER_TIMEOUT_MS 10000
 /* Unsent bytes the kernel may hold: beyond, the lanes decide what goes next. */
 #define NOTSENT_BYTES 131072

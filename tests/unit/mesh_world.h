@@ -28,6 +28,7 @@
 #define DEADLINE_MS 30000u
 #define NODES_MAX   6u
 #define CLUSTER     0xc1u
+#define RAWS_MAX    300u
 #define STORY_MAX   16384u
 
 /* Keys of 32 bytes in base64: random, made for these tests. */
@@ -51,8 +52,8 @@ struct node {
     char last_text[PR_ID_MAX + 1]; /* of the last BYE, or of the last failure */
     struct rt_mesh_peer last_peer; /* slices are not valid any more */
     char last_name[PR_ID_MAX + 1], last_url[64];
-    const char *on_up;       /* said in link_up: a PUB with this payload */
-    uint64_t close_on_frame; /* closes the link inside the callback */
+    const char *on_up;                      /* said in link_up: a PUB with this payload */
+    uint64_t close_on_frame, close_on_down; /* closes that link inside the callback */
 };
 
 /* A connection that is no node: bytes by hand. */
@@ -72,7 +73,7 @@ struct world {
     struct rt_log *log;
     struct rt_timer deadline;
     struct node node[NODES_MAX];
-    struct raw raw[80];
+    struct raw raw[RAWS_MAX];
     uint32_t nraw;
 };
 
@@ -158,6 +159,9 @@ static inline void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, co
     tell(n, "down %llu %s;", (unsigned long long)id, how_name(how));
     (void)snprintf(n->last_text, sizeof n->last_text, "%s", why);
     assert_false(rt_mesh_is_up(n->m, id));
+    if (n->close_on_down != 0) {
+        rt_mesh_close(n->m, n->close_on_down, PR_BYE_LEAVE, "enough");
+    }
 }
 
 static inline void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
@@ -361,7 +365,7 @@ static inline struct raw *raw_take(struct world *w, int fd)
 {
     struct raw *r = &w->raw[w->nraw];
 
-    assert_true(w->nraw < sizeof w->raw / sizeof w->raw[0]);
+    assert_true(w->nraw < RAWS_MAX);
     w->nraw++;
     *r = (struct raw){.w = w, .fd = fd, .open = true, .reading = true};
     assert_int_equal(uv_poll_init(rt_loop_uv(w->loop), &r->poll, fd), 0);

@@ -287,7 +287,7 @@ static inline void show_from_now(uint32_t node, uint32_t t)
     struct node *n = &w.node[node];
 
     if (n->follows[t] && !n->shows[t]) {
-        cl_pres_settle_topic(n->p, w.now, pr_str(names[t]));
+        cl_pres_settle_topic(n->p, pr_str(names[t]));
         assert_int_equal(cl_pres_view(n->p, pr_str(names[t]), member_begin, &n->member[t]), 0);
         n->shows[t] = true;
     }

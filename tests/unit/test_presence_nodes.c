@@ -174,9 +174,9 @@ static void test_settle_topic(void **state)
     assert_int_equal(change(b->p, 60, "t", FAR, 1, 3, 2, "{}", 1), CL_PRES_APPLIED);
     assert_int_equal(change(b->p, 60, "u", FAR, 2, 4, 2, "{}", 2), CL_PRES_APPLIED);
     cl_pres_actor_down(b->p, 60, FAR2);
-    cl_pres_settle_topic(b->p, 60, pr_str("u"));
-    cl_pres_settle_topic(b->p, 60, pr_str("u"));
-    cl_pres_settle_topic(b->p, 60, pr_str("v"));
+    cl_pres_settle_topic(b->p, pr_str("u"));
+    cl_pres_settle_topic(b->p, pr_str("u"));
+    cl_pres_settle_topic(b->p, pr_str("v"));
     pres_ok(b->p);
     assert_int_equal(cl_pres_view(b->p, pr_str("u"), member_begin, &u), 0);
     assert_int_equal(u.count, 2);
