@@ -272,7 +272,7 @@ void rt_look_ring(struct ask *q, const json_t *args)
         return;
     }
     rt_look_self(q, true);
-    if (q->asker != NULL) {
+    if (q->asker != NULL || json_is_true(json_object_get(args, "pairs"))) {
         rt_look_member_rows(q);
     }
 }
