@@ -181,8 +181,7 @@ static int step(struct cl *cl, const struct cl_event *ev)
     case CL_EV_EDGE_IN:
         return cl_local_in(cl, ev->edge, ev->frame);
     case CL_EV_UDP_IN:
-        return cl->swim == NULL ? CL_OK
-                                : cl_swim_packet(cl->swim, cl->now, &ev->addr, ev->bytes);
+        return cl->swim == NULL ? CL_OK : cl_swim_packet(cl->swim, cl->now, &ev->addr, ev->bytes);
     case CL_EV_LINK_UP:
         return cl_links_up(cl, ev);
     case CL_EV_LINK_DOWN:
@@ -202,8 +201,8 @@ static int step(struct cl *cl, const struct cl_event *ev)
 
 int cl_step(struct cl *cl, cl_ms now, const struct cl_event *ev)
 {
-    bool of_edge = ev->type == CL_EV_EDGE_UP || ev->type == CL_EV_EDGE_DOWN ||
-                   ev->type == CL_EV_EDGE_IN;
+    bool of_edge =
+        ev->type == CL_EV_EDGE_UP || ev->type == CL_EV_EDGE_DOWN || ev->type == CL_EV_EDGE_IN;
     int rv = CL_OK;
 
     assert(now >= cl->now);

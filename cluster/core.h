@@ -71,11 +71,11 @@ struct cl_about {
 };
 
 struct cl_config {
-    struct pr_slice name; /* of the node */
-    uint64_t id;          /* cl_hash64("node" || name) */
-    uint64_t epoch;       /* of this process life: unix ms << 12 | 12 random bits */
-    uint32_t edges;       /* edge processes expected to attach; publishes wait for them */
-    bool clustered;       /* there may be other nodes */
+    struct pr_slice name;        /* of the node */
+    uint64_t id;                 /* cl_hash64("node" || name) */
+    uint64_t epoch;              /* of this process life: unix ms << 12 | 12 random bits */
+    uint32_t edges;              /* edge processes expected to attach; publishes wait for them */
+    bool clustered;              /* there may be other nodes */
     struct cl_about about;       /* if clustered */
     const struct cl_limits *lim; /* borrowed for the object's life */
     const struct cl_alloc *mem;  /* borrowed for the object's life */
@@ -165,9 +165,9 @@ struct cl_member_row {
     struct pr_addr addr;
     const char *state; /* alive, suspect, dead, left, leaving, joining */
     uint32_t inc, weight, edges, partitions;
-    uint32_t rtt_ms;   /* UINT32_MAX: not known */
-    uint32_t udp_missed; /* probes in a row that were answered by other ways than datagrams alone */
-    uint32_t health;   /* of this node itself; 0 is best */
+    uint32_t rtt_ms;     /* UINT32_MAX: not known */
+    uint32_t udp_missed; /* probes in a row that were answered, but not by its own datagram */
+    uint32_t health;     /* of this node itself; 0 is best */
     uint32_t confirms, confirms_of;
     cl_ms since, dead_at; /* of the state; when a suspect becomes dead */
     uint64_t view;        /* hash of the view it has told; of this node: its own */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
- * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned elsewhere), serve.c
- * (followers of topics owned here), order.c (publishes), spread.c (presence over nodes), inspect.c
- * (read-only questions).
+ * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned
+ * elsewhere), serve.c (followers of topics owned here), order.c (publishes), spread.c (presence
+ * over nodes), inspect.c (read-only questions).
  *
  * Whatever must be told to another node again, after its link came up or a partition moved, is told
  * by one sweep over the topics in bounded portions (view.c), so that no step does unbounded work.
@@ -59,7 +59,7 @@
  */
 #define CL_FRAME_SMALL ((size_t)160)
 
-#define CL_SELF 0u           /* index of this node */
+#define CL_SELF   0u           /* index of this node */
 #define CL_NOBODY CL_NODES_MAX /* no node */
 
 /* An edge process of this node. Its boot outlives its connection: it may come back. */
@@ -75,15 +75,15 @@ struct node {
     uint64_t id; /* 0: the index is free */
     uint64_t epoch;
     bool linked;
-    bool member;         /* neither dead nor gone, as membership tells */
-    bool actors_told;    /* by us, on this link */
-    uint64_t view;       /* last VIEW on this link: what it ordered before is ahead of it */
-    uint64_t view_told;  /* our last VIEW on this link */
-    uint64_t subs;       /* last SUB_ALL on this link: it follows by this view */
-    uint64_t subs_told;  /* our last SUB_ALL on this link */
-    cl_ms actors_until;  /* its owner process is new: boots are of the one before until then */
-    bool sum_due;        /* it asked for all that it should have of us; the sum ends the answer */
-    bool sum_asked;      /* we did */
+    bool member;          /* neither dead nor gone, as membership tells */
+    bool actors_told;     /* by us, on this link */
+    uint64_t view;        /* last VIEW on this link: what it ordered before is ahead of it */
+    uint64_t view_told;   /* our last VIEW on this link */
+    uint64_t subs;        /* last SUB_ALL on this link: it follows by this view */
+    uint64_t subs_told;   /* our last SUB_ALL on this link */
+    cl_ms actors_until;   /* its owner process is new: boots are of the one before until then */
+    bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
+    bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
     uint32_t nboots;
     uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
@@ -119,8 +119,8 @@ struct cl {
     uint32_t edges_expected;
     cl_ms now; /* of the last step */
     cl_ms start;
-    bool edges_ready; /* all expected edges are attached, or CL_OPEN_MS are over */
-    bool open;        /* presence is shown: this node knows what there is */
+    bool edges_ready;      /* all expected edges are attached, or CL_OPEN_MS are over */
+    bool open;             /* presence is shown: this node knows what there is */
     uint64_t up, attached; /* bitmaps of edge indices */
     uint32_t n_attached;
     struct edge edge[CL_EDGES_MAX];
@@ -128,17 +128,17 @@ struct cl {
     struct cl_swim *swim; /* owned; NULL: no peers */
     bool joined;
     bool leaving;
-    cl_ms leave_at; /* when it says so; until then others take over what it owns */
+    cl_ms leave_at;   /* when it says so; until then others take over what it owns */
     cl_ms changed_at; /* last news of membership */
     cl_ms actors_at;  /* least actors_until of a node; UINT64_MAX: none */
     uint32_t n_nodes; /* indices in use are below */
     struct node node[CL_NODES_MAX];
 
     struct cl_ring ring, next; /* `next` is scratch */
-    cl_ms view_at;      /* when it was adopted */
-    bool flushing;      /* partitions that came wait for followers: `closed` */
+    cl_ms view_at;             /* when it was adopted */
+    bool flushing;             /* partitions that came wait for followers: `closed` */
     uint32_t n_closed;
-    uint64_t reader;    /* id last told; 0: nobody */
+    uint64_t reader; /* id last told; 0: nobody */
     bool reader_due;
     uint16_t route[CL_PARTITIONS]; /* index of the owner, CL_NOBODY: none */
     bool closed[CL_PARTITIONS];
@@ -147,7 +147,7 @@ struct cl {
     uint64_t again_gen;
     cl_ms again_at; /* UINT64_MAX: nothing to be sent again */
     bool sweeping;
-    uint32_t sweep_at; /* next topic of the sweep */
+    uint32_t sweep_at;  /* next topic of the sweep */
     uint32_t n_pending; /* topics whose owner has not answered */
     cl_ms sum_at;
 

@@ -322,7 +322,8 @@ void cl_pres_settle(struct cl_pres *p, cl_ms now)
 void cl_pres_settle_topic(struct cl_pres *p, struct pr_slice topic)
 {
     uint32_t t = cl_pres_find_topic(p, topic);
-    uint32_t i = t == NONE || cl_pres_topic(p, t)->dirty == 0 ? NONE : cl_pres_topic(p, t)->dirty_head;
+    uint32_t i =
+        t == NONE || cl_pres_topic(p, t)->dirty == 0 ? NONE : cl_pres_topic(p, t)->dirty_head;
 
     while (i != NONE) {
         const struct entry *e = cl_pres_entry(p, i);

@@ -55,8 +55,7 @@ static int tell(struct cl *cl, struct cl_topic *topic)
     uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
 
-    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY ||
-        !cl->node[to].linked) {
+    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY || !cl->node[to].linked) {
         return CL_OK;
     }
     rv = cl_spread_own(cl, to, topic);
@@ -198,9 +197,8 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
 
 static int ask_again(struct cl *cl, struct cl_topic *topic, uint32_t from)
 {
-    struct pr_resync m = {.topic = cl_topic_name(topic),
-                          .epoch = topic->follow_epoch,
-                          .from = topic->follow_seq + 1};
+    struct pr_resync m = {
+        .topic = cl_topic_name(topic), .epoch = topic->follow_epoch, .from = topic->follow_seq + 1};
     int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + m.topic.n, 1);
 
     if (rv == CL_OK) {

@@ -350,8 +350,7 @@ static void open_if_due(struct cl *cl)
 {
     uint32_t n = cl->n_attached;
 
-    if (cl->open || !may_open(cl) ||
-        cl_out_reserve(&cl->out, n * CL_FRAME_SMALL, n) != CL_OK) {
+    if (cl->open || !may_open(cl) || cl_out_reserve(&cl->out, n * CL_FRAME_SMALL, n) != CL_OK) {
         return;
     }
     cl->open = true;

@@ -80,8 +80,7 @@ void cl_members_go_on(struct cl *cl)
     bool members = false;
 
     /* One datagram, or a list of all members for a link, and a close that a member's end brings. */
-    while (cl_out_reserve(&cl->out, CL_SYNC_BYTES, 2) == CL_OK &&
-           cl_swim_next(cl->swim, &a)) {
+    while (cl_out_reserve(&cl->out, CL_SYNC_BYTES, 2) == CL_OK && cl_swim_next(cl->swim, &a)) {
         members = take(cl, &a) || members;
     }
     if (members) {

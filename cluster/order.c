@@ -227,8 +227,7 @@ static int not_owner(struct cl *cl, uint32_t to, const struct pr_pub *pub)
 /* Something of this edge was refused, and it does not come anew yet. */
 static bool refused(const struct cl *cl, struct source from, uint64_t boot)
 {
-    const struct cl_origin *g =
-        from.node == CL_SELF ? NULL : cl_origins_find(&cl->origins, boot);
+    const struct cl_origin *g = from.node == CL_SELF ? NULL : cl_origins_find(&cl->origins, boot);
 
     return g != NULL && g->refused;
 }

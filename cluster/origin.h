@@ -20,7 +20,8 @@
 struct cl_origin {
     uint32_t chain; /* the pool's */
     uint32_t home;  /* index of its node */
-    bool refused;   /* something of it was: nothing is taken before its node says that it comes anew */
+    bool
+        refused; /* something of it was: nothing is taken before its node says that it comes anew */
     uint64_t boot;
     uint64_t *page[CL_PARTITIONS / CL_ORIGIN_PAGE]; /* NULL: all zeros */
 };

@@ -72,9 +72,8 @@ int cl_spread_local(struct cl *cl, uint32_t edge, const struct pr_frame *f,
 
 static int pull(struct cl *cl, uint32_t from, const struct pr_p_delta *d)
 {
-    struct pr_p_pull m = {.topic = d->topic,
-                          .actor = d->actor,
-                          .ctx = cl_pres_ctx(cl->pres, d->topic, d->actor)};
+    struct pr_p_pull m = {
+        .topic = d->topic, .actor = d->actor, .ctx = cl_pres_ctx(cl->pres, d->topic, d->actor)};
     int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + m.topic.n, 1);
 
     if (rv == CL_OK) {

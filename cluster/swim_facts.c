@@ -39,8 +39,9 @@ uint32_t cl_sw_log10_milli(uint32_t n)
             frac |= 1;
         }
     }
-    /* log10(2) = 0.30103 */
-    return (uint32_t)((((uint64_t)e << 16) + frac) * 30103 / (UINT64_C(100) << 16));
+    /* log10(2) = 0.30103; rounded */
+    return (uint32_t)(((((uint64_t)e << 16) + frac) * 30103 + (UINT64_C(50) << 16)) /
+                      (UINT64_C(100) << 16));
 }
 
 uint32_t cl_sw_sends(uint32_t n)

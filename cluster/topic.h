@@ -61,10 +61,10 @@ struct cl_topic {
     uint64_t owed_edges;           /* of them, those whose SUB_OK waits for the owner's */
     uint64_t seq;                  /* as this node's edges count */
     uint64_t repeats;
-    uint64_t lost;            /* events that a follower of this node missed for good */
-    cl_ms idle_since;         /* valid while idle */
-    struct cl_remote *remote; /* NULL: no other node ever subscribed here */
-    struct cl_asked *asked;   /* last one first; owned */
+    uint64_t lost;                /* events that a follower of this node missed for good */
+    cl_ms idle_since;             /* valid while idle */
+    struct cl_remote *remote;     /* NULL: no other node ever subscribed here */
+    struct cl_asked *asked;       /* last one first; owned */
     struct pr_epoch follow_epoch; /* of the owner; zeros: none followed */
     uint64_t follow_seq;          /* the owner's count of the last event taken */
     uint8_t follow;               /* enum cl_follow */

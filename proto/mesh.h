@@ -261,6 +261,7 @@ struct pr_chg_reg {
     struct pr_slice select; /* packed strings, walk with pr_strs_next */
     struct pr_slice role;
     struct pr_slice claims; /* JSON object, as passed to request.jwt.claims */
+    uint64_t life;          /* counts the edge's links to its owner; 0 from an older peer */
 };
 void pr_str_put(struct pr_outbuf *o, struct pr_slice s);
 PR_MUST_CHECK int pr_strs_next(struct pr_slice *list, struct pr_slice *s);
@@ -278,6 +279,9 @@ struct pr_chg_reg_ok {
     uint32_t handle;
     uint32_t status; /* enum pr_chg_status; WAIT: database trouble, it will be tried again */
     struct pr_slice message; /* text for the client's `system` message; empty if live */
+    /* Of the registration. When a link ends the reader may forget what was registered on it, and a
+     * verdict that is still on its way says nothing of what is registered again. */
+    uint64_t life;
 };
 /* db to every edge: tell me all your registrations, then CHG_SYNCED. Starts a reader's life. */
 struct pr_chg_sync {

@@ -33,7 +33,7 @@ static int check_str(struct pr_slice *list)
 
 void pr_chg_reg_encode(struct pr_outbuf *o, const struct pr_chg_reg *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_CHG_REG, 12);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_CHG_REG, 13);
 
     pr_mp_put_bin(o, m->project);
     pr_mp_put_uint(o, m->boot);
@@ -47,6 +47,7 @@ void pr_chg_reg_encode(struct pr_outbuf *o, const struct pr_chg_reg *m)
     pr_mp_put_list(o, m->nselect, m->select);
     pr_mp_put_bin(o, m->role);
     pr_mp_put_bin(o, m->claims);
+    pr_mp_put_uint(o, m->life);
     pr_mp_end(&w);
 }
 
@@ -66,6 +67,7 @@ int pr_chg_reg_decode(const struct pr_frame *f, struct pr_chg_reg *m)
     m->select = pr_mp_list(&r, &m->nselect, check_str);
     m->role = pr_mp_bin(&r, 0, PR_TEXT_MAX);
     m->claims = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->life = pr_mp_uint_or(&r, 0);
     return pr_mp_close(&r);
 }
 
@@ -91,13 +93,14 @@ int pr_chg_unreg_decode(const struct pr_frame *f, struct pr_chg_unreg *m)
 
 void pr_chg_reg_ok_encode(struct pr_outbuf *o, const struct pr_chg_reg_ok *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_CHG_REG_OK, 5);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_CHG_REG_OK, 6);
 
     pr_mp_put_bin(o, m->project);
     pr_mp_put_uint(o, m->boot);
     pr_mp_put_uint(o, m->handle);
     pr_mp_put_uint(o, m->status);
     pr_mp_put_bin(o, m->message);
+    pr_mp_put_uint(o, m->life);
     pr_mp_end(&w);
 }
 
@@ -110,6 +113,7 @@ int pr_chg_reg_ok_decode(const struct pr_frame *f, struct pr_chg_reg_ok *m)
     m->handle = pr_mp_u32(&r);
     m->status = pr_mp_u32(&r);
     m->message = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->life = pr_mp_uint_or(&r, 0);
     return pr_mp_close(&r);
 }
 

@@ -205,9 +205,6 @@ void rt_boots_ack(struct rt_db *d, uint64_t boot, struct pr_pos pos)
     b->acked_ms = rt_now_ms(d->loop);
     if (b->silent) {
         b->silent = false;
-        for (struct rt_reg *r = b->regs; r != NULL; r = r->next) {
-            rt_db_reg_tell_again(r);
-        }
         rt_stream_acked(d);
     } else {
         rt_stream_acked_by(d, before, pos);

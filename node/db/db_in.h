@@ -167,7 +167,7 @@ void rt_db_link_free(struct rt_db *d);
 /* Sends whole frames; what does not fit any more ends the connection. */
 void rt_db_link_send(struct rt_db *d, struct pr_slice frames);
 /* Verdict on a registration. */
-void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+void rt_db_link_reg_ok(struct rt_db *d, const struct pr_chg_reg *reg, enum pr_chg_status status,
                        const char *message);
 /* `system` error to all clients with changes, of one edge or (0) of all. */
 void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message);

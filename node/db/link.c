@@ -88,14 +88,15 @@ static void put_hello(struct pr_outbuf *o, const void *m)
     pr_hello_encode(o, m);
 }
 
-void rt_db_link_reg_ok(struct rt_db *d, uint64_t boot, uint32_t handle, enum pr_chg_status status,
+void rt_db_link_reg_ok(struct rt_db *d, const struct pr_chg_reg *reg, enum pr_chg_status status,
                        const char *message)
 {
     struct pr_chg_reg_ok m = {.project = pr_str(d->cfg->project),
-                              .boot = boot,
-                              .handle = handle,
+                              .boot = reg->boot,
+                              .handle = reg->handle,
                               .status = status,
-                              .message = pr_str(message)};
+                              .message = pr_str(message),
+                              .life = reg->life};
 
     if (m.message.n > PR_TEXT_MAX) {
         m.message.n = PR_TEXT_MAX;

@@ -369,6 +369,27 @@ static void ask_missing(struct rt_migrate *m)
     rt_free(sql);
 }
 
+/* Others that started at the same time go first: that is not the wait of lock_timeout, which is for
+ * tables of users. The lock ends with the session. */
+static void on_lock_ready(void *ctx, const PGresult *res)
+{
+    struct rt_migrate *m = ctx;
+
+    if (res == NULL) {
+        return;
+    }
+    if (failed(res)) {
+        fail(m, "lock of migrations", res);
+        return;
+    }
+    rt_pg_script(m->pg,
+                 "select pg_advisory_lock(1684435572); set lock_timeout = '10s';"
+                 "select exists (select from pg_class c join pg_namespace n"
+                 " on n.oid = c.relnamespace"
+                 " where nspname = 'realtime' and relname = 'datafuse_migrations')",
+                 on_table_known, m);
+}
+
 static void on_server_known(void *ctx, const PGresult *res)
 {
     struct rt_migrate *m = ctx;
@@ -386,13 +407,7 @@ static void on_server_known(void *ctx, const PGresult *res)
                                "primary"));
         finish(m, 0, "", "");
     } else {
-        /* The lock ends with the session. */
-        rt_pg_script(m->pg,
-                     "select pg_advisory_lock(1684435572);"
-                     "select exists (select from pg_class c join pg_namespace n"
-                     " on n.oid = c.relnamespace"
-                     " where nspname = 'realtime' and relname = 'datafuse_migrations')",
-                     on_table_known, m);
+        rt_pg_script(m->pg, "set lock_timeout = 0", on_lock_ready, m);
     }
 }
 

@@ -48,7 +48,7 @@ static void tell(struct rt_reg *r, enum pr_chg_status status, const char *messag
     r->told_message = rt_strdup(message);
     r->told = true;
     r->told_status = status;
-    rt_db_link_reg_ok(r->db, r->boot, r->handle, status, message);
+    rt_db_link_reg_ok(r->db, &r->m, status, message);
 }
 
 /* How it stands, if that is known. */
@@ -216,12 +216,6 @@ bool rt_db_reg_reap(struct rt_reg *r)
     return true;
 }
 
-void rt_db_reg_tell_again(struct rt_reg *r)
-{
-    r->told = false;
-    tell_state(r);
-}
-
 void rt_db_reg_remove(struct rt_reg *r)
 {
     struct rt_db *d = r->db;
@@ -259,12 +253,13 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     uint8_t *at;
 
     if (r != NULL) { /* told again after a new connection: so is the answer */
+        r->m.life = m->life;
         r->told = false;
         kick(r);
         return;
     }
     if (b == NULL || rt_subs_add(d->subs, m) != 0) {
-        rt_db_link_reg_ok(d, m->boot, m->handle, PR_CHG_WAIT, "Too many subscriptions");
+        rt_db_link_reg_ok(d, m, PR_CHG_WAIT, "Too many subscriptions");
         return;
     }
     r = rt_calloc(1, sizeof *r + n);

@@ -47,9 +47,6 @@ void rt_db_reg_check_drop(struct rt_reg *r);
 
 /* It ends; freed at once, or with the last answer that is out. */
 void rt_db_reg_remove(struct rt_reg *r);
-/* The edge has told its clients something else meanwhile: says how it stands, also if it stands as
- * before. */
-void rt_db_reg_tell_again(struct rt_reg *r);
 /* regs.c: verdict of a check. `refusal` is NULL if it is valid, else taken. */
 void rt_db_reg_checked(struct rt_reg *r, char *refusal, bool unpublished);
 /* Attached now to exactly these tables. Takes `oids`. */

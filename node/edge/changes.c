@@ -375,6 +375,9 @@ static int on_reg_ok(struct rt_edge *e, const struct pr_frame *f)
     if (r == NULL) {
         return PR_OK; /* ended meanwhile */
     }
+    if (m.life != e->changes->life) {
+        return PR_OK; /* of a registration that the reader may have forgotten since */
+    }
     r->answered = true;
     r->status = m.status;
     rt_free(r->message);
@@ -397,8 +400,9 @@ static int on_sys(struct rt_edge *e, const struct pr_frame *f)
     }
     for (uint32_t i = 0; i < e->channels.count; i++) {
         struct rt_channel *ch = e->channels.at[i].p;
+        /* Who has not been told anything yet has missed nothing. */
         bool concerned = ch != NULL && ch->changes != NULL && ch->pending == NULL &&
-                         ch->changes->refused == NULL;
+                         ch->changes->refused == NULL && ch->changes->told != RT_TOLD_NOTHING;
 
         for (uint32_t k = 0; concerned && m.handle != 0; k++) {
             if (k == ch->changes->count) {
@@ -408,8 +412,9 @@ static int on_sys(struct rt_edge *e, const struct pr_frame *f)
                 break;
             }
         }
-        if (concerned) {
+        if (concerned) { /* what was, and then how it stands */
             tell(ch, m.ok, m.message);
+            tell_verdict(ch);
         }
     }
     return PR_OK;
@@ -418,6 +423,12 @@ static int on_sys(struct rt_edge *e, const struct pr_frame *f)
 static void put_synced(struct pr_outbuf *o, const void *msg)
 {
     pr_chg_synced_encode(o, msg);
+}
+
+void rt_changes_attached(struct rt_edge *e)
+{
+    e->changes->life++;
+    rt_regs_unanswered(e);
 }
 
 /* A reader asks: all registrations, and that these are all. On a new link the owner passes on what

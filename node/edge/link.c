@@ -134,7 +134,9 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
     rt_log(e->log, RT_INFO, "owner_attached", rt_kv_x("epoch", ok.epoch));
     if (cle_link_up(e->cle, e->now_ms, &ok) != CL_OK) {
         cut(e, "no memory to attach");
+        return;
     }
+    rt_changes_attached(e);
 }
 
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)

@@ -156,18 +156,42 @@ static void send_reg(struct rt_edge *e, const struct rt_reg *r)
         .select = p->select,
         .role = r->token->role,
         .claims = r->token->claims,
+        .life = e->changes->life,
     };
 
     rt_link_send(e, put_reg, &m);
 }
 
-void rt_regs_send(struct rt_edge *e)
+static void unanswered(struct rt_edge *e, struct rt_reg *r)
+{
+    (void)e;
+    /* A refusal stands until it is taken back: rows must not come meanwhile. */
+    r->answered = r->answered && r->status == PR_CHG_REFUSED;
+}
+
+static void send_again(struct rt_edge *e, struct rt_reg *r)
+{
+    unanswered(e, r);
+    send_reg(e, r);
+}
+
+static void each(struct rt_edge *e, void (*fn)(struct rt_edge *e, struct rt_reg *r))
 {
     for (uint32_t i = 0; i < e->changes->cap; i++) {
         for (struct rt_reg *r = e->changes->by_key[i]; r != NULL; r = r->by_key) {
-            send_reg(e, r);
+            fn(e, r);
         }
     }
+}
+
+void rt_regs_send(struct rt_edge *e)
+{
+    each(e, send_again);
+}
+
+void rt_regs_unanswered(struct rt_edge *e)
+{
+    each(e, unanswered);
 }
 
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)

@@ -41,6 +41,7 @@ struct rt_changes {
     struct rt_reg **by_key, **by_handle; /* `cap` chains each */
     uint32_t cap, count;
     uint32_t last_handle;
+    uint64_t life;   /* counts links to the owner */
     uint64_t stream; /* of the last frame */
     struct pr_pos taken;
     uint64_t mark; /* counts bodies, for change_fan.c */
@@ -59,8 +60,10 @@ struct rt_reg *rt_reg_use(struct rt_edge *e, const struct rt_params *p, struct r
 void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos);
 /* NULL if it is gone. */
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle);
-/* Sends all of them again. */
+/* Sends all of them again, and waits for new verdicts. */
 void rt_regs_send(struct rt_edge *e);
+/* The same without sending: whoever reads will ask. */
+void rt_regs_unanswered(struct rt_edge *e);
 /* Tells that there is none of this handle: it ended, or the reader names one whose end was lost on
  * the way. */
 void rt_reg_gone(struct rt_edge *e, uint32_t handle);

@@ -111,6 +111,47 @@ bool rt_change_node_send(struct changes *c, struct change_node *n, struct pr_sli
     return sent;
 }
 
+static bool has(const uint64_t *boots, uint32_t count, uint64_t boot)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (boots[i] == boot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its edges were not waited for: what was confirmed meanwhile they may not have. Those that came
+ * since have promised nothing to any client, and say nothing. */
+static void tell_missed(struct changes *c, struct change_node *n)
+{
+    uint8_t bytes[SMALL_FRAME];
+
+    if (n->gone || n->missed != CHANGE_MISSED_TELL) {
+        return;
+    }
+    for (uint32_t i = 0; i < n->nboots; i++) {
+        struct pr_chg_sys m = {.project = pr_str(c->o->cfg->project),
+                               .boot = n->boots[i],
+                               .message = pr_str(RT_CHANGES_MISSED)};
+        struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+        pr_chg_sys_encode(&o, &m);
+        assert(pr_out_ok(&o));
+        if (!rt_change_node_send(c, n, pr_bytes(o.p, o.len))) {
+            return; /* again when there is a link */
+        }
+    }
+    n->missed = CHANGE_MISSED_TOLD;
+}
+
+void rt_change_node_heard(struct change_node *n)
+{
+    if (n->missed == CHANGE_MISSED_TOLD) {
+        n->missed = CHANGE_MISSED_NOTHING;
+    }
+}
+
 /* What is sent from here on would leave a hole. */
 static void close_gate(struct changes *c, struct change_node *n)
 {
@@ -143,6 +184,9 @@ void rt_change_nodes_held(struct changes *c)
     for (uint32_t i = 0; i < c->nnodes; i++) {
         struct change_node *n = &c->nodes[i];
 
+        if (n->gone) {
+            n->missed = CHANGE_MISSED_TELL;
+        }
         n->ready = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
         n->hole = n->hole && !n->ready;
     }
@@ -166,7 +210,7 @@ bool rt_change_nodes_heal(struct changes *c)
         if (!n->hole || !n->linked || c->again || c->held.lsn == 0) {
             continue; /* a link that comes up, or HELD, brings it here again */
         }
-        if (rt_owner_link_queued(c->o, n->id) > 0) {
+        if (rt_owner_link_queued(c->o, n->id) > RT_CHANGES_CALM_BYTES) {
             waits = true;
             continue;
         }
@@ -194,7 +238,7 @@ static void offer(struct changes *c, struct change_node *n)
         return;
     }
     if (n->hole) {
-        (void)rt_change_nodes_heal(c);
+        rt_change_queues_watch(c); /* several links may come up at once */
         return;
     }
     o = pr_outbuf(bytes, sizeof bytes);
@@ -218,37 +262,11 @@ void rt_changes_link_up(struct owner *o, uint64_t id)
         n->linked = true;
         n->asks = false; /* it asks anew, if it reads */
         n->term = (struct change_term){0};
+        if (n->missed == CHANGE_MISSED_TOLD) {
+            n->missed = CHANGE_MISSED_TELL;
+        }
         offer(c, n);
-    }
-}
-
-static bool has(const uint64_t *boots, uint32_t count, uint64_t boot)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (boots[i] == boot) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* These edges were not waited for: what was confirmed meanwhile they may not have. */
-static void tell_missed(struct changes *c, struct change_node *n, const uint64_t *boots,
-                        uint32_t count)
-{
-    uint8_t bytes[SMALL_FRAME];
-
-    for (uint32_t i = 0; i < count; i++) {
-        struct pr_chg_sys m = {.project = pr_str(c->o->cfg->project),
-                               .boot = boots[i],
-                               .message = pr_str(RT_CHANGES_MISSED)};
-        struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
-
-        if (has(n->boots, n->nboots, boots[i])) {
-            pr_chg_sys_encode(&o, &m);
-            assert(pr_out_ok(&o));
-            (void)rt_change_node_send(c, n, pr_bytes(o.p, o.len));
-        }
+        tell_missed(c, n); /* behind the question: they are not live before it is answered */
     }
 }
 
@@ -256,18 +274,15 @@ void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint
 {
     struct changes *c = o->changes;
     struct change_node *n = add(c, id);
-    bool back;
+    bool back, first;
 
     if (n == NULL) {
         return;
     }
     back = n->gone;
+    first = !n->heard;
     n->gone = false;
     count = count > RT_EDGES_MAX ? RT_EDGES_MAX : count;
-    if (back && rt_changes_is_reader(c)) {
-        tell_missed(c, n, boots, count);
-        offer(c, n);
-    }
     for (uint32_t i = 0; i < n->nboots; i++) {
         if (!back && !has(boots, count, n->boots[i])) {
             rt_changes_unname(c, n->boots[i]);
@@ -284,6 +299,13 @@ void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint
     n->nboots = count;
     n->heard = true;
     index_boots(c);
+    if (first && (c->known || c->held.lsn != 0)) { /* db began without its edges */
+        n->missed = CHANGE_MISSED_TELL;
+    }
+    if (back && !n->ready) {
+        offer(c, n);
+    }
+    tell_missed(c, n);
     rt_changes_check_known(c);
 }
 
@@ -296,6 +318,9 @@ void rt_changes_node_gone(struct owner *o, uint64_t id)
         return;
     }
     n->gone = true;
+    if (c->held.lsn != 0) {
+        n->missed = CHANGE_MISSED_TELL;
+    }
     n->heard = false;
     n->ready = false;
     n->hole = false;

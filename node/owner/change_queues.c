@@ -2,8 +2,8 @@
 /* change_queues.c - queues to edges and nodes: who is not read, or cut, while one is too long. */
 #include "node/owner/changes_in.h"
 
-/* How soon to look again whether a queue has become shorter; and whether one that has to become
- * empty is. */
+/* How soon to look again whether a queue has become shorter; and whether one that nobody waits for
+ * has. */
 #define QUEUE_LOOK_MS 5u
 #define HOLE_LOOK_MS  500u
 

@@ -42,6 +42,8 @@
 #define RT_CHANGES_LINK_BYTES ((size_t)7 * 1024 * 1024)
 /* The same of an edge's queue, of which they may have half. */
 #define RT_CHANGES_EDGE_BYTES (RT_IPC_QUEUE_MAX / 2)
+/* A node that took nothing gets changes again when so few bytes are left. */
+#define RT_CHANGES_CALM_BYTES ((size_t)1024 * 1024)
 /* Waiting bytes to db: some hundred thousand registrations with their claims. Over it db is cut. */
 #define RT_CHANGES_DB_BYTES ((size_t)256 * 1024 * 1024)
 /* A queue that was over its bound for so long is of somebody who hangs. */

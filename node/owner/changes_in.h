@@ -29,12 +29,21 @@ struct change_term {
     uint32_t timeline;
 };
 
+/* A node may have lived while our db read and did not wait for it: its edges are told so, by us,
+ * whoever reads when they can be told. */
+enum change_missed {
+    CHANGE_MISSED_NOTHING = 0,
+    CHANGE_MISSED_TELL,
+    CHANGE_MISSED_TOLD /* on this link; an answer to what followed says that it has arrived */
+};
+
 struct change_node {
     uint64_t id; /* 0: the row is free */
     uint64_t boots[RT_EDGES_MAX];
     uint32_t nboots;
-    bool gone;   /* dead or left: its boots are only remembered */
-    bool heard;  /* told its edges since it appeared */
+    bool gone;  /* dead or left: its boots are only remembered */
+    bool heard; /* told its edges since it appeared */
+    enum change_missed missed;
     bool linked; /* a link was up, and none of our frames was refused for want of one */
     /* As a reader. */
     bool asks; /* wants our edges' registrations */
@@ -125,10 +134,12 @@ void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_
 void rt_change_node_stuck(struct changes *c, struct change_node *n);
 /* db holds the slot: changes may follow to all nodes, and holes are filled by them. */
 void rt_change_nodes_held(struct changes *c);
+/* The node answered what was said on this link. */
+void rt_change_node_heard(struct change_node *n);
 /* db reads no more, or another one has begun: nothing is owed to any node. */
 void rt_change_nodes_reset(struct changes *c);
-/* Asks db to read again if a node with a hole has a link with an empty queue. True: some node has a
- * hole that only time can make ready for that. */
+/* Asks db to read again if a node with a hole has a link that takes frames. True: some node has one
+ * that only time can make ready for that. */
 bool rt_change_nodes_heal(struct changes *c);
 bool rt_change_term_older(struct change_term a, struct change_term b);
 /* Frames of this node as the reader; below 512 bytes. */

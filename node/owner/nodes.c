@@ -38,7 +38,8 @@ static void find_name(void *ctx, const struct cl_member_row *row)
     struct naming *n = ctx;
 
     if (row->id == n->id) {
-        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n, (const char *)row->name.p);
+        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n,
+                       (const char *)row->name.p);
     }
 }
 
@@ -122,13 +123,13 @@ static int own_address(const struct rt_config *cfg, struct pr_addr *out, struct 
     if (cfg->cluster_seeds != NULL) {
         size_t n = strcspn(cfg->cluster_seeds, ",");
 
-        found = pr_addr_parse(pr_bytes(cfg->cluster_seeds, n), &seed) == PR_OK &&
-                !is_any(&seed) && address_towards(&seed, out);
+        found = pr_addr_parse(pr_bytes(cfg->cluster_seeds, n), &seed) == PR_OK && !is_any(&seed) &&
+                address_towards(&seed, out);
     }
     if (!found) {
-        found = (pr_addr_parse(pr_str("192.0.2.1:9"), &seed) == PR_OK &&
-                 address_towards(&seed, out)) ||
-                any_interface(out);
+        found =
+            (pr_addr_parse(pr_str("192.0.2.1:9"), &seed) == PR_OK && address_towards(&seed, out)) ||
+            any_interface(out);
     }
     if (!found) {
         return rt_error_set(err, RT_ECONFIG,

@@ -129,8 +129,8 @@ static void step(struct owner *o, const struct cl_event *ev)
  */
 bool rt_owner_step(struct owner *o, const struct cl_event *ev)
 {
-    bool of_edge = ev->type == CL_EV_EDGE_UP || ev->type == CL_EV_EDGE_DOWN ||
-                   ev->type == CL_EV_EDGE_IN;
+    bool of_edge =
+        ev->type == CL_EV_EDGE_UP || ev->type == CL_EV_EDGE_DOWN || ev->type == CL_EV_EDGE_IN;
     const struct peer *source = of_edge ? o->edge[ev->edge] : NULL;
 
     if (o->stepping) {

@@ -50,8 +50,8 @@ struct owner {
     struct nodes *nodes; /* NULL: no other nodes */
     struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;
-    bool stepping;       /* the core's actions are being carried out */
-    uint64_t fallen;     /* edges that ended meanwhile */
+    bool stepping;   /* the core's actions are being carried out */
+    uint64_t fallen; /* edges that ended meanwhile */
     struct rt_timer leave;
     bool leaving;
     int exit_code;

@@ -29,6 +29,9 @@ static const char *db(void)
     return out;
 }
 
+/* Verdicts of an earlier link to the owner: how many links ago. */
+static uint64_t late;
+
 static void verdict(uint32_t handle, enum pr_chg_status status, const char *message)
 {
     uint8_t memory[512];
@@ -37,7 +40,8 @@ static void verdict(uint32_t handle, enum pr_chg_status status, const char *mess
                               .boot = BOOT,
                               .handle = handle,
                               .status = status,
-                              .message = pr_str(message)};
+                              .message = pr_str(message),
+                              .life = w.e->changes->life - late};
 
     pr_chg_reg_ok_encode(&o, &m);
     to_edge(pr_bytes(memory, o.len));
@@ -345,6 +349,10 @@ static void told_again(void **state)
     w.e->link.retry.fn(w.e->link.retry.ctx);
     settle();
     assert_string_equal(db(), ""); /* whoever reads will ask */
+    late = 1;
+    verdict(1, PR_CHG_REFUSED, "an answer from before");
+    late = 0;
+    assert_string_equal(heard(c), "");
     to_edge(pr_bytes(memory, o.len));
     settle();
     assert_string_equal(db(), "reg 1 * public.*  anon\nsynced\n");
@@ -373,11 +381,22 @@ static void trouble_for_all(void **state)
     (void)heard(c);
     pr_chg_sys_encode(&o, &sys);
     to_edge(pr_bytes(memory, o.len));
+    settle();
+    assert_string_equal(heard(c), SYSTEM("error", "gone") LIVE); /* it is over */
+    verdict(1, PR_CHG_WAIT, "down");
+    assert_string_equal(heard(c), SYSTEM("error", "down"));
     to_edge(pr_bytes(memory, o.len));
     settle();
-    assert_string_equal(heard(c), SYSTEM("error", "gone"));
+    assert_string_equal(heard(c), SYSTEM("error", "gone") SYSTEM("error", "down"));
     verdict(1, PR_CHG_LIVE, "");
     assert_string_equal(heard(c), LIVE);
+    /* who was promised nothing has missed nothing */
+    c = client("2.0.0");
+    join(c, "[{'event':'*','schema':'public','table':'other'}]", "");
+    (void)heard(c);
+    to_edge(pr_bytes(memory, o.len));
+    settle();
+    assert_string_equal(heard(c), "");
     world_close();
 }
 

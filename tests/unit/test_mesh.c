@@ -183,7 +183,7 @@ static void make_changes(struct pr_outbuf *o, unsigned which)
         .claims = pr_str("{}"),
     };
     const struct pr_chg_unreg unreg = {pr_str("default"), 1, 2};
-    const struct pr_chg_reg_ok ok = {pr_str("default"), 1, 2, PR_CHG_REFUSED, pr_str("no")};
+    const struct pr_chg_reg_ok ok = {pr_str("default"), 1, 2, PR_CHG_REFUSED, pr_str("no"), 9};
     const struct pr_chg_sync sync = {pr_str("default"), 3};
     const struct pr_chg_synced synced = {pr_str("default"), 1, 3};
     const struct pr_chg_sys sys = {pr_str("default"), 0, 0, false, pr_str("gone")};
