@@ -35,6 +35,14 @@ static bool seen_by_asked(const struct rt_doctor *d, const json_t *member)
 
 /* ---- who is there ---- */
 
+/* The reason in "n3 is dead: suspected and not refuted in time". */
+static const char *reason_in(const char *sentence)
+{
+    const char *colon = strstr(sentence, ": ");
+
+    return colon == NULL ? sentence : colon + 2;
+}
+
 static void check_members(struct rt_doctor *d)
 {
     char detail[256];
@@ -58,7 +66,7 @@ static void check_members(struct rt_doctor *d)
                            "reaches it");
         } else if (strcmp(state, "dead") == 0) {
             (void)snprintf(detail, sizeof detail, "is dead for %s: %s",
-                           rt_ctl_age(rt_ctl_int(m, "since_ms")).text, text(m, "why"));
+                           rt_ctl_age(rt_ctl_int(m, "since_ms")).text, reason_in(text(m, "why")));
             rt_doctor_find(d, "advice", text(m, "name"), detail,
                            "start it again, or let it be: it is forgotten after 10 minutes");
         }

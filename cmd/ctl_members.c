@@ -112,7 +112,7 @@ static json_t *ms_cell(const json_t *row, const char *key)
     return json_string(text);
 }
 
-static json_t *table_row(const json_t *row, const json_t *m)
+static json_t *table_row(const json_t *row, const json_t *m, bool with_note)
 {
     char name[80];
     json_t *t = json_object();
@@ -139,7 +139,9 @@ static json_t *table_row(const json_t *row, const json_t *m)
     rt_ctl_copy(t, row, "udp");
     rt_ctl_copy(t, row, "health");
     rt_ctl_copy(t, row, "build");
-    (void)json_object_set_new(t, "note", note_of(m));
+    if (with_note) {
+        (void)json_object_set_new(t, "note", note_of(m));
+    }
     return t;
 }
 
@@ -209,10 +211,15 @@ static int print_members(const struct rt_ctl *c, const struct rt_rows *answer)
     json_t *selves = rt_ctl_kind(answer, "self");
     json_t *members = rt_ctl_kind(answer, "member");
     struct rt_rows out;
+    bool notes = false;
     size_t i;
     json_t *m;
 
     rt_rows_init(&out);
+    json_array_foreach(members, i, m)
+    {
+        notes = notes || strcmp(rt_ctl_text(m, "state"), "alive") != 0;
+    }
     json_array_foreach(members, i, m)
     {
         json_t *self = rt_ctl_find(selves, "node", rt_ctl_text(m, "name"));
@@ -221,10 +228,11 @@ static int print_members(const struct rt_ctl *c, const struct rt_rows *answer)
         if (c->json) {
             rt_rows_add(&out, row);
         } else {
-            rt_rows_add(&out, table_row(row, m));
+            rt_rows_add(&out, table_row(row, m, notes));
             json_decref(row);
         }
     }
+    rt_rows_sort(&out, "name", "addr");
     rt_rows_print(&out, c->json);
     if (!c->json && json_array_size(selves) > 0) {
         json_t *first = json_array_get(members, 0);

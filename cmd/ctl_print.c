@@ -87,7 +87,7 @@ void rt_rows_print_json(const struct rt_rows *r)
 
     json_array_foreach(r->list, i, row)
     {
-        char *text = json_dumps(row, JSON_COMPACT);
+        char *text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(6));
 
         if (text != NULL) {
             (void)puts(text);
@@ -105,7 +105,7 @@ static char *cell(const json_t *value)
     if (json_is_string(value)) {
         return rt_strdup(json_string_value(value));
     }
-    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
 }
 
 /* Columns of a terminal that a UTF-8 text takes: its code points. */

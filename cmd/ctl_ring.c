@@ -116,6 +116,7 @@ static int print_ring(const struct rt_ctl *c, const struct rt_rows *answer, bool
     } else {
         rt_rows_init(&out);
         add_owners(&out, answer);
+        rt_rows_sort(&out, "owner", "view");
         rt_rows_print(&out, c->json);
         rt_rows_deinit(&out);
     }

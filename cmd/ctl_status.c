@@ -180,7 +180,7 @@ static json_t *processes(const char *dir, const struct rt_metrics *m, bool *miss
     return list;
 }
 
-static void print_table(json_t *status)
+static void print_table(json_t *status, bool own)
 {
     struct rt_rows r;
     const char *node = json_string_value(json_object_get(status, "node"));
@@ -201,9 +201,11 @@ static void print_table(json_t *status)
             (void)json_object_set(short_row, columns[c], json_object_get(row, columns[c]));
             (void)json_object_del(figures, columns[c]);
         }
-        text = json_dumps(figures, JSON_COMPACT);
-        (void)json_object_set_new(short_row, "figures", json_string(text));
-        rt_free(text);
+        if (own) { /* the other nodes do not tell them */
+            text = json_dumps(figures, JSON_COMPACT);
+            (void)json_object_set_new(short_row, "figures", json_string(text));
+            rt_free(text);
+        }
         json_decref(figures);
         rt_rows_add(&r, short_row);
     }
@@ -211,7 +213,7 @@ static void print_table(json_t *status)
     rt_rows_deinit(&r);
 }
 
-static void print_status(json_t *status, bool json)
+static void print_status(json_t *status, bool json, bool own)
 {
     if (json) {
         char *text = json_dumps(status, JSON_COMPACT);
@@ -219,7 +221,7 @@ static void print_status(json_t *status, bool json)
         (void)puts(text);
         rt_free(text);
     } else {
-        print_table(status);
+        print_table(status, own);
     }
 }
 
@@ -253,7 +255,7 @@ static bool print_others(const struct rt_ctl *c, const char *own)
     {
         if (strcmp(rt_ctl_text(row, "node"), own) != 0) {
             problem = any_missing(row) || problem;
-            print_status(row, c->json);
+            print_status(row, c->json, false);
         }
     }
     rt_rows_deinit(&rows);
@@ -281,7 +283,7 @@ static int own_status(const struct rt_ctl *c, const char *dir)
     owner = ask_owner(c->socket_path);
     status = json_pack("{s:s?, s:s, s:o}", "node", m.node, "owner",
                        owner != NULL ? "answers" : "silent", "processes", list);
-    print_status(status, c->json);
+    print_status(status, c->json, true);
     if (owner != NULL && !c->local && !print_others(c, rt_ctl_text(owner, "node"))) {
         missing = true;
     }

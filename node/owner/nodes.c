@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/nodes.h"
 
-#include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "cluster/hash.h"
 #include "node/owner/changes.h"
-#include "node/owner/mesh.h"
+#include "node/owner/own_addr.h"
 #include "node/owner/seeds.h"
-#include "node/owner/sockaddr.h"
-#include "node/owner/udp.h"
+#include "node/owner/tell.h"
 #include "proto/mesh_node.h"
 
 struct nodes {
@@ -27,117 +21,9 @@ struct nodes {
     uint64_t view;       /* last one told to the mesh */
 };
 
-/* Name of a node for people, its id in hex if no name is known. */
-struct naming {
-    uint64_t id;
-    char text[PR_ID_MAX + 1];
-};
-
-static void find_name(void *ctx, const struct cl_member_row *row)
-{
-    struct naming *n = ctx;
-
-    if (row->id == n->id) {
-        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n,
-                       (const char *)row->name.p);
-    }
-}
-
-static struct naming name_of(const struct owner *o, uint64_t id)
-{
-    struct naming n = {.id = id};
-
-    (void)snprintf(n.text, sizeof n.text, "%016llx", (unsigned long long)id);
-    cl_inspect_members(o->cl, find_name, &n);
-    return n;
-}
-
 static struct pr_slice text_of(const char *s)
 {
     return s == NULL ? (struct pr_slice){0} : pr_str(s);
-}
-
-/* The address of the interface towards `to`: connecting a datagram socket sends nothing. */
-static bool address_towards(const struct pr_addr *to, struct pr_addr *out)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = rt_sockaddr_of(to, AF_UNSPEC, &sa);
-    int fd = len == 0 ? -1 : socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool found = false;
-
-    if (fd < 0) {
-        return false;
-    }
-    if (connect(fd, (struct sockaddr *)&sa, len) == 0) {
-        len = sizeof sa;
-        found = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
-                rt_sockaddr_read((struct sockaddr *)&sa, out);
-    }
-    (void)close(fd);
-    return found;
-}
-
-static bool any_interface(struct pr_addr *out)
-{
-    struct ifaddrs *list = NULL;
-    bool found = false;
-
-    if (getifaddrs(&list) != 0) {
-        return false;
-    }
-    for (const struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
-        found = i->ifa_addr != NULL && i->ifa_addr->sa_family == AF_INET &&
-                (i->ifa_flags & IFF_UP) != 0 && (i->ifa_flags & IFF_LOOPBACK) == 0 &&
-                rt_sockaddr_read(i->ifa_addr, out);
-    }
-    freeifaddrs(list);
-    return found;
-}
-
-static bool is_any(const struct pr_addr *a)
-{
-    static const uint8_t zeros[sizeof a->ip];
-
-    return memcmp(a->ip, zeros, sizeof zeros) == 0;
-}
-
-/*
- * Where others reach this node: as set; else the address it listens at; else, listening everywhere,
- * that of the interface towards the first seed that is an address, or towards the world (192.0.2.1
- * is nobody, RFC 5737), or of the first interface.
- */
-static int own_address(const struct rt_config *cfg, struct pr_addr *out, struct rt_error *err)
-{
-    const char *set = cfg->cluster_advertise != NULL ? cfg->cluster_advertise : cfg->cluster_listen;
-    struct pr_addr seed = {0};
-    uint16_t port = 0;
-    bool found = false;
-
-    if (pr_addr_parse(pr_str(set), out) != PR_OK) {
-        return rt_error_set(err, RT_ECONFIG, "%s is not an address and port", set);
-    }
-    if (!is_any(out)) {
-        return RT_OK;
-    }
-    port = out->port;
-    if (cfg->cluster_seeds != NULL) {
-        size_t n = strcspn(cfg->cluster_seeds, ",");
-
-        found = pr_addr_parse(pr_bytes(cfg->cluster_seeds, n), &seed) == PR_OK && !is_any(&seed) &&
-                address_towards(&seed, out);
-    }
-    if (!found) {
-        found =
-            (pr_addr_parse(pr_str("192.0.2.1:9"), &seed) == PR_OK && address_towards(&seed, out)) ||
-            any_interface(out);
-    }
-    if (!found) {
-        return rt_error_set(err, RT_ECONFIG,
-                            "no network interface is up; set REALTIME_CLUSTER_ADVERTISE to the "
-                            "address and port where other nodes reach this one");
-    }
-    out->port = port;
-    return RT_OK;
 }
 
 int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)
@@ -148,7 +34,7 @@ int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err
         .build = pr_str(RT_BUILD),
         .zone = text_of(o->cfg->zone),
     };
-    return own_address(o->cfg, &about->addr, err);
+    return rt_own_addr(o->cfg, &about->addr, err);
 }
 
 static void on_packet(void *ctx, const struct pr_addr *from, struct pr_slice payload)
@@ -168,8 +54,7 @@ static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
                           .name = peer->name,
                           .addr = peer->addr};
 
-    rt_log(n->owner->args->log, RT_INFO, "link_up",
-           rt_kv_s("peer", name_of(n->owner, peer->id).text));
+    rt_tell_link_up(n->owner, peer->name);
     if (rt_owner_step(n->owner, &ev)) {
         rt_changes_link_up(n->owner, peer->id);
     }
@@ -203,8 +88,7 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
 {
     struct nodes *n = ctx;
 
-    rt_log(n->owner->args->log, RT_INFO, "link_down", rt_kv_s("peer", name_of(n->owner, id).text),
-           rt_kv_s("err", why));
+    rt_tell_link_down(n->owner, id, why);
     rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
@@ -266,7 +150,6 @@ static void on_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint3
                        struct pr_slice text)
 {
     struct nodes *n = ctx;
-    char where[PR_ADDR_TEXT_MAX];
     char why[PR_ID_MAX + 1];
 
     (void)id;
@@ -278,9 +161,7 @@ static void on_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint3
     if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
         return; /* no news */
     }
-    pr_addr_format(addr, where, sizeof where);
-    rt_log(n->owner->args->log, RT_WARN, "link_refused", rt_kv_s("by", where),
-           rt_kv_s("code", rt_mesh_bye_name(code)), rt_kv_s("err", why));
+    rt_tell_refused_by(n->owner, addr, rt_mesh_bye_name(code), why);
 }
 
 struct known {
@@ -427,8 +308,7 @@ static void member(struct owner *o, const struct cl_action *a)
     bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
                 strcmp(a->state, "forgotten") == 0;
 
-    rt_log(o->args->log, RT_INFO, "member", rt_kv_s("peer", name_of(o, a->id).text),
-           rt_kv_s("state", a->state), rt_kv_s("why", a->reason == NULL ? "" : a->reason));
+    rt_tell_member(o, a);
     if (a->id == o->node_id) {
         return;
     }
@@ -496,10 +376,16 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
 void rt_nodes_reload(struct owner *o)
 {
     struct rt_error err = {0};
+    int rv = 0;
 
-    if (o->nodes != NULL && o->nodes->keys != NULL &&
-        rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err) < 0) {
+    if (o->nodes == NULL || o->nodes->keys == NULL) {
+        return;
+    }
+    rv = rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err);
+    if (rv < 0) {
         rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
+    } else if (rv > 0) {
+        rt_tell_node(o, "has other keys now");
     }
 }
 

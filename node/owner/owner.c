@@ -9,6 +9,7 @@
 #include "node/owner/changes.h"
 #include "node/owner/events.h"
 #include "node/owner/nodes.h"
+#include "node/owner/tell.h"
 
 /* Bytes of keys and metas of presences: 512 MiB hold some two million of 200 bytes. */
 #define PRESENCE_BYTES (512u * 1024u * 1024u)
@@ -60,6 +61,7 @@ static void do_action(struct owner *o, const struct cl_action *a, struct cuts *c
         cuts->why = a->reason;
         break;
     case CL_ACT_READER:
+        rt_tell_reader(o, a->id);
         rt_changes_reader(o, a->id);
         break;
     case CL_ACT_UDP_SEND:
@@ -167,6 +169,7 @@ static void on_turn(void *ctx)
     uint64_t at = cl_deadline(o->cl);
     uint64_t now = rt_now_ms(o->loop);
 
+    rt_tell_changes(o);
     if (o->leaving && cl_gone(o->cl)) {
         rt_loop_stop(o->loop);
     }
@@ -232,6 +235,7 @@ static void on_stop(void *ctx, int signo)
         return;
     }
     o->leaving = true;
+    rt_tell_node(o, "leaves");
     rt_timer_set(&o->leave, LEAVE_MS);
     (void)rt_owner_step(o, &ev);
 }
@@ -295,6 +299,7 @@ static int serve(struct owner *o)
         return 1;
     }
     rt_log(o->args->log, RT_INFO, "owner_up", rt_kv_u("edges", o->cfg->edges));
+    rt_tell_node(o, "has started");
     rt_loop_run(o->loop);
     return o->exit_code;
 }

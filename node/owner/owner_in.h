@@ -31,6 +31,13 @@ struct peer {
     uint64_t since_ms;
 };
 
+/* What was told last, tell.h. */
+struct tells {
+    uint64_t view;
+    uint64_t refused_ms;
+    uint64_t keys, hellos, datagrams; /* refused */
+};
+
 struct owner {
     const struct rt_config *cfg;
     const struct rt_role_args *args;
@@ -56,6 +63,7 @@ struct owner {
     bool leaving;
     int exit_code;
     struct cl_stats counted; /* what the metrics already hold */
+    struct tells tells;
     struct asks *asks;       /* questions of realtimectl under way */
 };
 
