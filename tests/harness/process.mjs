@@ -224,7 +224,7 @@ export async function startCluster(t, opts = {}) {
 
 /** How many members a node holds for alive; 0 while it does not answer. */
 function alive(node) {
-  try { return node.rows('members').filter((m) => m.state === 'alive').length } catch { return 0 }
+  try { return node.rows('members', '--local').filter((m) => m.state === 'alive').length } catch { return 0 }
 }
 
 /** A build before the mesh has no such command (exit code 2: usage); its nodes run each alone. */
