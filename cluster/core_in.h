@@ -221,10 +221,18 @@ void cl_view_retell(struct cl *cl, uint32_t node);
 /* Looks at all topics again, for what is due to be told. */
 void cl_view_sweep(struct cl *cl);
 void cl_view_go_on(struct cl *cl);
+/* Every linked node has adopted this node's view. */
+bool cl_view_agreed(const struct cl *cl);
+/* Presence of topics that this node neither owns nor has members for. */
+void cl_view_forget_presence(struct cl *cl);
 cl_ms cl_view_deadline(const struct cl *cl);
 
 /* follow.c */
 void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
+/* The topic is to be owned here. */
+void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
+/* Some owner was followed for it. */
+bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);
 /* An edge's subscription to a topic owned elsewhere is new or has another wish. */
 CL_MUST_CHECK int cl_follow_want(struct cl *cl, struct cl_topic *topic);
@@ -242,6 +250,10 @@ CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_
 CL_MUST_CHECK int cl_serve_owed(struct cl *cl, struct cl_topic *topic);
 /* A link has ended: its node follows nothing here. */
 void cl_serve_gone(struct cl *cl, uint32_t node);
+/* Another node owns the topic from now on. */
+void cl_serve_moved(struct cl *cl, struct cl_topic *topic);
+/* It has said SUB_ALL for this node's view. */
+void cl_serve_settled(struct cl *cl, uint32_t node);
 
 /* order.c */
 /* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
@@ -249,6 +261,8 @@ CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct p
                                const struct pr_pub *pub);
 /* The publishes of this edge, of another node, come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
+/* The link to this node has ended: what it sent is not ordered any more, its edges send it again. */
+void cl_order_gone(struct cl *cl, uint32_t node);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
 bool cl_order_ready(const struct cl *cl);

@@ -131,7 +131,8 @@ static int tell(struct cle *c, uint32_t i)
     struct etopic *t = cle_topic(c, i);
     int rv = CL_OK;
 
-    if (t->state == SUB_NONE && t->refs > 0) {
+    if ((t->state == SUB_NONE && t->refs > 0) ||
+        (t->state == SUB_OK && t->unanswered == 0 && t->asked != t->presence)) {
         rv = cle_topic_send_sub(c, i);
     }
     if (rv == CL_OK && t->full_due) {
@@ -144,7 +145,7 @@ static int tell(struct cle *c, uint32_t i)
             (void)cle_push(c, CLE_PRES_RESET, i);
         }
     }
-    if (rv == CL_OK && t->view_due && c->synced) {
+    if (rv == CL_OK && t->view_due && c->synced && t->asked == t->presence) {
         rv = cle_view_send_get(c, i);
     }
     return rv;

@@ -50,7 +50,7 @@ struct etopic {
     uint32_t key_len;
     uint8_t *key;        /* NULL: the item is free */
     uint32_t refs;       /* local members */
-    uint32_t unanswered; /* SUBs on this link without SUB_OK; no UNSUB before it is 0 */
+    uint32_t unanswered; /* SUBs on this link without SUB_OK, 1 at most; no UNSUB before it is 0 */
     enum sub_state state;
     enum timer_list list; /* the one it is in; each is in the order of `at` */
     uint32_t next, prev;
@@ -59,6 +59,7 @@ struct etopic {
     bool due;              /* in the queue */
     bool waiting;          /* somebody wants CLE_SUBSCRIBED or CLE_SUB_FAILED */
     bool presence;         /* members want diffs */
+    bool asked;            /* the last SUB on this link said so */
     bool told;             /* an owner may hold presences of ours here */
     bool full_due;         /* its presences must be told as a whole; no deltas before */
     bool reset_due;        /* CLE_PRES_RESET */

@@ -115,6 +115,7 @@ static void push_sub(struct cle *c, struct etopic *t)
     pr_sub_encode(&w, &sub);
     cle_push_send(c, &w);
     t->unanswered++;
+    t->asked = t->presence;
     if (t->state == SUB_NONE) {
         t->state = SUB_SENT;
     }
@@ -231,6 +232,8 @@ void cle_unsubscribe(struct cle *c, cl_ms now, uint32_t handle)
     }
 }
 
+/* While a SUB is under way its answer is waited for: an owner that has to ask another node answers
+ * an edge once, however often it was asked. */
 int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
 {
     struct etopic *t = live(c, handle);
@@ -240,7 +243,7 @@ int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
     if (t->presence == on) {
         return CL_OK;
     }
-    if (cle_up(c) && t->state != SUB_NONE) {
+    if (cle_up(c) && t->state != SUB_NONE && t->unanswered == 0) {
         rv = reserve_sub(c, t);
         if (rv != CL_OK) {
             return rv;
@@ -324,6 +327,10 @@ int cle_topic_on_sub_ok(struct cle *c, const struct pr_sub_ok *ok)
         list_leave(c, i);
         (void)cle_push(c, CLE_SUBSCRIBED, i);
     }
+    if (t->asked != t->presence || t->view_due) {
+        cle_topic_due(c, i);
+        cle_pump(c);
+    }
     return CL_OK;
 }
 
@@ -395,6 +402,7 @@ void cle_topics_link_down(struct cle *c)
         t->due = false;
         t->state = SUB_NONE;
         t->unanswered = 0;
+        t->asked = false;
         t->full_due = t->told || t->pres_count > 0;
         t->reset_due = false;
         t->view_due = t->view_due || t->views > 0;
@@ -434,6 +442,9 @@ static const char *check_one(const struct cle *c, const struct etopic *t)
 {
     if ((t->refs == 0) != (t->list == LIST_UNSUB)) {
         return "a topic without members is not on its way out, or one with members is";
+    }
+    if (t->unanswered > 1) {
+        return "two questions of one topic are under way";
     }
     if (t->waiting != (t->list == LIST_WAIT)) {
         return "a join waits without a deadline";

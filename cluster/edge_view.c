@@ -27,8 +27,8 @@ int cle_presence_view(struct cle *c, cl_ms now, uint32_t handle)
     struct etopic *t = cle_topic(c, handle);
 
     c->now = now;
-    if (!cle_up(c) || !c->synced) {
-        t->view_due = true;
+    if (!cle_up(c) || !c->synced || t->asked != t->presence) {
+        t->view_due = true; /* diffs must come from before it on */
         return CL_OK;
     }
     if (t->views - t->views_stale > (t->view_open && t->views_stale == 0 ? 1u : 0u)) {

@@ -27,6 +27,23 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
     }
 }
 
+/* It is to be owned here. What its owner so far has ordered still comes, until the partition opens;
+ * and it goes on from there if another view comes before that. */
+void cl_follow_stop(struct cl *cl, struct cl_topic *topic)
+{
+    struct pr_epoch epoch = topic->follow_epoch;
+    uint64_t seq = topic->follow_seq;
+
+    cl_follow_set(cl, topic, CL_F_NONE);
+    topic->follow_epoch = epoch;
+    topic->follow_seq = seq;
+}
+
+bool cl_follows(const struct cl_topic *topic)
+{
+    return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
+}
+
 static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
 {
     struct pr_sub sub = {.topic = cl_topic_name(topic),
@@ -108,16 +125,17 @@ static int send_unsub(struct cl *cl, const struct cl_topic *topic, uint32_t to)
 /* Not while a SUB is unanswered: its SUB_OK would look like that of a later one. */
 int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
 {
+    uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
 
     if (topic->follow == CL_F_NONE || topic->follow == CL_F_SENT || topic->presence_edges != 0 ||
         (topic->edges != 0 && !topic->follow_presence)) {
         return CL_OK;
     }
-    if (topic->follow == CL_F_OK && topic->edges == 0) {
-        rv = send_unsub(cl, topic, cl->route[topic->part]);
+    if (topic->edges == 0 && to != CL_NOBODY && cl->node[to].linked) {
+        rv = send_unsub(cl, topic, to); /* also if it is due: it may have been told by another view */
     } else if (topic->follow == CL_F_OK) {
-        rv = send_sub(cl, topic, cl->route[topic->part]); /* without presence from now on */
+        rv = send_sub(cl, topic, to); /* without presence from now on */
     }
     if (rv == CL_OK) {
         topic->follow_presence = false;
@@ -145,11 +163,13 @@ static bool of_zeros(struct pr_epoch e)
 /* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
 static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
 {
-    if (pr_epoch_eq(topic->follow_epoch, ok->epoch) && ok->seq > topic->follow_seq) {
+    if (!pr_epoch_eq(topic->follow_epoch, ok->epoch)) {
+        topic->follow_epoch = ok->epoch;
+        topic->follow_seq = ok->seq;
+    } else if (ok->seq > topic->follow_seq) {
         lose(cl, topic, ok->seq - topic->follow_seq);
-    }
-    topic->follow_epoch = ok->epoch;
-    topic->follow_seq = ok->seq;
+        topic->follow_seq = ok->seq;
+    } /* else events came since the SUB was sent: they are not counted twice */
     topic->resync = false;
     if (topic->follow_presence) {
         cl_pres_replace_end(cl->pres, cl->now, ok->topic);
@@ -247,9 +267,17 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
     return rv;
 }
 
+static bool wanted(const struct cl *cl, const struct cl_topic *topic)
+{
+    return topic->edges != 0 &&
+           (topic->follow != CL_F_NONE ||
+            (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+}
+
 /*
- * Also of the owner before, as long as the new one has not answered: what was under way when the
- * topic moved is still wanted, and it comes before anything of the new owner (view.c).
+ * Also of the owner before, as long as the new one has not answered, or has not begun here: what
+ * was under way when the topic moved is still wanted, and it comes before anything of the new owner
+ * (view.c).
  */
 int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
 {
@@ -258,7 +286,7 @@ int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
     uint64_t lost = 0;
     int rv = CL_OK;
 
-    if (topic == NULL || topic->edges == 0 || topic->follow == CL_F_NONE ||
+    if (topic == NULL || !wanted(cl, topic) ||
         !pr_epoch_eq(topic->follow_epoch, ev->epoch) || ev->seq <= topic->follow_seq) {
         cl->stats.repeats++;
         return CL_OK;

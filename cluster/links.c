@@ -134,6 +134,7 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
         if (!cl->node[i].member) {
             cl_links_forget_boots(cl, &cl->node[i]); /* its end will not be told */
         }
+        cl_order_gone(cl, i);
         cl_serve_gone(cl, i);
         cl_view_retell(cl, i);
     }
@@ -292,6 +293,9 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
     }
     if (f->type == PR_T_SUB_ALL && pr_sub_all_decode(f, &all) == PR_OK) {
         cl->node[from].subs = all.view;
+        if (all.view == cl->ring.view) {
+            cl_serve_settled(cl, from);
+        }
         return CL_OK;
     }
     if (f->type == PR_T_NOT_OWNER && pr_not_owner_decode(f, &refusal) == PR_OK) {

@@ -274,14 +274,19 @@ int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
     return order(cl, from, pub);
 }
 
-static void forget_first(struct cl *cl)
+/* The one behind `before`; NULL: the first. */
+static void forget(struct cl *cl, struct parked *before)
 {
-    struct parked *p = cl->park_head;
+    struct parked *p = before == NULL ? cl->park_head : before->next;
     size_t n = sizeof *p + p->n;
 
-    cl->park_head = p->next;
-    if (cl->park_head == NULL) {
-        cl->park_tail = NULL;
+    if (before == NULL) {
+        cl->park_head = p->next;
+    } else {
+        before->next = p->next;
+    }
+    if (cl->park_tail == p) {
+        cl->park_tail = before;
     }
     cl->parked_in[p->part]--;
     cl->park_bytes -= n;
@@ -306,13 +311,30 @@ void cl_order_parked(struct cl *cl)
         if (rv != CL_OK) {
             return; /* again in the next step */
         }
-        forget_first(cl);
+        forget(cl, NULL);
+    }
+}
+
+void cl_order_gone(struct cl *cl, uint32_t node)
+{
+    struct parked *before = NULL;
+    struct parked *p = cl->park_head;
+
+    while (p != NULL) {
+        struct parked *next = p->next;
+
+        if (p->from.node == node) {
+            forget(cl, before);
+        } else {
+            before = p;
+        }
+        p = next;
     }
 }
 
 void cl_order_deinit(struct cl *cl)
 {
     while (cl->park_head != NULL) {
-        forget_first(cl);
+        forget(cl, NULL);
     }
 }

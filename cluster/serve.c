@@ -154,6 +154,39 @@ void cl_serve_gone(struct cl *cl, uint32_t node)
     }
 }
 
+/*
+ * The topic is not owned here by the view just adopted. Nodes of the same view follow it elsewhere;
+ * what others asked for is kept: it may be by a view that is still to come, and if not, they say
+ * SUB_ALL for this one.
+ */
+void cl_serve_moved(struct cl *cl, struct cl_topic *topic)
+{
+    const struct cl_bits nodes = topic->remote->nodes;
+
+    for (uint32_t i = cl_bits_next(&nodes, 0); i < CL_NODES_MAX; i = cl_bits_next(&nodes, i + 1)) {
+        if (!cl->node[i].linked || cl->node[i].view == cl->ring.view) {
+            forget(cl, topic, i);
+        }
+    }
+    cl_kept_clear(&cl->topics, topic->remote); /* the count goes on without it */
+    if (!cl_bits_any(&topic->remote->nodes)) {
+        cl_topics_drop_remote(&cl->topics, cl->now, topic);
+    }
+}
+
+/* It follows by the view that this node has: what it asked for by another one is over. */
+void cl_serve_settled(struct cl *cl, uint32_t node)
+{
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if (cl->route[t->part] != CL_SELF) {
+            forget(cl, t, node);
+        }
+    }
+}
+
 int cl_serve_owed(struct cl *cl, struct cl_topic *topic)
 {
     struct cl_remote *r = topic->remote;

@@ -246,6 +246,9 @@ void cl_spread_sums(struct cl *cl)
     }
     if (due) {
         cl->sum_at = cl->now + CL_SUM_MS;
+        if (cl_view_agreed(cl)) { /* what was under way when the topic was given up */
+            cl_view_forget_presence(cl);
+        }
     }
 }
 

@@ -48,23 +48,37 @@ void cl_view_init(struct cl *cl)
     }
 }
 
+bool cl_view_agreed(const struct cl *cl)
+{
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The topic's partition has another owner, or its own node is no owner. */
 static void move_topic(struct cl *cl, struct cl_topic *t, uint32_t was)
 {
     uint32_t is = cl->route[t->part];
 
     if (is != CL_SELF && t->remote != NULL) {
-        cl_topics_drop_remote(&cl->topics, cl->now, t);
+        cl_serve_moved(cl, t);
     }
     if (is == was) {
         return;
     }
     t->resync = false;
-    if (was == CL_SELF) { /* followed so far: itself */
+    if (is == CL_SELF) {
+        cl_follow_stop(cl, t);
+        return;
+    }
+    if (was == CL_SELF && !cl_follows(t)) { /* followed so far: itself */
         t->follow_epoch = cl->epoch;
         t->follow_seq = t->seq;
     }
-    cl_follow_set(cl, t, is == CL_SELF || t->edges == 0 ? CL_F_NONE : CL_F_DUE);
+    cl_follow_set(cl, t, t->edges == 0 ? CL_F_NONE : CL_F_DUE);
 }
 
 static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors)
@@ -80,6 +94,12 @@ static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors
     if (t == NULL || t->presence_edges == 0) {
         cl_pres_forget_topic(cl->pres, cl->now, topic);
     }
+}
+
+/* Not while some node has another view: by a later one it may have told what will be needed. */
+void cl_view_forget_presence(struct cl *cl)
+{
+    cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
 }
 
 /* An index without node is free again once no route leads there. */
@@ -131,7 +151,9 @@ static void adopt(struct cl *cl)
          t = cl_topics_next(&cl->topics, &at)) {
         move_topic(cl, t, was[t->part]);
     }
-    cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
+    if (cl_view_agreed(cl)) {
+        cl_view_forget_presence(cl);
+    }
     free_nodes(cl);
     cl->view_at = cl->now;
     cl->flushing = cl->n_closed > 0;
@@ -161,7 +183,7 @@ void cl_view_retell(struct cl *cl, uint32_t node)
 
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
-        if (cl->route[t->part] == node && t->edges != 0) {
+        if (cl->route[t->part] == node && (t->edges != 0 || t->follow != CL_F_NONE)) {
             t->resync = false;
             cl_follow_set(cl, t, CL_F_DUE);
         }
@@ -177,7 +199,10 @@ static int tell(struct cl *cl, struct cl_topic *t)
     if (cl->route[t->part] != CL_SELF) {
         rv = cl_follow_sweep(cl, t);
     } else {
-        rv = cl->closed[t->part] ? CL_OK : cl_serve_owed(cl, t);
+        if (!cl->closed[t->part]) {
+            cl_follow_set(cl, t, CL_F_NONE); /* nothing of an owner before comes any more */
+            rv = cl_serve_owed(cl, t);
+        }
         rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
     }
     return rv == CL_OK ? cl_local_views(cl, t) : rv;
@@ -204,12 +229,7 @@ static void sweep(struct cl *cl)
 /* Everything that an old owner ordered has come: it is behind no VIEW any more. */
 static bool barrier(const struct cl *cl)
 {
-    for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
-            return cl->now >= cl->view_at + CL_BARRIER_MS;
-        }
-    }
-    return true;
+    return cl_view_agreed(cl) || cl->now >= cl->view_at + CL_BARRIER_MS;
 }
 
 /* Every linked node follows by this view. */

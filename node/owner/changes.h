@@ -71,7 +71,7 @@ void rt_changes_node_here(struct owner *o, uint64_t id);
 /* LINK_UP of a node. */
 void rt_changes_link_up(struct owner *o, uint64_t id);
 /* A node's ACTORS: all its attached edges. `boots` is borrowed; more than RT_EDGES_MAX are cut. */
-void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint32_t n);
+void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint32_t count);
 /* It is dead or has left: its edges are not waited for any more. */
 void rt_changes_node_gone(struct owner *o, uint64_t id);
 /* CHG_* and READER of a node. False: it is damaged or may not come from a node; close the link. */

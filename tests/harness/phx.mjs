@@ -39,6 +39,7 @@ export class Phx {
     this.frames = []   // not yet taken
     this.waiting = []
     this.closed = null // { code, reason }
+    this.sink = null   // takes a frame as it comes, or says false and leaves it to take()
     this.ref = 0
     ws.on('message', (data, binary) => this.#push(binary ? { binary: data } : this.#decode(data.toString())))
     ws.on('close', (code, reason) => { this.closed = { code, reason: reason.toString() }; this.#wake() })
@@ -52,7 +53,11 @@ export class Phx {
     return { raw, joinRef, ref, topic, event, payload }
   }
 
-  #push(frame) { this.frames.push(frame); this.#wake() }
+  #push(frame) {
+    if (this.sink?.(frame)) return
+    this.frames.push(frame)
+    this.#wake()
+  }
   #wake() { for (const w of this.waiting.splice(0)) w() }
 
   raw(data) { this.ws.send(data) }

@@ -84,6 +84,7 @@ async function spawnNode(t, opts) {
   const node = {
     name: env.REALTIME_NODE,
     dir, port, admin, log,
+    realtimectl: join(build, 'realtimectl'),
     mesh: env.REALTIME_CLUSTER_LISTEN,
     runtimeDir: env.REALTIME_RUNTIME_DIR,
     secret: env.REALTIME_JWT_SECRET,

@@ -1,78 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* process.c - the life of the owner and of the edges: start, death, a cut between them. */
+/* process.c - the life of nodes and of their processes: start, death, a cut between them. */
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void sim_owner_start(struct sim *s)
-{
-    struct owner_proc *o = &s->owner;
-    struct cl_config cfg = {
-        .name = pr_str("sim"), .id = 1, .edges = s->k.edges, .lim = &s->lim, .mem = &o->mem.alloc};
+/* Time of day when the world starts, in ms. */
+#define WALL_MS INT64_C(1700000000000)
 
-    if (o->up) {
-        return;
-    }
-    o->life++;
-    sim_note(s, "owner starts, life", o->life);
-    sim_heap_init(s, &o->mem, 100 + o->life);
-    cfg.epoch = 1000 + o->life;
-    o->cl = cl_new(&cfg, cl_rand_seed(s->seed ^ o->life << 20), s->now);
-    if (o->cl == NULL) { /* refused: the supervisor tries again */
-        sim_at(s, s->now + 50, EV_OWNER_START, 0, 0);
-        return;
-    }
-    o->up = true;
-    o->stalled_until = 0;
-    o->tick_at = UINT64_MAX;
-    for (uint32_t e = 0; e < EDGES_MAX; e++) {
-        o->conn[e] = NOBODY;
-    }
-    sim_after_owner(s);
+static uint64_t new_epoch(struct sim *s, const struct node_proc *p)
+{
+    int64_t wall = WALL_MS + (int64_t)s->now + p->wall_ms;
+
+    return (uint64_t)wall << 12 | sim_below(s, 4096);
 }
 
-static void owner_free(struct sim *s)
+static struct cl *new_core(struct sim *s, uint32_t n)
 {
-    cl_free(s->owner.cl);
-    s->owner.cl = NULL;
-    s->owner.up = false;
-    if (s->owner.mem.bytes != 0) {
-        sim_fail(s, "the owner leaks %zu bytes", s->owner.mem.bytes);
+    struct node_proc *p = &s->node[n];
+    struct cl_config cfg = {.name = pr_str(p->name),
+                            .id = p->id,
+                            .epoch = p->epoch,
+                            .edges = p->edges,
+                            .clustered = s->k.clustered,
+                            .lim = &s->lim,
+                            .mem = &p->mem.alloc};
+
+    cfg.about = (struct cl_about){
+        .addr = p->addr, .cluster = cl_hash64(pr_str("sim")), .weight = 100, .build = pr_str("1")};
+    return cl_new(&cfg, cl_rand_seed(s->seed ^ (uint64_t)(s->runs + 1) << 20), sim_clock(s, n));
+}
+
+/* Nothing of the life before is known to the new process. */
+static void forget(struct node_proc *p)
+{
+    p->stalled_until = 0;
+    p->tick_at = UINT64_MAX;
+    p->reader = 0;
+    p->leaving = false;
+    memset(p->peer, 0, sizeof p->peer);
+    memset(p->actors, 0, sizeof p->actors);
+    for (uint32_t i = 0; i < NODES_MAX; i++) {
+        p->peer[i].link = p->peer[i].dial[0].link = p->peer[i].dial[1].link = NOBODY;
+    }
+    for (uint32_t t = 0; t < TOPICS_MAX; t++) {
+        p->topic[t].follows = NOBODY;
+    }
+    for (uint32_t k = 0; k < EDGES_MAX; k++) {
+        p->conn[k] = NOBODY;
     }
 }
 
-void sim_owner_crash(struct sim *s)
+void sim_node_start(struct sim *s, uint32_t n)
 {
-    if (!s->owner.up) {
+    struct node_proc *p = &s->node[n];
+
+    if (p->up || !p->member || s->runs == RUNS_MAX) {
         return;
     }
-    sim_note(s, "owner dies, life", s->owner.life);
+    p->starts++;
+    p->dark = false;
+    sim_heap_init(s, &p->mem, 1000 + 100 * n + p->starts);
+    p->epoch = new_epoch(s, p);
+    p->cl = new_core(s, n);
+    if (p->cl == NULL) { /* refused: the supervisor tries again */
+        sim_at(s, s->now + 50, EV_NODE_START, n, 0);
+        return;
+    }
+    p->run = s->runs++;
+    s->run_of[p->run].node = n;
+    s->run_of[p->run].boot = p->epoch;
+    sim_note(s, "node %u starts, run %u", n, p->run);
+    p->up = true;
+    forget(p);
+    if (s->k.clustered) {
+        sim_at(s, s->now, EV_SEEDS, n, p->run);
+    }
+    sim_after_node(s, n);
+}
+
+void sim_node_on(struct sim *s, uint32_t n)
+{
+    sim_node_start(s, n);
+    for (uint32_t k = 0; k < EDGES_MAX; k++) {
+        sim_edge_start(s, n * EDGES_MAX + k);
+    }
+}
+
+static void node_free(struct sim *s, uint32_t n)
+{
+    struct node_proc *p = &s->node[n];
+
+    cl_free(p->cl);
+    p->cl = NULL;
+    p->up = false;
+    if (p->mem.bytes != 0) {
+        sim_fail(s, "node %u leaks %zu bytes", n, p->mem.bytes);
+    }
+}
+
+void sim_node_crash(struct sim *s, uint32_t n)
+{
+    struct node_proc *p = &s->node[n];
+
+    if (!p->up) {
+        return;
+    }
+    sim_note(s, "owner of node %u dies, run %u", n, p->run);
     s->crashes++;
     for (uint32_t i = 0; i < s->nconns; i++) {
         struct conn *c = s->conns[i];
 
-        if (c->owner_life == s->owner.life) {
+        if (c->run == p->run) {
             sim_drain(s, c, &c->up);
             c->up.shut = true;
             sim_end_pipe(s, i, false);
         }
     }
-    owner_free(s);
+    sim_links_of_dead(s, n, p->dark);
+    node_free(s, n);
 }
 
 void sim_edge_start(struct sim *s, uint32_t e)
 {
     struct edge_proc *p = &s->edge[e];
-    struct cle_config cfg = {
-        .index = e, .topics_max = 128, .presences_max = 1024, .mem = &p->mem.alloc};
+    struct cle_config cfg = {.index = e % EDGES_MAX,
+                             .topics_max = 128,
+                             .presences_max = 1024,
+                             .mem = &p->mem.alloc};
 
-    if (p->up || s->lives == LIVES_MAX) {
+    if (p->up || !p->used || !s->node[e / EDGES_MAX].member || s->lives == LIVES_MAX) {
         return;
     }
-    sim_note(s, "edge starts", e);
+    sim_note(s, "edge %u starts", e);
     p->life = s->lives++;
-    p->boot = cl_mix64(s->seed * 100 + p->life + 1);
+    p->boot = cl_mix64(s->seed * 1000 + p->life + 1);
     s->boot_of[p->life] = p->boot;
     sim_heap_init(s, &p->mem, p->life);
     cfg.boot = p->boot;
@@ -82,10 +144,9 @@ void sim_edge_start(struct sim *s, uint32_t e)
     p->stalled_until = 0;
     p->tick_at = UINT64_MAX;
     p->nview = 0;
-    memset(p->refs, 0, sizeof p->refs);
-    memset(p->wants, 0, sizeof p->wants);
     p->c = cle_new(&cfg, s->now);
     if (p->c == NULL) {
+        s->dead_at[p->life] = s->now + 1;
         sim_at(s, s->now + 50, EV_EDGE_START, e, 0);
         return;
     }
@@ -96,11 +157,16 @@ void sim_edge_start(struct sim *s, uint32_t e)
 
 static void edge_free(struct sim *s, uint32_t e)
 {
-    cle_free(s->edge[e].c);
-    s->edge[e].c = NULL;
-    s->edge[e].up = false;
-    if (s->edge[e].mem.bytes != 0) {
-        sim_fail(s, "edge %u leaks %zu bytes", e, s->edge[e].mem.bytes);
+    struct edge_proc *p = &s->edge[e];
+
+    cle_free(p->c);
+    p->c = NULL;
+    p->up = false;
+    s->dead_at[p->life] = s->now + 1;
+    memset(p->refs, 0, sizeof p->refs);
+    memset(p->wants, 0, sizeof p->wants);
+    if (p->mem.bytes != 0) {
+        sim_fail(s, "edge %u leaks %zu bytes", e, p->mem.bytes);
     }
 }
 
@@ -111,7 +177,7 @@ void sim_edge_crash(struct sim *s, uint32_t e)
     if (!p->up) {
         return;
     }
-    sim_note(s, "edge dies", e);
+    sim_note(s, "edge %u dies", e);
     s->crashes++;
     sim_clients_gone(s, e);
     if (p->conn != NOBODY) {
@@ -123,6 +189,14 @@ void sim_edge_crash(struct sim *s, uint32_t e)
     edge_free(s, e);
 }
 
+void sim_node_off(struct sim *s, uint32_t n)
+{
+    for (uint32_t k = 0; k < EDGES_MAX; k++) {
+        sim_edge_crash(s, n * EDGES_MAX + k);
+    }
+    sim_node_crash(s, n);
+}
+
 void sim_cut(struct sim *s, uint32_t e)
 {
     uint32_t conn = s->edge[e].conn;
@@ -130,7 +204,7 @@ void sim_cut(struct sim *s, uint32_t e)
     if (conn == NOBODY) {
         return;
     }
-    sim_note(s, "cut edge", e);
+    sim_note(s, "cut edge %u", e);
     sim_drain(s, s->conns[conn], &s->conns[conn]->up);
     sim_drain(s, s->conns[conn], &s->conns[conn]->down);
     /* an end of stream that was under way is lost too, and comes anew */
@@ -139,16 +213,18 @@ void sim_cut(struct sim *s, uint32_t e)
     sim_end_pipe(s, conn, false);
 }
 
-void sim_net_free(struct sim *s)
+void sim_processes_free(struct sim *s)
 {
-    for (uint32_t e = 0; e < EDGES_MAX; e++) {
+    for (uint32_t e = 0; e < ALL_EDGES; e++) {
         if (s->edge[e].up) {
             edge_free(s, e);
         }
         free(s->edge[e].view);
     }
-    if (s->owner.up) {
-        owner_free(s);
+    for (uint32_t n = 0; n < NODES_MAX; n++) {
+        if (s->node[n].up) {
+            node_free(s, n);
+        }
     }
     for (uint32_t i = 0; i < s->nconns; i++) {
         sim_drain(s, s->conns[i], &s->conns[i]->up);

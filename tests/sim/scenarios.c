@@ -1,38 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scenarios.c - what a seed draws, and what then happens: work, faults, healing. */
+/* scenarios.c - what a seed draws, and the work of the clients. */
 #include "tests/sim/sim.h"
 
 #include <string.h>
 
-static uint32_t between(struct sim *s, uint32_t lo, uint32_t hi)
+uint32_t sim_between(struct sim *s, uint32_t lo, uint32_t hi)
 {
     return lo + (uint32_t)sim_below(s, hi - lo + 1);
 }
 
 /* Half of the seeds without it: a fault that is always there hides what another alone would do. */
-static bool half(struct sim *s)
+bool sim_half(struct sim *s)
 {
     return sim_below(s, 2) == 0;
 }
 
+/* What there may be inside of one node. */
 static void draw_knobs(struct sim *s)
 {
     static const uint32_t clients[] = {1, 3, 8, 20, 50, 200};
     struct knobs *k = &s->k;
 
-    k->edges = between(s, 1, EDGES_MAX);
+    k->nodes = k->first_nodes = k->seeds = 1;
+    k->edges = sim_between(s, 1, EDGES_MAX);
     k->clients = (uint32_t)sim_below(s, clients[sim_below(s, 6)] + 1);
-    k->topics = half(s) ? between(s, 1, 4) : between(s, 1, TOPICS_MAX);
-    k->delay_max_ms = half(s) ? 1 : between(s, 0, 60);
-    k->work_every_ms = between(s, 1, 60);
-    k->fault_every_ms = between(s, 200, 4000);
-    k->down_max_ms = half(s) ? 50 : 5000;
-    k->owner_crash = half(s);
-    k->edge_crash = half(s);
-    k->cut = half(s);
-    k->stall = half(s);
+    k->topics = sim_half(s) ? sim_between(s, 1, 4) : sim_between(s, 1, TOPICS_MAX);
+    k->delay_max_ms = sim_half(s) ? 1 : sim_between(s, 0, 60);
+    k->work_every_ms = sim_between(s, 1, 60);
+    k->fault_every_ms = sim_between(s, 200, 4000);
+    k->down_max_ms = sim_half(s) ? 50 : 5000;
+    k->owner_crash = sim_half(s);
+    k->edge_crash = sim_half(s);
+    k->cut = sim_half(s);
+    k->stall = sim_half(s);
     k->refuse = sim_below(s, 8) == 0;
-    k->work_until = k->work_every_ms * between(s, 100, 900);
+    k->work_from = 10;
+    k->work_until = (cl_ms)k->work_every_ms * sim_between(s, 100, 900);
     s->lim = (struct cl_limits){.edges = EDGES_MAX,
                                 .topics = 128,
                                 .presences = 4096,
@@ -43,9 +46,77 @@ static void draw_knobs(struct sim *s)
                                 .actions = 4096};
 }
 
+/* Changes that an operator plans, over a network that loses datagrams: nothing else breaks. */
+static void plan(struct knobs *k)
+{
+    k->planned = true;
+    k->operator= true;
+    k->owner_crash = k->edge_crash = k->cut = k->stall = k->refuse = false;
+    k->node_crash = k->link_cut = k->half_open = k->part = k->overflow = false;
+    k->move = k->wall = false;
+}
+
+static void draw_cluster(struct sim *s)
+{
+    static const uint32_t nodes[] = {1, 2, 2, 3, 3, 3, 4, 5, 7, 9};
+    struct knobs *k = &s->k;
+
+    k->clustered = true;
+    k->nodes = nodes[sim_below(s, 10)];
+    k->edges = sim_between(s, 1, 3);
+    k->link_delay_ms = sim_half(s) ? 1 : sim_between(s, 0, 60);
+    k->udp_delay_ms = sim_half(s) ? 1 : sim_between(s, 0, 50);
+    k->udp_loss = sim_half(s) ? 0 : sim_between(s, 0, 200);
+    k->udp_repeat = sim_half(s) ? 0 : sim_between(s, 0, 50);
+    k->node_crash = sim_half(s);
+    k->link_cut = sim_half(s);
+    k->half_open = sim_half(s);
+    k->part = sim_half(s);
+    k->overflow = sim_half(s);
+    k->move = sim_half(s);
+    k->wall = sim_half(s);
+    k->operator= sim_half(s);
+    if (sim_below(s, 4) == 0) {
+        plan(k);
+    }
+    if (sim_half(s)) {
+        k->down_max_ms = 30000;
+    }
+    k->first_nodes = k->operator? sim_between(s, 1, k->nodes) : k->nodes;
+    k->seeds = k->operator? k->nodes : sim_between(s, 1, k->nodes < 3 ? k->nodes : 3);
+    k->work_from = k->planned || sim_half(s) ? 8000 : 10;
+    k->work_until += k->work_from + 5000;
+}
+
+static void make_node(struct sim *s, uint32_t n)
+{
+    struct node_proc *p = &s->node[n];
+
+    (void)snprintf(p->name, sizeof p->name, "node%u", n);
+    p->id = n + 1;
+    p->edges = s->k.edges;
+    p->addr = sim_addr(n, 0);
+    if (s->k.clustered) {
+        char text[16];
+        int len = snprintf(text, sizeof text, "node%s", p->name);
+
+        p->id = cl_hash64(pr_bytes(text, (size_t)len));
+        p->edges = sim_between(s, 1, s->k.edges);
+        p->clock = sim_below(s, 1000000000);
+        p->wall_ms = s->k.wall ? (int64_t)sim_below(s, 7200000) - 3600000 : 0;
+    }
+    for (uint32_t k = 0; k < EDGES_MAX; k++) {
+        s->edge[n * EDGES_MAX + k].used = k < p->edges;
+        s->edge[n * EDGES_MAX + k].conn = NOBODY;
+    }
+}
+
 void sim_draw(struct sim *s)
 {
     draw_knobs(s);
+    if (sim_below(s, 3) != 0) {
+        draw_cluster(s);
+    }
     for (uint32_t i = 0; i < s->k.topics; i++) {
         struct topic *t = &s->topic[i];
         static const char project[] = "sim\0000t";
@@ -58,18 +129,16 @@ void sim_draw(struct sim *s)
     for (uint32_t i = 0; i < 4096; i++) {
         s->pub_hash[i] = NOBODY;
     }
-    for (uint32_t e = 0; e < EDGES_MAX; e++) {
-        s->owner.conn[e] = NOBODY;
-        s->edge[e].conn = NOBODY;
+    for (uint32_t n = 0; n < s->k.nodes; n++) {
+        make_node(s, n);
     }
-    sim_owner_start(s);
-    for (uint32_t e = 0; e < s->k.edges; e++) {
-        sim_edge_start(s, e);
+    for (uint32_t n = 0; n < s->k.first_nodes; n++) {
+        s->node[n].member = true;
+        sim_node_on(s, n);
     }
-    sim_at(s, 10, EV_WORK, 0, 0);
-    if (s->k.owner_crash || s->k.edge_crash || s->k.cut || s->k.stall) {
-        sim_at(s, s->k.fault_every_ms, EV_FAULT, 0, 0);
-    }
+    sim_at(s, s->k.work_from, EV_WORK, 0, 0);
+    sim_at(s, s->k.work_from + s->k.fault_every_ms, EV_FAULT, 0, 0);
+    sim_at(s, 1000, EV_WATCH, 0, 0);
 }
 
 /* Zipf by halving: each next quarter of the topics is half as likely. */
@@ -77,22 +146,35 @@ static uint32_t draw_topic(struct sim *s)
 {
     uint32_t n = s->k.topics;
 
-    while (n > 1 && half(s)) {
+    while (n > 1 && sim_half(s)) {
         n = (n + 1) / 2;
     }
     return (uint32_t)sim_below(s, n);
 }
 
-static bool edge_works(const struct sim *s, uint32_t e)
+bool sim_edge_works(const struct sim *s, uint32_t e)
 {
-    return s->edge[e].up && s->edge[e].stalled_until <= s->now;
+    return s->edge[e].up && s->edge[e].stalled_until <= s->now && !s->node[e / EDGES_MAX].leaving;
+}
+
+uint32_t sim_any_edge(struct sim *s)
+{
+    uint32_t list[ALL_EDGES];
+    uint32_t n = 0;
+
+    for (uint32_t e = 0; e < ALL_EDGES; e++) {
+        if (s->edge[e].used && s->node[e / EDGES_MAX].member && !s->node[e / EDGES_MAX].leaving) {
+            list[n++] = e;
+        }
+    }
+    return n == 0 ? NOBODY : list[sim_below(s, n)];
 }
 
 static void connect_client(struct sim *s, uint32_t i)
 {
-    uint32_t e = (uint32_t)sim_below(s, s->k.edges);
+    uint32_t e = sim_any_edge(s);
 
-    if (edge_works(s, e)) {
+    if (e != NOBODY && sim_edge_works(s, e)) {
         s->client[i].used = true;
         s->client[i].edge = e;
         sim_join(s, i, draw_topic(s), sim_below(s, 4) != 0);
@@ -105,7 +187,7 @@ static void client_work(struct sim *s, uint32_t i)
     uint32_t k = (uint32_t)sim_below(s, JOINS_MAX);
     uint64_t what = sim_below(s, 100);
 
-    if (!edge_works(s, c->edge)) {
+    if (!sim_edge_works(s, c->edge)) {
         return;
     }
     if (what < 15) {
@@ -113,7 +195,7 @@ static void client_work(struct sim *s, uint32_t i)
     } else if (what < 20) {
         sim_leave(s, i, k);
     } else if (what < 60) {
-        sim_publish(s, c->edge, c->m[k].used ? c->m[k].topic : draw_topic(s), half(s));
+        sim_publish(s, c->edge, c->m[k].used ? c->m[k].topic : draw_topic(s), sim_half(s));
     } else if (what < 80) {
         sim_track(s, i, k);
     } else if (what < 95) {
@@ -125,7 +207,7 @@ static void client_work(struct sim *s, uint32_t i)
 
 void sim_work(struct sim *s)
 {
-    if (s->healing) {
+    if ((s->healing && !s->calm) || s->now > s->k.work_until) {
         return;
     }
     if (s->k.clients > 0) {
@@ -137,78 +219,11 @@ void sim_work(struct sim *s)
             connect_client(s, i);
         }
     } else {
-        uint32_t e = (uint32_t)sim_below(s, s->k.edges);
+        uint32_t e = sim_any_edge(s);
 
-        if (edge_works(s, e)) {
-            sim_publish(s, e, draw_topic(s), half(s));
+        if (e != NOBODY && sim_edge_works(s, e)) {
+            sim_publish(s, e, draw_topic(s), sim_half(s));
         }
     }
-    sim_at(s, s->now + sim_below(s, 2 * s->k.work_every_ms), EV_WORK, 0, 0);
-}
-
-static void stall(struct sim *s)
-{
-    cl_ms until = s->now + between(s, 10, 2000);
-    uint32_t who = (uint32_t)sim_below(s, s->k.edges + 1);
-
-    if (who == s->k.edges) {
-        s->owner.stalled_until = until;
-        sim_note(s, "owner stalls", 0);
-    } else {
-        s->edge[who].stalled_until = until;
-        sim_note(s, "edge stalls", who);
-    }
-}
-
-void sim_fault(struct sim *s)
-{
-    uint32_t e = (uint32_t)sim_below(s, s->k.edges);
-    cl_ms back = s->now + sim_below(s, s->k.down_max_ms + 1);
-
-    if (s->healing) {
-        return;
-    }
-    switch (sim_below(s, 4)) {
-    case 0:
-        if (s->k.owner_crash) {
-            sim_owner_crash(s);
-            sim_at(s, back, EV_OWNER_START, 0, 0);
-        }
-        break;
-    case 1:
-        if (s->k.edge_crash && s->lives < LIVES_MAX - 2 * EDGES_MAX) {
-            sim_edge_crash(s, e);
-            sim_at(s, back, EV_EDGE_START, e, 0);
-        }
-        break;
-    case 2:
-        if (s->k.cut) {
-            sim_cut(s, e);
-        }
-        break;
-    default:
-        if (s->k.stall) {
-            stall(s);
-        }
-        break;
-    }
-    sim_at(s, s->now + between(s, 1, 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
-}
-
-void sim_heal(struct sim *s)
-{
-    s->healing = true;
-    s->owner.stalled_until = 0;
-    s->owner.mem.refuse_in = 0;
-    sim_note(s, "heal", 0);
-    if (!s->owner.up) {
-        sim_owner_start(s);
-    }
-    for (uint32_t e = 0; e < s->k.edges; e++) {
-        s->edge[e].stalled_until = 0;
-        s->edge[e].mem.refuse_in = 0;
-        if (!s->edge[e].up) {
-            sim_edge_start(s, e);
-        }
-    }
+    sim_at(s, s->now + sim_below(s, 2 * (uint64_t)s->k.work_every_ms), EV_WORK, 0, 0);
 }

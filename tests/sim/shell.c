@@ -52,21 +52,26 @@ uint32_t sim_topic_by_key(const struct sim *s, struct pr_slice key)
     return NOBODY;
 }
 
-const struct entry *sim_entry_of(struct sim *s, const struct pr_frame *f, uint32_t *index)
+struct entry *sim_entry_of(struct sim *s, uint32_t e, const struct pr_frame *f, uint32_t *index)
 {
     struct pr_event ev;
+    struct node_topic *nt = NULL;
+    uint32_t run = NOBODY;
     uint32_t t = NOBODY;
 
     if (pr_event_decode(f, &ev) != PR_OK) {
         return NULL;
     }
+    run = sim_run_of(s, &ev.epoch);
     t = sim_topic_by_key(s, ev.topic);
-    for (uint32_t i = t == NOBODY ? 0 : s->topic[t].nlog; i > 0; i--) {
-        const struct entry *e = &s->topic[t].log[i - 1];
-
-        if (e->owner_life == ev.epoch.boot - 1000 && e->seq == ev.seq) {
+    if (t == NOBODY || run == NOBODY) {
+        return NULL;
+    }
+    nt = &s->node[e / EDGES_MAX].topic[t];
+    for (uint32_t i = nt->nlog; i > 0; i--) {
+        if (nt->log[i - 1].run == run && nt->log[i - 1].seq == ev.seq) {
             *index = i - 1;
-            return e;
+            return &nt->log[i - 1];
         }
     }
     return NULL;
@@ -97,7 +102,7 @@ static void joined(struct sim *s, uint32_t client, struct member *m)
     int rv = 0;
 
     m->joined = true;
-    m->from = m->next = s->topic[m->topic].nlog;
+    sim_check_joined(s, client, m);
     s->joins++;
     if (!m->presence) {
         return;
@@ -134,7 +139,10 @@ void sim_join(struct sim *s, uint32_t client, uint32_t topic, bool presence)
     if (m == NULL) {
         return;
     }
-    *m = (struct member){.topic = topic, .presence = presence, .last_index = -1};
+    *m = (struct member){.topic = topic,
+                          .presence = presence,
+                          .last_index = -1,
+                          .strict_next = NOBODY};
     rv = cle_subscribe(p->c, s->now, pr_bytes(s->topic[topic].key, s->topic[topic].key_len),
                        &m->handle, &subscribed);
     if (rv != 0) {
@@ -212,7 +220,10 @@ void sim_publish(struct sim *s, uint32_t e, uint32_t topic, bool ack)
     s->pubs = sim_grow(s->pubs, s->npubs, &s->pubs_room, sizeof *s->pubs);
     pub = &s->pubs[s->npubs++];
     *pub = (struct pub){
-        .topic = topic, .life = p->life, .ack = ack, .first = NOBODY, .next_hash = NOBODY};
+        .topic = topic, .life = p->life, .ack = ack, .place = NOBODY, .next_hash = NOBODY};
+    for (uint32_t n = 0; n < NODES_MAX; n++) {
+        pub->first[n] = NOBODY;
+    }
     pub->number = ++s->topic[topic].numbers[p->life];
     sim_after_edge(s, e);
 }
@@ -229,10 +240,10 @@ void sim_track(struct sim *s, uint32_t client, uint32_t k)
     }
     rv = cle_presence_put(s->edge[e].c, s->now, m->handle, slot_of(client, k),
                           text(key, sizeof key, "c", client),
-                          text(meta, sizeof meta, "v", m->version + 1));
+                          text(meta, sizeof meta, "v", s->versions + 1));
     if (rv == 0) {
         m->tracked = true;
-        m->version++;
+        m->version = ++s->versions;
     } else if (rv != CL_ENOMEM || !s->k.refuse) {
         sim_fail(s, "cle_presence_put answered %d", rv);
     }
@@ -263,6 +274,10 @@ static void on_subscribed(struct sim *s, uint32_t client, struct member *m, bool
     if (ok) {
         joined(s, client, m);
         return;
+    }
+    if (s->calm || s->k.planned) {
+        sim_fail(s, "client %u on edge %u cannot join topic %u", client, s->client[client].edge,
+                 m->topic);
     }
     cle_unsubscribe(s->edge[s->client[client].edge].c, s->now, m->handle);
     s->edge[s->client[client].edge].refs[m->topic]--;
@@ -340,7 +355,7 @@ static void to_member(struct sim *s, uint32_t client, struct member *m, const st
         break;
     case CLE_GAP:
         if (m->joined) {
-            m->gap += a->lost;
+            sim_check_gap(s, client, m, a->lost);
         }
         break;
     case CLE_SEND:
