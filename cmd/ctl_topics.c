@@ -94,28 +94,32 @@ static json_t *sums_of(const struct rt_rows *answer)
     return sums;
 }
 
+/* One row, and how many members it has. */
+struct ranked {
+    json_t *row; /* borrowed */
+    json_int_t members;
+};
+
 static int more_members(const void *a, const void *b)
 {
-    json_t *const *x = a;
-    json_t *const *y = b;
-    json_int_t m = rt_ctl_int(*x, "members");
-    json_int_t n = rt_ctl_int(*y, "members");
-    int rv = (m < n) - (m > n);
+    const struct ranked *x = a;
+    const struct ranked *y = b;
+    int rv = (x->members < y->members) - (x->members > y->members);
 
-    return rv != 0 ? rv : strcmp(rt_ctl_text(*x, "topic"), rt_ctl_text(*y, "topic"));
+    return rv != 0 ? rv : strcmp(rt_ctl_text(x->row, "topic"), rt_ctl_text(y->row, "topic"));
 }
 
-/* The rows of an object, largest first; an array of borrowed ones, to be freed. */
-static json_t **by_members(json_t *rows, size_t *count)
+/* The rows of an object, largest first; to be freed. */
+static struct ranked *by_members(json_t *rows, size_t *count)
 {
-    json_t **list = rt_calloc(json_object_size(rows), sizeof *list);
+    struct ranked *list = rt_calloc(json_object_size(rows), sizeof *list);
     const char *key;
     json_t *row;
 
     *count = 0;
     json_object_foreach(rows, key, row)
     {
-        list[(*count)++] = row;
+        list[(*count)++] = (struct ranked){row, rt_ctl_int(row, "members")};
     }
     qsort(list, *count, sizeof *list, more_members);
     return list;
@@ -131,11 +135,11 @@ static json_t *largest(const struct rt_ctl *c, uint32_t top, bool *problem)
     if (rt_ctl_ask(c, "topics", json_pack("{s:i}", "top", (int)top), &answer, problem)) {
         json_t *sums = sums_of(&answer);
         size_t n;
-        json_t **list = by_members(sums, &n);
+        struct ranked *list = by_members(sums, &n);
 
         names = json_array();
         for (size_t i = 0; i < n && i < top; i++) {
-            (void)json_array_append(names, json_object_get(list[i], "topic"));
+            (void)json_array_append(names, json_object_get(list[i].row, "topic"));
         }
         rt_free(list);
         json_decref(sums);
@@ -182,7 +186,7 @@ static void print_topics(const struct rt_ctl *c, const struct rt_rows *answer)
     const char *key;
     json_t *row;
     size_t n;
-    json_t **list;
+    struct ranked *list;
 
     rt_rows_init(&out);
     json_object_foreach(joined, key, row)
@@ -195,7 +199,7 @@ static void print_topics(const struct rt_ctl *c, const struct rt_rows *answer)
     }
     list = by_members(table, &n);
     for (size_t i = 0; i < n; i++) {
-        rt_rows_add(&out, json_incref(list[i]));
+        rt_rows_add(&out, json_incref(list[i].row));
     }
     if (c->json) {
         rt_rows_sort(&out, "topic", "node");

@@ -152,12 +152,14 @@ static json_t *udp_json(const struct nodes *n)
 {
     struct rt_mesh_udp_counts c;
     json_t *refused = json_object();
+    uint64_t failed;
 
     if (n == NULL) {
         json_decref(refused);
         return json_null();
     }
     c = rt_mesh_udp_counts(rt_nodes_udp(n));
+    failed = c.send_failed + c.send_full;
     for (int v = RT_SEAL_TAKEN + 1; v < RT_SEAL_VERDICTS; v++) {
         if (c.seal.opened[v] > 0) {
             (void)json_object_set_new(refused, rt_seal_verdict_name((enum rt_seal_verdict)v),
@@ -166,8 +168,8 @@ static json_t *udp_json(const struct nodes *n)
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "sent", (json_int_t)c.sent, "sent_bytes",
                      (json_int_t)c.sent_bytes, "received", (json_int_t)c.received, "received_bytes",
-                     (json_int_t)c.received_bytes, "send_failed",
-                     (json_int_t)(c.send_failed + c.send_full), "refused", refused);
+                     (json_int_t)c.received_bytes, "send_failed", (json_int_t)failed, "refused",
+                     refused);
 }
 
 static json_t *probes_json(const struct cl_stats *s)
@@ -309,15 +311,15 @@ void rt_look_member_rows(struct ask *q)
     }
 }
 
-static json_t *classes_json(const size_t *waiting, const uint64_t *counted)
+/* Figures by class, without the unused first one. */
+static json_t *classes_json(const uint64_t figures[RT_LANES_CLASSES])
 {
     static const char *const names[RT_LANES_CLASSES] = {NULL, "control", "changes", "presence",
                                                         "broadcast"};
     json_t *o = json_object();
 
     for (size_t i = 1; i < RT_LANES_CLASSES; i++) {
-        (void)json_object_set_new(
-            o, names[i], json_integer((json_int_t)(waiting != NULL ? waiting[i] : counted[i])));
+        (void)json_object_set_new(o, names[i], json_integer((json_int_t)figures[i]));
     }
     return o;
 }
@@ -326,7 +328,11 @@ static void tell_link(void *ctx, const struct rt_mesh_link_info *l)
 {
     struct ask *q = ctx;
     uint64_t now = rt_now_ms(q->owner->loop);
+    uint64_t waiting[RT_LANES_CLASSES];
 
+    for (size_t i = 0; i < RT_LANES_CLASSES; i++) {
+        waiting[i] = l->lanes->bytes[i];
+    }
     rt_ask_row(
         q, json_pack("{s:s, s:o, s:I, s:s, s:s, s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
                      "row", "link", "peer", text_json(l->peer.name), "since_ms",
@@ -335,8 +341,7 @@ static void tell_link(void *ctx, const struct rt_mesh_link_info *l)
                      (json_int_t)l->bytes_in, "bytes_out", (json_int_t)l->bytes_out, "frames_in",
                      (json_int_t)l->frames_in, "frames_out", (json_int_t)l->frames_out, "rtt_us",
                      (json_int_t)l->rtt_us, "silent_ms", (json_int_t)(now - l->heard_ms), "queue",
-                     classes_json(l->lanes->bytes, NULL), "dropped",
-                     classes_json(NULL, l->lanes->counts.dropped)));
+                     classes_json(waiting), "dropped", classes_json(l->lanes->counts.dropped)));
 }
 
 void rt_look_members(struct ask *q, const json_t *args)

@@ -23,7 +23,7 @@ struct nodes {
 
 static struct pr_slice text_of(const char *s)
 {
-    return s == NULL ? (struct pr_slice){0} : pr_str(s);
+    return s == NULL ? pr_bytes(NULL, 0) : pr_str(s);
 }
 
 int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)

@@ -104,7 +104,7 @@ void rt_tell_node(struct owner *o, const char *what)
 
 static void tell_view(struct owner *o, uint64_t view)
 {
-    uint64_t owners[CL_NODES_MAX];
+    uint64_t owners[CL_NODES_MAX] = {0};
     uint32_t n = 0;
     uint32_t own = 0;
     char text[SENTENCE];
