@@ -15,7 +15,7 @@
 
 static json_t *text_json(struct pr_slice s)
 {
-    return json_stringn_nocheck((const char *)s.p, s.n);
+    return s.n == 0 ? json_string("") : json_stringn_nocheck((const char *)s.p, s.n);
 }
 
 static json_t *hex_json(uint64_t v)
