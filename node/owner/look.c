@@ -39,7 +39,7 @@ static json_t *addr_json(const struct pr_addr *a)
     if (a->family == 0) {
         return json_null();
     }
-    pr_addr_format(a, text, sizeof text);
+    (void)pr_addr_format(a, text, sizeof text);
     return json_string(text);
 }
 

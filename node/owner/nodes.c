@@ -1,25 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/nodes.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "cluster/hash.h"
 #include "node/owner/changes.h"
-#include "node/owner/own_addr.h"
-#include "node/owner/seeds.h"
+#include "node/owner/nodes_in.h"
 #include "node/owner/tell.h"
 #include "proto/mesh_node.h"
-
-struct nodes {
-    struct owner *owner;
-    struct rt_keyring *keys; /* NULL: insecure */
-    struct rt_mesh *mesh;
-    struct rt_mesh_udp *udp;
-    struct rt_seeds *seeds;
-    struct pr_addr self; /* where the others reach this node */
-    uint64_t view;       /* last one told to the mesh */
-};
 
 static struct pr_slice text_of(const char *s)
 {
@@ -34,7 +22,7 @@ int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err
         .build = pr_str(RT_BUILD),
         .zone = text_of(o->cfg->zone),
     };
-    return rt_own_addr(o->cfg, &about->addr, err);
+    return rt_nodes_own_address(o->cfg, &about->addr, err);
 }
 
 static void on_packet(void *ctx, const struct pr_addr *from, struct pr_slice payload)
@@ -135,35 +123,6 @@ static void on_dial_failed(void *ctx, uint64_t id, const struct pr_addr *addr, e
     }
 }
 
-static void fatal(struct owner *o, const char *reason, const struct pr_addr *addr)
-{
-    char where[PR_ADDR_TEXT_MAX];
-
-    pr_addr_format(addr, where, sizeof where);
-    rt_log(o->args->log, RT_ERROR, "node_refused", rt_kv_s("err", reason), rt_kv_s("by", where),
-           rt_kv_s("fix", "set REALTIME_NODE to a name of its own"));
-    o->exit_code = RT_EXIT_FATAL;
-    rt_loop_stop(o->loop);
-}
-
-static void on_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32_t code,
-                       struct pr_slice text)
-{
-    struct nodes *n = ctx;
-    char why[PR_ID_MAX + 1];
-
-    (void)id;
-    (void)snprintf(why, sizeof why, "%.*s", (int)text.n, (const char *)text.p);
-    if (code == PR_BYE_NAME) {
-        fatal(n->owner, why, addr);
-        return;
-    }
-    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
-        return; /* no news */
-    }
-    rt_tell_refused_by(n->owner, addr, rt_mesh_bye_name(code), why);
-}
-
 struct known {
     struct pr_addr addr;
     bool found;
@@ -187,11 +146,12 @@ static void on_seed(void *ctx, const struct pr_addr *addr)
     }
 }
 
-static const struct rt_mesh_events events = {.link_up = on_link_up,
+static const struct rt_mesh_events events = {.admit = rt_nodes_admit,
+                                             .link_up = on_link_up,
                                              .link_down = on_link_down,
                                              .frame = on_frame,
                                              .dial_failed = on_dial_failed,
-                                             .refused = on_refused};
+                                             .refused = rt_nodes_refused};
 
 static int open_sockets(struct nodes *n, struct rt_error *err)
 {
@@ -213,7 +173,7 @@ static int open_sockets(struct nodes *n, struct rt_error *err)
                                   .url = "",
                                   .keys = n->keys};
 
-    if (pr_addr_parse(pr_str(o->cfg->cluster_listen), &mesh.listen) != PR_OK) {
+    if (!rt_nodes_address(o->cfg->cluster_listen, &mesh.listen)) {
         return rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_LISTEN is not an address");
     }
     udp.listen = mesh.listen;
@@ -361,11 +321,12 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         actors(o, a);
         break;
     case CL_ACT_EPOCH:
-        /* The clock was set back. A new life of this process takes a higher epoch. */
-        rt_log(o->args->log, RT_WARN, "epoch_raised", rt_kv_u("epoch", a->id));
+        /* The clock was set back since a former life of this node. */
+        rt_log(o->args->log, RT_WARN, "epoch_raised", rt_kv_x("epoch", a->id));
+        rt_mesh_set_epoch(o->nodes->mesh, a->id);
         break;
     case CL_ACT_FATAL:
-        fatal(o, a->reason, &a->addr);
+        rt_nodes_fatal(o, a->reason, &a->addr);
         break;
     case CL_ACT_EDGE_SEND:
     case CL_ACT_EDGE_CUT:

@@ -10,9 +10,6 @@
 #include "node/owner/owner_in.h"
 #include "node/owner/udp.h"
 
-/* Exit code of a node that may not be in the cluster: another one has its name. */
-#define RT_EXIT_FATAL 78
-
 struct nodes;
 
 /* What this node tells the others of itself, borrowed from the owner's settings. 0 or an error. */

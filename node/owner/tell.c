@@ -38,12 +38,32 @@ void rt_tell_refused_by(struct owner *o, const struct pr_addr *by, const char *c
     char where[PR_ADDR_TEXT_MAX];
     char text[SENTENCE];
 
-    pr_addr_format(by, where, sizeof where);
+    (void)pr_addr_format(by, where, sizeof where);
     rt_log(o->args->log, RT_WARN, "link_refused", rt_kv_s("by", where), rt_kv_s("code", code),
            rt_kv_s("err", why));
     (void)snprintf(text, sizeof text, "%s does not take this node: %s", where, why);
     rt_event(o->events, RT_EVT_REFUSED, text, rt_kv_s("addr", where), rt_kv_s("code", code),
              rt_kv_s("why", why));
+}
+
+void rt_tell_refused(struct owner *o, struct pr_slice name, const struct pr_addr *addr,
+                     const char *why)
+{
+    char where[PR_ADDR_TEXT_MAX];
+    char text[SENTENCE];
+    struct pr_slice last;
+
+    (void)pr_addr_format(addr, where, sizeof where);
+    (void)snprintf(text, sizeof text, "%.*s at %s was refused: %s", (int)name.n,
+                   (const char *)name.p, where, why);
+    text[RT_EVENT_TEXT_MAX] = '\0';
+    last = rt_events_last(o->events, RT_EVT_REFUSED, name);
+    if (!pr_slice_is(last, text)) {
+        rt_log(o->args->log, RT_WARN, "node_not_taken", rt_kv_b("peer", name),
+               rt_kv_s("addr", where), rt_kv_s("err", why));
+        rt_event(o->events, RT_EVT_REFUSED, text, rt_kv_b("peer", name), rt_kv_s("addr", where),
+                 rt_kv_s("why", why));
+    }
 }
 
 /* Whether the last event about this node says already that it is in this state. */

@@ -17,6 +17,9 @@ void rt_tell_link_down(struct owner *o, uint64_t id, const char *why);
 /* A node that we dialled does not take us. `code` is static. */
 void rt_tell_refused_by(struct owner *o, const struct pr_addr *by, const char *code,
                         const char *why);
+/* One that we do not take, for what it says of itself. It comes again and again: one event. */
+void rt_tell_refused(struct owner *o, struct pr_slice name, const struct pr_addr *addr,
+                     const char *why);
 /* CL_ACT_MEMBER. What a node says of itself again and again becomes no event. */
 void rt_tell_member(struct owner *o, const struct cl_action *a);
 /* Who reads the database's changes; 0: nobody. */

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node/owner/own_addr.h"
-
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "node/owner/nodes_in.h"
 #include "node/owner/sockaddr.h"
+
+bool rt_nodes_address(const char *text, struct pr_addr *out)
+{
+    struct sockaddr_storage sa;
+    const char *why;
+
+    return rt_config_address(text, &sa, &why) != 0 &&
+           rt_sockaddr_read((const struct sockaddr *)&sa, out);
+}
 
 /* The address of the interface towards `to`: connecting a datagram socket sends nothing. */
 static bool address_towards(const struct pr_addr *to, struct pr_addr *out)
@@ -53,14 +61,19 @@ static bool is_any(const struct pr_addr *a)
     return memcmp(a->ip, zeros, sizeof zeros) == 0;
 }
 
-int rt_own_addr(const struct rt_config *cfg, struct pr_addr *out, struct rt_error *err)
+/*
+ * Where others reach this node: as set; else the address it listens at; else, listening everywhere,
+ * that of the interface towards the first seed that is an address, or towards the world (192.0.2.1
+ * is nobody, RFC 5737), or of the first interface.
+ */
+int rt_nodes_own_address(const struct rt_config *cfg, struct pr_addr *out, struct rt_error *err)
 {
     const char *set = cfg->cluster_advertise != NULL ? cfg->cluster_advertise : cfg->cluster_listen;
     struct pr_addr seed = {0};
     uint16_t port = 0;
     bool found = false;
 
-    if (pr_addr_parse(pr_str(set), out) != PR_OK) {
+    if (!rt_nodes_address(set, out)) {
         return rt_error_set(err, RT_ECONFIG, "%s is not an address and port", set);
     }
     if (!is_any(out)) {
