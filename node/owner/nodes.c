@@ -268,6 +268,7 @@ static void member(struct owner *o, const struct cl_action *a)
     bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
                 strcmp(a->state, "forgotten") == 0;
 
+    o->nodes->stale = true;
     rt_tell_member(o, a);
     if (a->id == o->node_id) {
         return;
@@ -347,6 +348,38 @@ void rt_nodes_reload(struct owner *o)
         rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
     } else if (rv > 0) {
         rt_tell_node(o, "has other keys now");
+    }
+}
+
+/* Who is suspected is still a member: most of them are not dead, and nothing moves for it. */
+static void count_member(void *ctx, const struct cl_member_row *row)
+{
+    uint32_t *n = ctx;
+
+    *n += row->self || strcmp(row->state, "alive") == 0 || strcmp(row->state, "suspect") == 0;
+}
+
+struct pr_cluster rt_nodes_cluster(const struct nodes *n)
+{
+    struct pr_cluster c = {.joined = cl_joined(n->owner->cl)};
+
+    cl_inspect_members(n->owner->cl, count_member, &c.members);
+    return c;
+}
+
+void rt_nodes_turn(struct owner *o)
+{
+    struct nodes *n = o->nodes;
+    struct pr_cluster now;
+
+    if (!n->stale && n->told.joined == cl_joined(o->cl)) {
+        return;
+    }
+    n->stale = false;
+    now = rt_nodes_cluster(n);
+    if (now.joined != n->told.joined || now.members != n->told.members) {
+        n->told = now;
+        rt_owner_tell_cluster(o, &now);
     }
 }
 

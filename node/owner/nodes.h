@@ -26,6 +26,10 @@ const struct rt_keyring *rt_nodes_keys(const struct nodes *n);
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
 /* Reads the keys again. */
 void rt_nodes_reload(struct owner *o);
+/* What the own edges are to know. A node without peers has nothing to say of it. */
+struct pr_cluster rt_nodes_cluster(const struct nodes *n);
+/* End of a turn: tells the own edges if that has changed. */
+void rt_nodes_turn(struct owner *o);
 /* Once a second: counters, pace of the seeds. */
 void rt_nodes_stats(struct owner *o);
 

@@ -95,3 +95,48 @@ test('3: one that stood still while its name was taken exits when it goes on', a
   assert.equal(await exited(old), EXIT_FATAL)
   await see([heir, ...cluster.nodes.slice(0, 2)], NAMES)
 })
+
+const readyz = async (node) => {
+  const res = await fetch(`${node.url}/readyz`)
+  return { status: res.status, cluster: (await res.json()).cluster }
+}
+const says = (node, status, cluster) => until(`${node.name} to say ${status} ${cluster}`, async () => {
+  try {
+    const r = await readyz(node)
+    return r.status === status && r.cluster === cluster
+  } catch { return false }
+})
+
+test('/readyz says no until a node has joined, and until as many are alive as expected', async (t) => {
+  const alone = await startNode(t, { nodes: 1, edges: 1 })
+  assert.deepEqual(await readyz(alone), { status: 200, cluster: 'alone' })
+
+  // Two that know each other, of three that are expected; each edge of a node says so.
+  const two = await startCluster(t, { nodes: 2, edges: 2, name: 'many', ready: false, env: { REALTIME_CLUSTER_EXPECT: '3' } })
+  const [first, second] = two.nodes
+  await says(first, 503, '2 members')
+  await says(second, 503, '2 members')
+
+  const third = await beside(t, two, { REALTIME_NODE: 'many-3', REALTIME_CLUSTER_EXPECT: '3' })
+  for (const node of [first, second, third]) await says(node, 200, '3 members')
+
+  // A new edge process and a new owner process are told as well.
+  for (const role of ['edge', 'owner']) {
+    const old = await first.kill(role)
+    await until(`${role} to be back`, () => { const pid = first.pid(role); return pid && pid !== old })
+    for (let i = 0; i < 8; i++) await says(first, 200, '3 members')
+  }
+
+  // One that is found dead counts no more.
+  await third.signalAll('SIGKILL')
+  await says(first, 503, '2 members')
+  await says(second, 503, '2 members')
+})
+
+test('/readyz of a node whose seeds are silent: joining for three seconds, then alone', async (t) => {
+  const node = await beside(t, { seeds: `127.0.0.1:${await freePort()}`, key: 'q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=' }, {})
+  await says(node, 503, 'joining')
+  await says(node, 200, 'alone')
+  const took = Date.now() - events(node, 'owner_up')[0].ms
+  assert.ok(took > 2500 && took < 6000, `${took} ms`)
+})
