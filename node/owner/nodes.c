@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/nodes.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "cluster/hash.h"
@@ -335,19 +336,54 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
     }
 }
 
+/* 1: changed, 0: the same keys, negative: the ring is as before and *err says why. */
+static int reload_keys(struct nodes *n, struct rt_error *err)
+{
+    const struct rt_role_args *args = n->owner->args;
+    struct rt_config_report *report = rt_calloc(1, sizeof *report);
+    struct rt_config fresh;
+    int rv = rt_config_load(&fresh, args->env, args->config_path, report);
+
+    if (rv != RT_OK) {
+        uint32_t i = 0;
+
+        while (!report->notes[i].fatal && i + 1 < report->count) {
+            i++;
+        }
+        rv = rt_error_set(err, RT_ECONFIG, "%s", report->notes[i].text);
+    } else if (fresh.cluster_key == NULL) {
+        rv = rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_KEY is not set any more");
+    } else {
+        rv = rt_keyring_reload(n->keys, fresh.cluster_key, err);
+    }
+    if (fresh.cluster_key != NULL) {
+        OPENSSL_cleanse(fresh.cluster_key, strlen(fresh.cluster_key));
+    }
+    rt_config_free(&fresh);
+    rt_free(report);
+    return rv;
+}
+
 void rt_nodes_reload(struct owner *o)
 {
     struct rt_error err = {0};
-    int rv = 0;
+    char ids[RT_KEYS_TEXT_MAX];
+    int rv;
 
     if (o->nodes == NULL || o->nodes->keys == NULL) {
         return;
     }
-    rv = rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err);
+    rv = reload_keys(o->nodes, &err);
+    rt_keyring_ids(o->nodes->keys, ids);
     if (rv < 0) {
-        rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
-    } else if (rv > 0) {
-        rt_tell_node(o, "has other keys now");
+        rt_log(o->args->log, RT_ERROR, "cluster_keys_refused", rt_kv_s("err", err.text),
+               rt_kv_s("keys", ids), rt_kv_s("hint", "the keys before stay in use"));
+    } else {
+        rt_log(o->args->log, RT_INFO, "cluster_keys_reloaded", rt_kv_u("changed", (uint64_t)rv),
+               rt_kv_s("keys", ids));
+        if (rv > 0) {
+            rt_tell_node(o, "has other keys now");
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const struct rt_mesh_udp *rt_nodes_udp(const struct nodes *n);
 const struct rt_keyring *rt_nodes_keys(const struct nodes *n);
 /* Actions of the core that are not for own edges. */
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
-/* Reads the keys again. */
+/* Reads the settings again and takes the keys from them; trouble is logged and changes nothing. */
 void rt_nodes_reload(struct owner *o);
 /* What the own edges are to know. A node without peers has nothing to say of it. */
 struct pr_cluster rt_nodes_cluster(const struct nodes *n);

@@ -3,7 +3,12 @@
 // change, readiness, leaving. Real processes on loopback; the numbers are those of the cluster's properties.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { freePort, startCluster, startNode, until } from '../harness/process.mjs'
+import { connect } from '../harness/phx.mjs'
 
 const EXIT_FATAL = 78
 
@@ -139,4 +144,73 @@ test('/readyz of a node whose seeds are silent: joining for three seconds, then 
   await says(node, 200, 'alone')
   const took = Date.now() - events(node, 'owner_up')[0].ms
   assert.ok(took > 2500 && took < 6000, `${took} ms`)
+})
+
+test('37: the key is changed in three steps; no link goes down, and afterwards the old one is refused', async (t) => {
+  const dir = mkdtempSync('/tmp/realtime-test-ini-')
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  const ini = join(dir, 'realtime.ini')
+  const [older, newer] = [1, 2].map(() => randomBytes(32).toString('base64'))
+  const write = (...keys) => writeFileSync(ini, `realtime_cluster_key = ${keys.join(',')}\n`)
+  write(older)
+  const fromFile = { REALTIME_CLUSTER_KEY: undefined }
+  const cluster = await three(t, { args: ['--config', ini], env: fromFile })
+  const [first, , third] = cluster.nodes
+  const up = cluster.nodes.map((n) => events(n, 'link_up').length)
+
+  const heard = await connect(t, third)
+  const spoken = await connect(t, first)
+  for (const s of [heard, spoken]) await s.join('realtime:keys', {}, { ref: '1' })
+  let n = 0
+  /** All nodes still reach each other, by links and by datagrams. */
+  const works = async (names = NAMES) => {
+    spoken.send('1', null, 'realtime:keys', 'broadcast', { type: 'broadcast', event: 'e', payload: { n: ++n } })
+    assert.equal((await heard.event('realtime:keys', 'broadcast')).payload.payload.n, n)
+    await delay(600) // a round of probes, so that each node has sealed something with what it holds now
+    for (const node of cluster.nodes) {
+      assert.deepEqual(living(node), names)
+      assert.ok(!events(node, 'member').some((e) => /suspect|dead/.test(e.state)), `${node.name} suspected somebody`)
+    }
+  }
+
+  let ids = []
+  for (const keys of [[older, newer], [newer, older], [newer]]) {
+    write(...keys)
+    for (const node of cluster.nodes) {
+      const before = events(node, 'cluster_keys_reloaded').length
+      node.child.kill('SIGHUP')
+      await until(`${node.name} to take the keys`, () => events(node, 'cluster_keys_reloaded').length > before)
+      const said = events(node, 'cluster_keys_reloaded').at(-1)
+      assert.equal(said.changed, '1')
+      ids.push(said.keys)
+      await works()
+    }
+  }
+  // The same names on all nodes after each step; the first is the key that seals.
+  const [a, b] = ids[0].split(',')
+  assert.deepEqual(ids, [`${a},${b}`, `${b},${a}`, b].flatMap((x) => [x, x, x]))
+  for (const [i, node] of cluster.nodes.entries()) {
+    assert.equal(events(node, 'link_down').length, 0, `${node.name} lost a link`)
+    assert.equal(events(node, 'link_up').length, up[i])
+  }
+
+  // Keys that cannot be read change nothing.
+  write('nonsense')
+  first.child.kill('SIGHUP')
+  await until('the bad key to be refused', () => events(first, 'cluster_keys_refused').length === 1)
+  assert.equal(events(first, 'cluster_keys_refused')[0].keys, b)
+  assert.ok(!first.logText().includes('nonsense'), 'a mistyped key is nearly one, and is in the log')
+  write(newer)
+
+  const late = await beside(t, { seeds: cluster.seeds, key: older }, { REALTIME_NODE: 'late' })
+  await until('the old key to be refused', () => events(first, 'mesh_refused').length > 0)
+  await says(late, 200, 'alone')
+  assert.deepEqual(living(late), ['late'])
+  const good = await beside(t, { seeds: cluster.seeds, key: newer }, { REALTIME_NODE: 'good' })
+  await see([good, ...cluster.nodes], ['good', ...NAMES])
+  // A link that is made anew is made with the new key alone.
+  await first.kill('owner')
+  await until('the links of the new owner', () => events(first, 'link_up').length >= up[0] + 3 + 1)
+  await see(cluster.nodes, ['good', ...NAMES])
+  await works(['good', ...NAMES])
 })
