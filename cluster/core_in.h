@@ -2,8 +2,8 @@
 /*
  * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
  * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned
- * elsewhere), serve.c (followers of topics owned here), order.c (publishes), spread.c (presence
- * over nodes), inspect.c (read-only questions).
+ * elsewhere), serve.c (followers of topics owned here), order.c and confirm.c (publishes), spread.c
+ * (presence over nodes), inspect.c (read-only questions).
  *
  * Whatever must be told to another node again, after its link came up or a partition moved, is told
  * by one sweep over the topics in bounded portions (view.c), so that no step does unbounded work.
@@ -70,6 +70,23 @@ struct edge {
     uint64_t boot;
 };
 
+/* A publish whose event is under way on a link, ahead of a mark. */
+struct flown {
+    uint32_t item; /* of cl.unconfirmed */
+    uint64_t mark;
+};
+
+/* Those of one link, in its order: a ring. */
+struct flight {
+    struct flown *ring;
+    uint32_t room; /* a power of two, or 0 */
+    uint32_t head, n;
+    uint64_t mark;  /* the last one sent on this link */
+    uint64_t taken; /* the last one that the other side has told of */
+    bool due;       /* another one is to be sent */
+    bool now;       /* and somebody waits for it */
+};
+
 /* A node; this one is the first. */
 struct node {
     uint64_t id; /* 0: the index is free */
@@ -78,13 +95,17 @@ struct node {
     bool member;          /* neither dead nor gone, as membership tells */
     bool actors_told;     /* by us, on this link */
     uint64_t view;        /* last VIEW on this link: what it ordered before is ahead of it */
-    uint64_t view_told;   /* our last VIEW on this link */
+    uint64_t view_when;   /* how many views were adopted here when it came */
+    uint64_t view_told;   /* our last VIEW on this link, by this view; 0: it is due */
     uint64_t subs;        /* last SUB_ALL on this link: it follows by this view */
-    uint64_t subs_told;   /* our last SUB_ALL on this link */
+    uint64_t subs_told;   /* our last SUB_ALL on this link, by this view */
     cl_ms actors_until;   /* its owner process is new: boots are of the one before until then */
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
+    struct flight flight;
+    uint64_t taken, taken_told; /* its last mark on this link; as we told it last */
+    cl_ms taken_at;             /* when to tell, while they differ */
     uint32_t nboots;
     uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
 };
@@ -152,6 +173,10 @@ struct cl {
     cl_ms sum_at;
 
     struct cl_topics topics;
+    struct cl_pool unconfirmed; /* confirm.h */
+    uint32_t unconfirmed_head, unconfirmed_tail;
+    cl_ms taken_at; /* least of the nodes' */
+    bool mark_due;  /* some link is to get a mark */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
@@ -221,6 +246,10 @@ void cl_view_retell(struct cl *cl, uint32_t node);
 /* Looks at all topics again, for what is due to be told. */
 void cl_view_sweep(struct cl *cl);
 void cl_view_go_on(struct cl *cl);
+/* A linked node has adopted this node's view. */
+bool cl_view_same(const struct cl *cl, uint32_t node);
+/* A node has said VIEW. */
+void cl_view_heard(struct cl *cl, uint32_t node, uint64_t view);
 /* Every linked node has adopted this node's view. */
 bool cl_view_agreed(const struct cl *cl);
 /* Presence of topics that this node neither owns nor has members for. */
@@ -231,6 +260,8 @@ cl_ms cl_view_deadline(const struct cl *cl);
 void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
 /* The topic is to be owned here. */
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
+/* It is owned here and open: nothing of an owner before comes any more. */
+void cl_follow_opened(const struct cl *cl, struct cl_topic *topic);
 /* Some owner was followed for it. */
 bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);
@@ -261,11 +292,14 @@ CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct p
                                const struct pr_pub *pub);
 /* The publishes of this edge, of another node, come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
-/* The link to this node has ended: what it sent is not ordered any more, its edges send it again. */
+/* The link to this node has ended: what it sent is not ordered any more, its edges send it again.
+ */
 void cl_order_gone(struct cl *cl, uint32_t node);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
 bool cl_order_ready(const struct cl *cl);
+/* Tells the publisher's edge, if it is still there. Room for one frame was reserved. */
+void cl_order_answer(struct cl *cl, struct source from, const struct pr_pub *pub, uint32_t result);
 void cl_order_deinit(struct cl *cl);
 
 /* spread.c */

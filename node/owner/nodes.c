@@ -264,10 +264,36 @@ static void link_send(struct owner *o, const struct cl_action *a)
     }
 }
 
+static bool is_end(const char *state)
+{
+    return strcmp(state, "dead") == 0 || strcmp(state, "left") == 0 ||
+           strcmp(state, "forgotten") == 0;
+}
+
+struct over {
+    uint64_t id;
+    bool over;
+};
+
+static void find_over(void *ctx, const struct cl_member_row *row)
+{
+    struct over *q = ctx;
+
+    q->over = q->over || (row->id == q->id && is_end(row->state));
+}
+
+/* Has left, or was found dead. */
+static bool is_over(const struct owner *o, uint64_t id)
+{
+    struct over q = {.id = id};
+
+    cl_inspect_members(o->cl, find_over, &q);
+    return q.over;
+}
+
 static void member(struct owner *o, const struct cl_action *a)
 {
-    bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
-                strcmp(a->state, "forgotten") == 0;
+    bool gone = is_end(a->state);
 
     o->nodes->stale = true;
     rt_tell_member(o, a);
@@ -311,7 +337,8 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         link_send(o, a);
         break;
     case CL_ACT_LINK_CLOSE:
-        rt_mesh_close(o->nodes->mesh, a->id, PR_BYE_PROTO, a->reason);
+        rt_mesh_close(o->nodes->mesh, a->id, is_over(o, a->id) ? PR_BYE_OVER : PR_BYE_PROTO,
+                      a->reason);
         break;
     case CL_ACT_MEMBER:
         member(o, a);

@@ -103,8 +103,9 @@ void rt_nodes_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32
         rt_nodes_fatal(n->owner, why, addr);
         return;
     }
-    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
-        return; /* no news */
+    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE ||
+        code == PR_BYE_OVER) {
+        return; /* no news; who is wrongly held for dead hears of it by gossip */
     }
     rt_tell_refused_by(n->owner, addr, rt_mesh_bye_name(code), why);
 }

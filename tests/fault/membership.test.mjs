@@ -214,3 +214,33 @@ test('37: the key is changed in three steps; no link goes down, and afterwards t
   await see(cluster.nodes, ['good', ...NAMES])
   await works(['good', ...NAMES])
 })
+
+test('a node that is told to end is seen as left, never suspected, and its clients hear of it first', async (t) => {
+  const cluster = await three(t)
+  const [first, leaver, third] = cluster.nodes
+  const s = await connect(t, leaver)
+  await s.join('realtime:leave', {}, { ref: '1' })
+  const closed = new Promise((resolve) => s.ws.on('close', (code) => resolve({ code, ms: Date.now() })))
+  const start = Date.now()
+  leaver.child.kill('SIGTERM')
+  const { code, ms } = await closed
+  assert.equal(code, 1012)
+  const left = await Promise.all([first, third].map((node) => until(`${node.name} to see it leave`, () =>
+    events(node, 'member').find((e) => e.peer === leaver.name && e.state === 'left'))))
+  assert.equal(await exited(leaver), 0)
+  t.diagnostic(`clients closed after ${ms - start} ms, left after ${left.map((e) => e.ms - start)} ms, ended after ${Date.now() - start} ms`)
+  for (const e of left) {
+    assert.ok(e.ms >= ms - 1, 'it left before its clients were told')
+    assert.ok(e.ms - start <= 4000, `${e.ms - start} ms`)
+  }
+  await see([first, third], [first.name, third.name])
+  for (const node of [first, third]) {
+    const of = events(node, 'member').filter((e) => e.peer === leaver.name).map((e) => e.state)
+    assert.deepEqual(of.filter((state) => /suspect|dead/.test(state)), [], `${node.name}: ${of}`)
+  }
+  // Nothing of an ordinary end asks for attention.
+  for (const node of cluster.nodes) assert.ok(!/ lvl=(warn|error) /.test(node.logText()), node.logText())
+  // It comes back under its name.
+  leaver.start()
+  await see(cluster.nodes, NAMES)
+})

@@ -83,6 +83,13 @@ static void make_bye(struct pr_outbuf *o)
     pr_bye_encode(o, &m);
 }
 
+static void make_mark(struct pr_outbuf *o)
+{
+    const struct pr_mark m = {70001, true};
+
+    pr_mark_encode(o, &m);
+}
+
 static void make_link_ack(struct pr_outbuf *o)
 {
     const struct pr_link_ack m = {70000};
@@ -182,15 +189,16 @@ static const struct {
     enum pr_class cls;
     void (*make)(struct pr_outbuf *o);
 } all[] = {
-    {0x03, PR_C_CONTROL, make_ping},       {0x04, PR_C_CONTROL, make_pong},
-    {0x05, PR_C_CONTROL, make_link_ack},   {0x06, PR_C_CONTROL, make_bye},
-    {0x08, PR_C_CONTROL, make_node_hello}, {0x09, PR_C_CONTROL, make_node_hello_ok},
-    {0x10, PR_C_CONTROL, make_sync_hash},  {0x11, PR_C_CONTROL, make_sync},
-    {0x12, PR_C_CONTROL, make_actors},     {0x23, PR_C_CONTROL, make_sub_all},
-    {0x24, PR_C_CONTROL, make_not_owner},  {0x25, PR_C_CONTROL, make_view},
-    {0x28, PR_C_CONTROL, make_resync},     {0x2a, PR_C_CONTROL, make_again},
-    {0x2b, PR_C_CONTROL, make_again_ok},   {0x54, PR_C_PRESENCE, make_p_sum},
-    {0x63, PR_C_CHANGES, make_reader},     {0x13, PR_C_CONTROL, make_cluster},
+    {0x2c, PR_C_CONTROL, make_mark},          {0x03, PR_C_CONTROL, make_ping},
+    {0x04, PR_C_CONTROL, make_pong},          {0x05, PR_C_CONTROL, make_link_ack},
+    {0x06, PR_C_CONTROL, make_bye},           {0x08, PR_C_CONTROL, make_node_hello},
+    {0x09, PR_C_CONTROL, make_node_hello_ok}, {0x10, PR_C_CONTROL, make_sync_hash},
+    {0x11, PR_C_CONTROL, make_sync},          {0x12, PR_C_CONTROL, make_actors},
+    {0x23, PR_C_CONTROL, make_sub_all},       {0x24, PR_C_CONTROL, make_not_owner},
+    {0x25, PR_C_CONTROL, make_view},          {0x28, PR_C_CONTROL, make_resync},
+    {0x2a, PR_C_CONTROL, make_again},         {0x2b, PR_C_CONTROL, make_again_ok},
+    {0x54, PR_C_PRESENCE, make_p_sum},        {0x63, PR_C_CHANGES, make_reader},
+    {0x13, PR_C_CONTROL, make_cluster},
 };
 
 static size_t make(void (*fn)(struct pr_outbuf *o))
