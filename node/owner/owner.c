@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cluster/hash.h"
@@ -24,6 +25,9 @@
 /* A node that leaves waits no longer than this for the others to know, in ms: the flush of a view,
  * and a few rounds of gossip. */
 #define LEAVE_MS 3000u
+/* The resolver (resolv.conf(5)), unless the environment says otherwise. Its own 5 s would let a
+ * silent name server hold the end of the process for longer than anybody waits for it. */
+#define RESOLVER_OPTIONS "timeout:2 attempts:2"
 /* Metrics are read every few seconds; once a second is fresh enough and costs nothing. */
 #define STATS_MS 1000u
 
@@ -317,6 +321,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     o->cfg = cfg;
     o->args = args;
     o->tick_at = UINT64_MAX;
+    (void)setenv("RES_OPTIONS", RESOLVER_OPTIONS, 0);
     o->loop = rt_loop_new();
     o->events = rt_events_new();
     heart = rt_heart_start(o->loop, args->heart_fd);
