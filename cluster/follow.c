@@ -155,7 +155,8 @@ int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
         return CL_OK;
     }
     if (topic->edges == 0 && to != CL_NOBODY && cl->node[to].linked) {
-        rv = send_unsub(cl, topic, to); /* also if it is due: it may have been told by another view */
+        rv = send_unsub(cl, topic,
+                        to); /* also if it is due: it may have been told by another view */
     } else if (topic->follow == CL_F_OK) {
         rv = send_sub(cl, topic, to); /* without presence from now on */
     }
@@ -292,9 +293,8 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
 
 static bool wanted(const struct cl *cl, const struct cl_topic *topic)
 {
-    return topic->edges != 0 &&
-           (topic->follow != CL_F_NONE ||
-            (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
+                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
 }
 
 /*
@@ -309,8 +309,8 @@ int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
     uint64_t lost = 0;
     int rv = CL_OK;
 
-    if (topic == NULL || !wanted(cl, topic) ||
-        !pr_epoch_eq(topic->follow_epoch, ev->epoch) || ev->seq <= topic->follow_seq) {
+    if (topic == NULL || !wanted(cl, topic) || !pr_epoch_eq(topic->follow_epoch, ev->epoch) ||
+        ev->seq <= topic->follow_seq) {
         cl->stats.repeats++;
         return CL_OK;
     }
