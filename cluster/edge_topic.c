@@ -232,7 +232,7 @@ void cle_unsubscribe(struct cle *c, cl_ms now, uint32_t handle)
     }
 }
 
-/* One SUB at a time: a node that has to ask another one answers once, whatever it was asked. */
+/* While a SUB is under way its answer is waited for: an owner may answer two with one. */
 int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
 {
     struct etopic *t = live(c, handle);

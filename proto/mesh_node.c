@@ -228,6 +228,24 @@ int pr_actors_decode(const struct pr_frame *f, struct pr_actors *m)
     return pr_mp_close(&r);
 }
 
+void pr_cluster_encode(struct pr_outbuf *o, const struct pr_cluster *m)
+{
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_CLUSTER, 2);
+
+    pr_mp_put_bool(o, m->joined);
+    pr_mp_put_uint(o, m->members);
+    pr_mp_end(&w);
+}
+
+int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m)
+{
+    struct pr_mp_in r = pr_mp_open(f, PR_T_CLUSTER, 2);
+
+    m->joined = pr_mp_bool(&r);
+    m->members = pr_mp_u32(&r);
+    return pr_mp_close(&r);
+}
+
 void pr_view_encode(struct pr_outbuf *o, const struct pr_view *m)
 {
     encode_uint(o, PR_T_VIEW, m->view);

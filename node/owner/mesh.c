@@ -21,9 +21,9 @@
 
 const char *rt_mesh_bye_name(uint32_t code)
 {
-    static const char *const names[] = {"unknown",  "leave",    "cluster", "self",
-                                        "target",   "name",     "version", "proto",
-                                        "overflow", "replaced", "timeout", "key"};
+    static const char *const names[] = {"unknown", "leave",   "cluster", "self",     "target",
+                                        "name",    "version", "proto",   "overflow", "replaced",
+                                        "timeout", "key",     "over"};
 
     return names[code < sizeof names / sizeof names[0] ? code : 0];
 }

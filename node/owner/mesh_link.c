@@ -61,11 +61,13 @@ static void on_timer_closed(void *ctx)
     handle_gone(ctx);
 }
 
-/* A seed that is ourselves or is linked already, and a peer that leaves, are no news. */
+/* A seed that is ourselves or is linked already, and a peer that leaves, or knows that we do, are
+ * no news. */
 static bool is_trouble(const struct rt_mesh_link *l)
 {
     if (l->bye != 0) {
-        return l->bye != PR_BYE_SELF && l->bye != PR_BYE_REPLACED && l->bye != PR_BYE_LEAVE;
+        return l->bye != PR_BYE_SELF && l->bye != PR_BYE_REPLACED && l->bye != PR_BYE_LEAVE &&
+               l->bye != PR_BYE_OVER;
     }
     return l->how == RT_MESH_PROTO || (l->was_up && l->how == RT_MESH_TIMEOUT);
 }

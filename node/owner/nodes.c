@@ -1,42 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/nodes.h"
 
-#include <stdio.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "cluster/hash.h"
 #include "node/owner/changes.h"
 #include "node/owner/nodes_in.h"
+#include "node/owner/tell.h"
 #include "proto/mesh_node.h"
-
-/* Name of a node for people, its id in hex if no name is known. */
-struct naming {
-    uint64_t id;
-    char text[PR_ID_MAX + 1];
-};
-
-static void find_name(void *ctx, const struct cl_member_row *row)
-{
-    struct naming *n = ctx;
-
-    if (row->id == n->id) {
-        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n,
-                       (const char *)row->name.p);
-    }
-}
-
-static struct naming name_of(const struct owner *o, uint64_t id)
-{
-    struct naming n = {.id = id};
-
-    (void)snprintf(n.text, sizeof n.text, "%016llx", (unsigned long long)id);
-    cl_inspect_members(o->cl, find_name, &n);
-    return n;
-}
 
 static struct pr_slice text_of(const char *s)
 {
-    return s == NULL ? (struct pr_slice){0} : pr_str(s);
+    return s == NULL ? pr_bytes(NULL, 0) : pr_str(s);
 }
 
 int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)
@@ -67,8 +43,7 @@ static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
                           .name = peer->name,
                           .addr = peer->addr};
 
-    rt_log(n->owner->args->log, RT_INFO, "link_up",
-           rt_kv_s("peer", name_of(n->owner, peer->id).text));
+    rt_tell_link_up(n->owner, peer->name);
     if (rt_owner_step(n->owner, &ev)) {
         rt_changes_link_up(n->owner, peer->id);
     }
@@ -102,8 +77,8 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
 {
     struct nodes *n = ctx;
 
-    rt_log(n->owner->args->log, RT_INFO, "link_down", rt_kv_s("peer", name_of(n->owner, id).text),
-           rt_kv_s("err", why));
+    rt_tell_link_down(n->owner, id, why);
+    rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
 
@@ -125,6 +100,10 @@ static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
         if (!rt_changes_on_link_frame(n->owner, id, f)) {
             rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a frame of changes that is damaged");
         }
+        break;
+    case PR_T_CTL:
+    case PR_T_CTL_REPLY:
+        rt_owner_on_link_ctl(n->owner, id, f);
         break;
     default:
         (void)rt_owner_step(n->owner, &ev);
@@ -252,6 +231,26 @@ size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id)
     return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CHANGES);
 }
 
+size_t rt_owner_link_waits(const struct owner *o, uint64_t node_id)
+{
+    return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CONTROL);
+}
+
+const struct rt_mesh *rt_nodes_mesh(const struct nodes *n)
+{
+    return n->mesh;
+}
+
+const struct rt_mesh_udp *rt_nodes_udp(const struct nodes *n)
+{
+    return n->udp;
+}
+
+const struct rt_keyring *rt_nodes_keys(const struct nodes *n)
+{
+    return n->keys;
+}
+
 static void link_send(struct owner *o, const struct cl_action *a)
 {
     for (uint32_t w = 0; w < CL_NODES_MAX / 64; w++) {
@@ -265,13 +264,39 @@ static void link_send(struct owner *o, const struct cl_action *a)
     }
 }
 
+static bool is_end(const char *state)
+{
+    return strcmp(state, "dead") == 0 || strcmp(state, "left") == 0 ||
+           strcmp(state, "forgotten") == 0;
+}
+
+struct over {
+    uint64_t id;
+    bool over;
+};
+
+static void find_over(void *ctx, const struct cl_member_row *row)
+{
+    struct over *q = ctx;
+
+    q->over = q->over || (row->id == q->id && is_end(row->state));
+}
+
+/* Has left, or was found dead. */
+static bool is_over(const struct owner *o, uint64_t id)
+{
+    struct over q = {.id = id};
+
+    cl_inspect_members(o->cl, find_over, &q);
+    return q.over;
+}
+
 static void member(struct owner *o, const struct cl_action *a)
 {
-    bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
-                strcmp(a->state, "forgotten") == 0;
+    bool gone = is_end(a->state);
 
-    rt_log(o->args->log, RT_INFO, "member", rt_kv_s("peer", name_of(o, a->id).text),
-           rt_kv_s("state", a->state), rt_kv_s("why", a->reason == NULL ? "" : a->reason));
+    o->nodes->stale = true;
+    rt_tell_member(o, a);
     if (a->id == o->node_id) {
         return;
     }
@@ -312,7 +337,8 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         link_send(o, a);
         break;
     case CL_ACT_LINK_CLOSE:
-        rt_mesh_close(o->nodes->mesh, a->id, PR_BYE_PROTO, a->reason);
+        rt_mesh_close(o->nodes->mesh, a->id, is_over(o, a->id) ? PR_BYE_OVER : PR_BYE_PROTO,
+                      a->reason);
         break;
     case CL_ACT_MEMBER:
         member(o, a);
@@ -337,13 +363,86 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
     }
 }
 
+/* 1: changed, 0: the same keys, negative: the ring is as before and *err says why. */
+static int reload_keys(struct nodes *n, struct rt_error *err)
+{
+    const struct rt_role_args *args = n->owner->args;
+    struct rt_config_report *report = rt_calloc(1, sizeof *report);
+    struct rt_config fresh;
+    int rv = rt_config_load(&fresh, args->env, args->config_path, report);
+
+    if (rv != RT_OK) {
+        uint32_t i = 0;
+
+        while (!report->notes[i].fatal && i + 1 < report->count) {
+            i++;
+        }
+        rv = rt_error_set(err, RT_ECONFIG, "%s", report->notes[i].text);
+    } else if (fresh.cluster_key == NULL) {
+        rv = rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_KEY is not set any more");
+    } else {
+        rv = rt_keyring_reload(n->keys, fresh.cluster_key, err);
+    }
+    if (fresh.cluster_key != NULL) {
+        OPENSSL_cleanse(fresh.cluster_key, strlen(fresh.cluster_key));
+    }
+    rt_config_free(&fresh);
+    rt_free(report);
+    return rv;
+}
+
 void rt_nodes_reload(struct owner *o)
 {
     struct rt_error err = {0};
+    char ids[RT_KEYS_TEXT_MAX];
+    int rv;
 
-    if (o->nodes != NULL && o->nodes->keys != NULL &&
-        rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err) < 0) {
-        rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
+    if (o->nodes == NULL || o->nodes->keys == NULL) {
+        return;
+    }
+    rv = reload_keys(o->nodes, &err);
+    rt_keyring_ids(o->nodes->keys, ids);
+    if (rv < 0) {
+        rt_log(o->args->log, RT_ERROR, "cluster_keys_refused", rt_kv_s("err", err.text),
+               rt_kv_s("keys", ids), rt_kv_s("hint", "the keys before stay in use"));
+    } else {
+        rt_log(o->args->log, RT_INFO, "cluster_keys_reloaded", rt_kv_u("changed", (uint64_t)rv),
+               rt_kv_s("keys", ids));
+        if (rv > 0) {
+            rt_tell_node(o, "has other keys now");
+        }
+    }
+}
+
+/* Who is suspected is still a member: most of them are not dead, and nothing moves for it. */
+static void count_member(void *ctx, const struct cl_member_row *row)
+{
+    uint32_t *n = ctx;
+
+    *n += row->self || strcmp(row->state, "alive") == 0 || strcmp(row->state, "suspect") == 0;
+}
+
+struct pr_cluster rt_nodes_cluster(const struct nodes *n)
+{
+    struct pr_cluster c = {.joined = cl_joined(n->owner->cl)};
+
+    cl_inspect_members(n->owner->cl, count_member, &c.members);
+    return c;
+}
+
+void rt_nodes_turn(struct owner *o)
+{
+    struct nodes *n = o->nodes;
+    struct pr_cluster now;
+
+    if (!n->stale && n->told.joined == cl_joined(o->cl)) {
+        return;
+    }
+    n->stale = false;
+    now = rt_nodes_cluster(n);
+    if (now.joined != n->told.joined || now.members != n->told.members) {
+        n->told = now;
+        rt_owner_tell_cluster(o, &now);
     }
 }
 

@@ -26,8 +26,10 @@ static struct cl *new_core(struct sim *s, uint32_t n)
                             .lim = &s->lim,
                             .mem = &p->mem.alloc};
 
-    cfg.about = (struct cl_about){
-        .addr = p->addr, .cluster = cl_hash64(pr_str("sim")), .weight = p->weight, .build = pr_str("1")};
+    cfg.about = (struct cl_about){.addr = p->addr,
+                                  .cluster = cl_hash64(pr_str("sim")),
+                                  .weight = p->weight,
+                                  .build = pr_str("1")};
     return cl_new(&cfg, cl_rand_seed(s->seed ^ (uint64_t)(s->runs + 1) << 20), sim_clock(s, n));
 }
 

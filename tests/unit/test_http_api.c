@@ -46,7 +46,8 @@ static void routes(void **state)
         {"HEAD", "/healthz", 200, ""},
         {"POST", "/healthz", 405, "{\"message\":\"method not allowed\"}"},
         {"GET", "/readyz", 200,
-         "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":\"none\"}"},
+         "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":\"none\","
+         "\"cluster\":\"alone\"}"},
         {"GET", "/api/ping", 200, "{\"message\":\"Success\"}"},
         {"HEAD", "/api/tenants/x/health", 200, ""},
         {"GET", "/api/tenants/x/health", 200,
@@ -74,6 +75,46 @@ static void routes(void **state)
               rows[i].body);
     }
     world_close();
+}
+
+/* Not before the node has joined, and enough others with it if so set. */
+static void readiness(void **state)
+{
+    static const struct {
+        const char *expect, *seen; /* setting; "cluster" of the answer */
+        bool clustered, joined;
+        uint32_t members;
+        int status;
+    } rows[] = {
+        {"0", "alone", false, false, 0, 200},   {"0", "joining", true, false, 0, 503},
+        {"0", "joining", true, false, 3, 503},  {"0", "alone", true, true, 1, 200},
+        {"0", "3 members", true, true, 3, 200}, {"1", "alone", true, true, 1, 200},
+        {"3", "joining", true, false, 3, 503},  {"3", "alone", true, true, 1, 503},
+        {"3", "2 members", true, true, 2, 503}, {"3", "3 members", true, true, 3, 200},
+        {"3", "4 members", true, true, 4, 200},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct pr_cluster said = {.joined = rows[i].joined, .members = rows[i].members};
+        char setting[64], want[200];
+        const char *settings[] = {"REALTIME_CLUSTER_INSECURE=on", setting, NULL};
+        uint8_t memory[64];
+        struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+        (void)snprintf(setting, sizeof setting, "REALTIME_CLUSTER_EXPECT=%s", rows[i].expect);
+        world_open(rows[i].clustered ? settings : NULL);
+        if (rows[i].joined || rows[i].members > 0) {
+            pr_cluster_encode(&o, &said);
+            to_edge(pr_bytes(memory, o.len));
+        }
+        (void)snprintf(want, sizeof want,
+                       "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":"
+                       "\"none\",\"cluster\":\"%s\"}",
+                       rows[i].seen);
+        check(ask("GET", "/readyz", "", "", ""), rows[i].status, want);
+        world_close();
+    }
 }
 
 static void batches(void **state)
@@ -267,6 +308,60 @@ static void ctl(uint32_t id, const char *cmd, const char *args)
     settle();
 }
 
+/* Goal: all topics, the largest, or those that are named; whatever the arguments are. */
+static void realtimectl_asks_for_topics(void **state)
+{
+#define A "{\"edge\":0,\"topic\":\"a\",\"private\":false,\"members\":2}\n"
+#define B "{\"edge\":0,\"topic\":\"b\",\"private\":false,\"members\":1}\n"
+    static const struct {
+        const char *args, *expect;
+    } cases[] = {
+        {"{\"top\":1}", A},
+        {"{\"top\":0}", ""},
+        {"{\"names\":[\"b\"]}", B},
+        {"{\"names\":[\"b\",\"\\u0061\",\"nobody\"]}", B A},
+        {"{\"names\":[5,null,[\"b\"],\"b\"]}", B},
+        {"{\"names\":[]}", ""},
+        {"{\"names\":\"b\"}", ""},
+    };
+    static const char *const both[] = {"{}",
+                                       "{\"top\":1000}",
+                                       "{\"top\":99999999999999999999}",
+                                       "{\"top\":\"x\"}",
+                                       "{\"top\":-1}",
+                                       "{\"other\":1}",
+                                       "{\"names\":[\"b\""};
+    struct rt_conn *c[2];
+
+    (void)state;
+    world_open(NULL);
+    for (size_t i = 0; i < 2; i++) {
+        c[i] = client("2.0.0");
+        send_text(c[i], "['1','1','realtime:a','phx_join',{'config':{}}]");
+        (void)heard(c[i]);
+    }
+    send_text(c[0], "['2','2','realtime:b','phx_join',{'config':{}}]");
+    (void)heard(c[0]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char expect[300];
+
+        (void)snprintf(expect, sizeof expect, "1. %s", cases[i].expect);
+        ctl(1, "topics", cases[i].args);
+        if (strcmp(w.ctl, expect) != 0) {
+            fail_msg("%s: %s, expected %s", cases[i].args, w.ctl, expect);
+        }
+    }
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        ctl(1, "topics", both[i]);
+        if (strstr(w.ctl, A) == NULL || strstr(w.ctl, B) == NULL) {
+            fail_msg("%s: %s", both[i], w.ctl);
+        }
+    }
+    world_close();
+#undef A
+#undef B
+}
+
 static void realtimectl_asks(void **state)
 {
     struct rt_conn *c = NULL;
@@ -288,8 +383,9 @@ static void realtimectl_asks(void **state)
     assert_string_equal(w.ctl, "");
     ctl(4, "pub", "{\"topic\":\"a\",\"event\":\"e\",\"payload\":{\"n\":1}}");
     assert_non_null(strstr(w.ctl, "4. {\"published\":true}\n"));
-    assert_non_null(strstr(w.ctl, "3 {\"topic\":\"realtime:a\",\"event\":\"e\",\"payload\":{\"n\":"
-                                  "1}}\n"));
+    assert_non_null(strstr(w.ctl, "3 {\"edge\":0,\"at_ms\":"));
+    assert_non_null(
+        strstr(w.ctl, ",\"topic\":\"realtime:a\",\"event\":\"e\",\"payload\":{\"n\":1}}\n"));
     assert_string_equal(heard(c), "<kind 4>realtime:ae{'n':1}\n");
     ctl(3, "cancel", "{}");
     ctl(4, "pub", "{\"topic\":\"a\",\"event\":\"e\"}");
@@ -304,9 +400,14 @@ static void realtimectl_asks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routes),           cmocka_unit_test(batches),
-        cmocka_unit_test(singles),          cmocka_unit_test(headers_and_tokens),
-        cmocka_unit_test(handshakes),       cmocka_unit_test(refusals_slow_down),
+        cmocka_unit_test(routes),
+        cmocka_unit_test(readiness),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(singles),
+        cmocka_unit_test(headers_and_tokens),
+        cmocka_unit_test(handshakes),
+        cmocka_unit_test(refusals_slow_down),
+        cmocka_unit_test(realtimectl_asks_for_topics),
         cmocka_unit_test(realtimectl_asks),
     };
 
