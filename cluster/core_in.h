@@ -281,6 +281,9 @@ CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_
 CL_MUST_CHECK int cl_serve_owed(struct cl *cl, struct cl_topic *topic);
 /* A link has ended: its node follows nothing here. */
 void cl_serve_gone(struct cl *cl, uint32_t node);
+/* It tells all its subscriptions again; it has, and what it did not tell is over. */
+void cl_serve_doubt(struct cl *cl, uint32_t node);
+void cl_serve_sure(struct cl *cl, uint32_t node);
 /* Another node owns the topic from now on. */
 void cl_serve_moved(struct cl *cl, struct cl_topic *topic);
 /* It has said SUB_ALL for this node's view. */

@@ -115,6 +115,7 @@ int cl_serve_sub(struct cl *cl, uint32_t from, const struct pr_sub *sub)
         cl_bits_set(&r->owed, from);
     }
     cl_bits_set(&r->nodes, from);
+    cl_bits_clear(&r->doubted, from);
     cl_bits_clear(&r->presence, from);
     if (sub->presence) {
         cl_bits_set(&r->presence, from);
@@ -131,6 +132,7 @@ static void forget(struct cl *cl, struct cl_topic *topic, uint32_t node)
         cl_bits_clear(&r->nodes, node);
         cl_bits_clear(&r->presence, node);
         cl_bits_clear(&r->owed, node);
+        cl_bits_clear(&r->doubted, node);
         cl_topics_touch(&cl->topics, cl->now, topic);
     }
 }
@@ -182,6 +184,32 @@ void cl_serve_settled(struct cl *cl, uint32_t node)
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
         if (cl->route[t->part] != CL_SELF) {
+            forget(cl, t, node);
+        }
+    }
+}
+
+/* It is asked to tell all its subscriptions again. */
+void cl_serve_doubt(struct cl *cl, uint32_t node)
+{
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if (t->remote != NULL && cl_bits_has(&t->remote->nodes, node)) {
+            cl_bits_set(&t->remote->doubted, node);
+        }
+    }
+}
+
+/* It has. */
+void cl_serve_sure(struct cl *cl, uint32_t node)
+{
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if (t->remote != NULL && cl_bits_has(&t->remote->doubted, node)) {
             forget(cl, t, node);
         }
     }

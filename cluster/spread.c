@@ -6,8 +6,9 @@
  * ways do no harm, and a hole is pulled from whoever sent what is behind it.
  *
  * Nodes compare what they hold every CL_SUM_MS: a follower tells sums over what it should have in
- * common with an owner. If they differ twice in a row, which a delta under way cannot explain, the
- * owner asks the follower to tell everything anew.
+ * common with an owner, presence and subscriptions. If they differ twice in a row, which a frame
+ * under way cannot explain, the owner asks the follower to tell everything anew, and forgets what
+ * is not told again.
  */
 #include "cluster/core_in.h"
 
@@ -16,6 +17,8 @@
 /* P_SUM.kind */
 #define SUM_OWN  1u /* entries of the sender's edges in topics that the receiver owns */
 #define SUM_SEEN 2u /* all entries in topics that the sender follows with presence there */
+#define SUM_SUBS 4u /* topics that the sender follows there */
+#define SUM_LAST SUM_SUBS
 
 static struct cl_topic *hub_topic(const struct cl *cl, struct pr_slice topic)
 {
@@ -209,21 +212,43 @@ static bool picked(void *ctx, struct pr_slice topic, uint64_t boot)
                        : t->remote != NULL && cl_bits_has(&t->remote->presence, p->node);
 }
 
+static uint64_t sum_of_subs(const struct cl *cl, const struct pick *p, uint32_t *count)
+{
+    uint32_t owner = p->follower ? p->node : CL_SELF;
+    uint64_t sum = 0;
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        const struct cl_remote *r = t->remote;
+
+        if (cl->route[t->part] == owner &&
+            (p->follower ? t->follow == CL_F_OK
+                         : r != NULL && cl_bits_has(&r->nodes, p->node) &&
+                               !cl_bits_has(&r->owed, p->node))) {
+            sum += cl_mix64(cl_hash64(cl_topic_name(t)));
+            (*count)++;
+        }
+    }
+    return sum;
+}
+
 static struct pr_p_sum sum_of(struct cl *cl, uint32_t node, bool follower, uint32_t kind)
 {
     struct pick p = {.cl = cl, .node = node, .follower = follower, .kind = kind};
     struct pr_p_sum sum = {.kind = kind};
 
-    sum.hash = cl_pres_sum(cl->pres, picked, &p, &sum.entries);
+    sum.hash = kind == SUM_SUBS ? sum_of_subs(cl, &p, &sum.entries)
+                                : cl_pres_sum(cl->pres, picked, &p, &sum.entries);
     return sum;
 }
 
-/* Both sums to one owner, in one piece. */
+/* All sums to one owner, in one piece. */
 static int send_sums(struct cl *cl, uint32_t node)
 {
-    int rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL, 2);
+    int rv = cl_out_reserve(&cl->out, 3 * CL_FRAME_SMALL, 3);
 
-    for (uint32_t kind = SUM_OWN; rv == CL_OK && kind <= SUM_SEEN; kind++) {
+    for (uint32_t kind = SUM_OWN; rv == CL_OK && kind <= SUM_LAST; kind *= 2) {
         struct pr_p_sum sum = sum_of(cl, node, true, kind);
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
@@ -273,6 +298,7 @@ static int ask_all(struct cl *cl, uint32_t from)
         for (uint32_t i = 0; i < n->nboots; i++) {
             cl_pres_replace_actor_begin(cl->pres, n->boot[i]);
         }
+        cl_serve_doubt(cl, from);
         n->sum_asked = true;
         n->sum_differs = 0;
         cl->stats.sums_differ++;
@@ -286,13 +312,14 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
     struct node *n = &cl->node[from];
     struct pr_p_sum own;
 
-    if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN) {
+    if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN && sum->kind != SUM_SUBS) {
         return CL_OK; /* of a later version */
     }
     if (sum->kind == SUM_OWN && n->sum_asked) {
         for (uint32_t i = 0; i < n->nboots; i++) {
             cl_pres_replace_actor_end(cl->pres, cl->now, n->boot[i], owned, cl);
         }
+        cl_serve_sure(cl, from);
         n->sum_asked = false;
     }
     if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
@@ -300,7 +327,7 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
     }
     own = sum_of(cl, from, false, sum->kind);
     if (own.hash == sum->hash && own.entries == sum->entries) {
-        n->sum_differs &= sum->kind == SUM_OWN ? 2u : 1u;
+        n->sum_differs &= ~sum->kind;
         return CL_OK;
     }
     if ((n->sum_differs & sum->kind) == 0) {
