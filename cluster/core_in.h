@@ -208,6 +208,8 @@ cl_ms cl_local_deadline(const struct cl *cl);
 void cl_local_again(struct cl *cl, uint32_t ms);
 /* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused);
+/* Its edges may be answered: it is owned here, and its fence stands. */
+bool cl_local_fenced(const struct cl *cl, const struct cl_topic *topic);
 /* local_presence.c: frames P_*; diffs that are due; questions for a state that is complete now. */
 CL_MUST_CHECK int cl_local_presence(struct cl *cl, uint32_t i, const struct pr_frame *f);
 void cl_local_diffs(struct cl *cl);

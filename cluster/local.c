@@ -155,6 +155,15 @@ int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused)
     return rv;
 }
 
+/*
+ * Of a topic that is owned here: whatever is ordered from now on reaches its edges. Before the
+ * partition opens, its owner so far may still order, and only if it was followed that comes here.
+ */
+bool cl_local_fenced(const struct cl *cl, const struct cl_topic *topic)
+{
+    return cl->swim == NULL || !cl->closed[topic->part] || cl_follows(topic);
+}
+
 /* The limit of topics is reached: the epoch of zeros says so. */
 static int refuse(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 {
@@ -190,10 +199,10 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
     before = *topic;
     cl_topics_sub(&cl->topics, topic, i, sub->presence);
     topic->owed_edges |= UINT64_C(1) << i;
-    if (cl->route[topic->part] == CL_SELF) {
-        rv = cl_local_answer(cl, topic, false);
-    } else {
+    if (cl->route[topic->part] != CL_SELF) {
         rv = cl_follow_want(cl, topic);
+    } else if (cl_local_fenced(cl, topic)) {
+        rv = cl_local_answer(cl, topic, false);
     }
     if (rv != CL_OK) {
         topic->edges = before.edges;

@@ -230,7 +230,9 @@ static int tell(struct cl *cl, struct cl_topic *t)
             cl_follow_opened(cl, t);
             rv = cl_serve_owed(cl, t);
         }
-        rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
+        if (rv == CL_OK && cl_local_fenced(cl, t)) {
+            rv = cl_local_answer(cl, t, false);
+        }
     }
     return rv == CL_OK ? cl_local_views(cl, t) : rv;
 }
