@@ -40,6 +40,9 @@ int cl_swim_link_up(struct cl_swim *s, cl_ms now, uint64_t id, uint64_t epoch)
     if (s->cfg.id < id) {
         cl_sw_owe(s, m, OWE_HASH);
     }
+    if (epoch < m->pub.epoch && !cl_sw_live(m)) {
+        cl_sw_owe(s, m, OWE_ACCUSATION); /* its clock went back: a former life is ahead of it */
+    }
     return CL_OK;
 }
 

@@ -59,9 +59,10 @@ static bool next_change(struct cl_swim *s, struct cl_swim_action *out)
     return false;
 }
 
-static bool fact_of(const struct member *m, struct pr_fact *f)
+/* `told` is the member itself: it needs to hear of its state alone, and knows the rest better. */
+static bool fact_of(const struct member *m, bool told, struct pr_fact *f)
 {
-    bool fresh = m->meta_epoch == m->pub.epoch && m->meta_inc == m->pub.inc;
+    bool fresh = told || (m->meta_epoch == m->pub.epoch && m->meta_inc == m->pub.inc);
 
     if (m->pub.state == CL_SWIM_NONE || !m->has_meta || (!fresh && !cl_sw_live(m))) {
         return false;
@@ -83,7 +84,7 @@ static bool fact_of(const struct member *m, struct pr_fact *f)
     return true;
 }
 
-/* SYNC with everything, or with one member alone. */
+/* SYNC with everything, or with one member alone; that is the receiver, or ourselves. */
 static void put_sync(struct cl_swim *s, struct pr_outbuf *o, const struct member *only, bool want)
 {
     struct pr_outbuf facts = pr_outbuf(s->facts, s->facts_cap);
@@ -93,7 +94,7 @@ static void put_sync(struct cl_swim *s, struct pr_outbuf *o, const struct member
     for (uint32_t i = 0; i < s->n; i++) {
         const struct member *m = cl_sw_at(s, i);
 
-        if ((only == NULL || only == m) && fact_of(m, &f)) {
+        if ((only == NULL || only == m) && fact_of(m, only != NULL, &f)) {
             pr_fact_put(&facts, &f);
             sync.nfacts++;
         }
