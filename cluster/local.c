@@ -210,6 +210,8 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
         topic->owed_edges = before.owed_edges;
         cl_topics_touch(&cl->topics, cl->now, topic);
         cl_view_sweep(cl);
+    } else if (cl->route[topic->part] != CL_SELF && cl_follow_unwant(cl, topic) != CL_OK) {
+        cl_view_sweep(cl); /* no room now: it finds presence that nobody wants */
     }
     return rv;
 }

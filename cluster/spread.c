@@ -5,10 +5,10 @@
  * them merges it into the same kind of set (presence.h), so repeats and what comes twice by two
  * ways do no harm, and a hole is pulled from whoever sent what is behind it.
  *
- * Nodes compare what they hold every CL_SUM_MS: a follower tells sums over what it should have in
- * common with an owner, presence and subscriptions. If they differ twice in a row, which a frame
- * under way cannot explain, the owner asks the follower to tell everything anew, and forgets what
- * is not told again.
+ * Nodes compare what they hold every CL_SUM_MS. Each sum goes the way of what it is about, behind
+ * it on the same link, so what is under way makes no difference: a follower tells an owner what its
+ * own edges have there and what it follows, an owner a follower what that should have from here. If
+ * they differ twice in a row, everything is told anew, and what is not told again is forgotten.
  */
 #include "cluster/core_in.h"
 
@@ -16,7 +16,7 @@
 
 /* P_SUM.kind */
 #define SUM_OWN  1u /* entries of the sender's edges in topics that the receiver owns */
-#define SUM_SEEN 2u /* all entries in topics that the sender follows with presence there */
+#define SUM_SEEN 2u /* entries of others in topics that the receiver follows with presence here */
 #define SUM_SUBS 4u /* topics that the sender follows there */
 #define SUM_LAST SUM_SUBS
 
@@ -196,19 +196,20 @@ static bool picked(void *ctx, struct pr_slice topic, uint64_t boot)
     const struct pick *p = ctx;
     const struct cl *cl = p->cl;
     uint32_t owner = p->follower ? p->node : CL_SELF;
+    uint32_t home = cl_links_home(cl, boot);
     const struct cl_topic *t = NULL;
 
     if (cl->route[cl_partition(topic)] != owner) {
         return false;
     }
     if (p->kind == SUM_OWN) {
-        return cl_links_home(cl, boot) == (p->follower ? CL_SELF : p->node);
+        return home == (p->follower ? CL_SELF : p->node);
     }
     t = cl_topics_find(&cl->topics, topic);
-    if (t == NULL || cl_links_home(cl, boot) == CL_NOBODY) {
+    if (t == NULL || home == CL_NOBODY || home == (p->follower ? CL_SELF : p->node)) {
         return false;
     }
-    return p->follower ? t->presence_edges != 0 && t->follow == CL_F_OK
+    return p->follower ? t->follow_presence && t->follow == CL_F_OK
                        : t->remote != NULL && cl_bits_has(&t->remote->presence, p->node);
 }
 
@@ -223,9 +224,8 @@ static uint64_t sum_of_subs(const struct cl *cl, const struct pick *p, uint32_t 
         const struct cl_remote *r = t->remote;
 
         if (cl->route[t->part] == owner &&
-            (p->follower ? t->follow == CL_F_OK
-                         : r != NULL && cl_bits_has(&r->nodes, p->node) &&
-                               !cl_bits_has(&r->owed, p->node))) {
+            (p->follower ? t->follow == CL_F_OK || t->follow == CL_F_SENT
+                         : r != NULL && cl_bits_has(&r->nodes, p->node))) {
             sum += cl_mix64(cl_hash64(cl_topic_name(t)));
             (*count)++;
         }
@@ -243,13 +243,13 @@ static struct pr_p_sum sum_of(struct cl *cl, uint32_t node, bool follower, uint3
     return sum;
 }
 
-/* All sums to one owner, in one piece. */
+/* All sums to one node, in one piece. */
 static int send_sums(struct cl *cl, uint32_t node)
 {
     int rv = cl_out_reserve(&cl->out, 3 * CL_FRAME_SMALL, 3);
 
     for (uint32_t kind = SUM_OWN; rv == CL_OK && kind <= SUM_LAST; kind *= 2) {
-        struct pr_p_sum sum = sum_of(cl, node, true, kind);
+        struct pr_p_sum sum = sum_of(cl, node, kind != SUM_SEEN, kind);
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
         pr_p_sum_encode(&w, &sum);
@@ -325,7 +325,7 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
     if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
         return CL_OK; /* not of the same partitions */
     }
-    own = sum_of(cl, from, false, sum->kind);
+    own = sum_of(cl, from, sum->kind == SUM_SEEN, sum->kind);
     if (own.hash == sum->hash && own.entries == sum->entries) {
         n->sum_differs &= ~sum->kind;
         return CL_OK;
@@ -337,5 +337,11 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 #ifdef CL_SABOTAGE_SUM /* for the simulation, which must notice */
     return CL_OK;
 #endif
+    if (sum->kind == SUM_SEEN) {
+        cl_view_retell(cl, from);
+        n->sum_differs &= ~sum->kind;
+        cl->stats.sums_differ++;
+        return CL_OK;
+    }
     return ask_all(cl, from);
 }

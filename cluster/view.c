@@ -115,7 +115,7 @@ static void forget_if_not_held(void *ctx, struct pr_slice topic, uint32_t actors
         return;
     }
     t = cl_topics_find(&cl->topics, topic);
-    if (t == NULL || t->presence_edges == 0) {
+    if (t == NULL || (t->presence_edges == 0 && !t->follow_presence)) {
         cl_pres_forget_topic(cl->pres, cl->now, topic);
     }
 }

@@ -195,6 +195,21 @@ void sim_check_quiet(struct sim *s)
     quiet_pubs(s);
 }
 
+uint64_t sim_repairs(const struct sim *s)
+{
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < s->k.nodes; i++) {
+        struct cl_stats st = {0};
+
+        if (s->node[i].up) {
+            cl_stats(s->node[i].cl, &st);
+        }
+        n += st.sums_differ;
+    }
+    return n;
+}
+
 void sim_check_probe_start(struct sim *s)
 {
     for (uint32_t i = 0; i < CLIENTS_MAX; i++) {

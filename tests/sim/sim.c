@@ -235,6 +235,8 @@ static void free_all(struct sim *s)
 /* Nothing breaks any more: from here on every member gets everything, once, in one order. */
 static void calm(struct sim *s)
 {
+    uint64_t repairs = sim_repairs(s);
+
     s->calm = true;
     for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
         for (uint32_t k = 0; k < JOINS_MAX; k++) {
@@ -249,6 +251,9 @@ static void calm(struct sim *s)
     s->k.work_until = s->now + s->k.work_every_ms * 100;
     sim_at(s, s->now + 1, EV_WORK, 0, 0);
     run(s, s->k.work_until + 12000);
+    if (!s->failed && sim_repairs(s) != repairs) {
+        sim_fail(s, "calm: what nodes hold differed although nothing was lost");
+    }
     sim_check_quiet(s);
 }
 

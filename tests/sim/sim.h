@@ -450,6 +450,8 @@ void sim_check_member_presence(struct sim *s, uint32_t client, const struct memb
 /* quiet.c */
 /* Everything has settled. */
 void sim_check_quiet(struct sim *s);
+/* How often nodes found that they hold different things. */
+uint64_t sim_repairs(const struct sim *s);
 void sim_check_probe_start(struct sim *s);
 void sim_check_probe_end(struct sim *s);
 /* All clients have left, long ago. */
