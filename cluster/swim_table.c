@@ -190,7 +190,8 @@ struct member *cl_sw_pick_state(struct cl_swim *s, enum cl_swim_state state, boo
 
 struct member *cl_sw_next_target(struct cl_swim *s)
 {
-    for (uint32_t tried = 0; tried < s->norder; tried++) {
+    /* the rest of this round, and all of the next one, whose order is another */
+    for (uint32_t tried = 0; tried < 2 * s->norder; tried++) {
         struct member *m = NULL;
 
         if (s->cursor >= s->norder) {
