@@ -78,9 +78,10 @@ struct node {
     bool member;          /* neither dead nor gone, as membership tells */
     bool actors_told;     /* by us, on this link */
     uint64_t view;        /* last VIEW on this link: what it ordered before is ahead of it */
-    uint64_t view_told;   /* our last VIEW on this link */
+    uint64_t view_when;   /* how many views were adopted here when it came */
+    uint64_t view_told;   /* our last VIEW on this link, by this view; 0: it is due */
     uint64_t subs;        /* last SUB_ALL on this link: it follows by this view */
-    uint64_t subs_told;   /* our last SUB_ALL on this link */
+    uint64_t subs_told;   /* our last SUB_ALL on this link, by this view */
     cl_ms actors_until;   /* its owner process is new: boots are of the one before until then */
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
@@ -221,6 +222,10 @@ void cl_view_retell(struct cl *cl, uint32_t node);
 /* Looks at all topics again, for what is due to be told. */
 void cl_view_sweep(struct cl *cl);
 void cl_view_go_on(struct cl *cl);
+/* A linked node has adopted this node's view. */
+bool cl_view_same(const struct cl *cl, uint32_t node);
+/* A node has said VIEW. */
+void cl_view_heard(struct cl *cl, uint32_t node, uint64_t view);
 /* Every linked node has adopted this node's view. */
 bool cl_view_agreed(const struct cl *cl);
 /* Presence of topics that this node neither owns nor has members for. */

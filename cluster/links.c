@@ -288,7 +288,7 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
         return pr_actors_decode(f, &actors) == PR_OK ? on_actors(cl, from, &actors, f) : CL_EPROTO;
     }
     if (f->type == PR_T_VIEW && pr_view_decode(f, &view) == PR_OK) {
-        cl->node[from].view = view.view;
+        cl_view_heard(cl, from, view.view);
         return CL_OK;
     }
     if (f->type == PR_T_SUB_ALL && pr_sub_all_decode(f, &all) == PR_OK) {

@@ -164,7 +164,7 @@ void cl_serve_moved(struct cl *cl, struct cl_topic *topic)
     const struct cl_bits nodes = topic->remote->nodes;
 
     for (uint32_t i = cl_bits_next(&nodes, 0); i < CL_NODES_MAX; i = cl_bits_next(&nodes, i + 1)) {
-        if (!cl->node[i].linked || cl->node[i].view == cl->ring.view) {
+        if (!cl->node[i].linked || cl_view_same(cl, i)) {
             forget(cl, topic, i);
         }
     }

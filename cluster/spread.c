@@ -295,7 +295,7 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
         }
         n->sum_asked = false;
     }
-    if (n->subs != cl->ring.view || n->view != cl->ring.view) {
+    if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
         return CL_OK; /* not of the same partitions */
     }
     own = sum_of(cl, from, false, sum->kind);

@@ -48,10 +48,34 @@ void cl_view_init(struct cl *cl)
     }
 }
 
+/* What was said before the view before this one is of an earlier time that had the same view: the
+ * node may have had another since, and be on its way back. */
+bool cl_view_same(const struct cl *cl, uint32_t node)
+{
+    const struct node *n = &cl->node[node];
+
+    return n->view == cl->ring.view && n->view_when + 1 >= cl->stats.views;
+}
+
+/* If that is news and the same view, it may not count what it was told before: it is told again. */
+void cl_view_heard(struct cl *cl, uint32_t node, uint64_t view)
+{
+    struct node *n = &cl->node[node];
+    bool news = n->view != view;
+
+    n->view = view;
+    n->view_when = cl->stats.views;
+    n->subs = 0;
+    if (news && view == cl->ring.view) {
+        n->view_told = 0;
+        n->subs_told = 0;
+    }
+}
+
 bool cl_view_agreed(const struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (cl->node[i].linked && cl->node[i].view != cl->ring.view) {
+        if (cl->node[i].linked && !cl_view_same(cl, i)) {
             return false;
         }
     }
@@ -135,6 +159,10 @@ static void adopt(struct cl *cl)
 
     memcpy(was, cl->route, sizeof was);
     cl->ring = cl->next;
+    cl->stats.views++;
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        cl->node[i].view_told = cl->node[i].subs_told = 0;
+    }
     for (uint32_t k = 0; k < cl->ring.n; k++) {
         index[k] = (uint16_t)cl_links_node(cl, cl->ring.m[k].id);
     }
@@ -157,7 +185,6 @@ static void adopt(struct cl *cl)
     free_nodes(cl);
     cl->view_at = cl->now;
     cl->flushing = cl->n_closed > 0;
-    cl->stats.views++;
     if (moved) {
         cl_local_again(cl, 0);
     }
@@ -236,35 +263,50 @@ static bool barrier(const struct cl *cl)
 static bool flushed(const struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (cl->node[i].linked && cl->node[i].subs != cl->ring.view) {
+        if (cl->node[i].linked &&
+            (cl->node[i].subs != cl->ring.view || !cl_view_same(cl, i))) {
             return cl->now >= cl->view_at + CL_FLUSH_MS;
         }
     }
     return true;
 }
 
-/* VIEW and SUB_ALL to the nodes that have not had them. */
-static void tell_view(struct cl *cl)
+/* VIEW to the nodes that have not had it: before any SUB by this view, so that they know by which
+ * one it is. False: some have still not. */
+static bool tell_view(struct cl *cl)
 {
     struct pr_view view = {.view = cl->ring.view};
-    struct pr_sub_all all = {.view = cl->ring.view};
-    bool subs = cl->edges_ready && !cl->sweeping && barrier(cl);
 
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
         struct node *n = &cl->node[i];
         struct pr_outbuf w;
 
-        if (!n->linked || cl->ring.view == 0 ||
-            cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL, 2) != CL_OK) {
+        if (!n->linked || n->view_told == cl->ring.view) {
             continue;
         }
-        if (n->view_told != cl->ring.view) {
-            w = cl_out_writer(&cl->out);
-            pr_view_encode(&w, &view);
-            cl_push_link(cl, i, &w);
-            n->view_told = cl->ring.view;
+        if (cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) != CL_OK) {
+            return false;
         }
-        if (subs && n->subs_told != cl->ring.view) {
+        w = cl_out_writer(&cl->out);
+        pr_view_encode(&w, &view);
+        cl_push_link(cl, i, &w);
+        n->view_told = cl->ring.view;
+    }
+    return true;
+}
+
+/* SUB_ALL to the nodes that have not had it. */
+static void tell_subs(struct cl *cl)
+{
+    struct pr_sub_all all = {.view = cl->ring.view};
+    bool due = cl->edges_ready && !cl->sweeping && barrier(cl);
+
+    for (uint32_t i = 1; due && i < cl->n_nodes; i++) {
+        struct node *n = &cl->node[i];
+        struct pr_outbuf w;
+
+        if (n->linked && n->view_told == cl->ring.view && n->subs_told != cl->ring.view &&
+            cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) == CL_OK) {
             w = cl_out_writer(&cl->out);
             pr_sub_all_encode(&w, &all);
             cl_push_link(cl, i, &w);
@@ -314,9 +356,13 @@ void cl_view_go_on(struct cl *cl)
         memset(cl->closed, 0, sizeof cl->closed);
         cl_view_sweep(cl);
     }
-    sweep(cl);
+    if (cl->ring.view == 0 || tell_view(cl)) {
+        sweep(cl);
+    }
+    if (cl->swim != NULL && cl->ring.view != 0) {
+        tell_subs(cl);
+    }
     if (cl->swim != NULL) {
-        tell_view(cl);
         cl_spread_sums(cl);
     }
 }
