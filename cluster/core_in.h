@@ -236,6 +236,8 @@ cl_ms cl_view_deadline(const struct cl *cl);
 void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
 /* The topic is to be owned here. */
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
+/* It is owned here and open: nothing of an owner before comes any more. */
+void cl_follow_opened(const struct cl *cl, struct cl_topic *topic);
 /* Some owner was followed for it. */
 bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);

@@ -254,6 +254,7 @@ int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
     t->presence = on;
     if (!on) {
         t->views_stale = t->views; /* diffs are missed from here on: nothing follows from them */
+        t->view_due = false;
     }
     return CL_OK;
 }

@@ -20,28 +20,46 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
     cl->n_pending -= was && !is;
     topic->follow = (uint8_t)state;
     if (state == CL_F_NONE) {
-        topic->follow_epoch = (struct pr_epoch){0};
-        topic->follow_seq = 0;
+        topic->follow_epoch = topic->past_epoch = (struct pr_epoch){0};
+        topic->follow_seq = topic->past_seq = 0;
         topic->follow_presence = false;
         topic->resync = false;
     }
+}
+
+bool cl_follows(const struct cl_topic *topic)
+{
+    return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
 }
 
 /* It is to be owned here. What its owner so far has ordered still comes, until the partition opens;
  * and it goes on from there if another view comes before that. */
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic)
 {
-    struct pr_epoch epoch = topic->follow_epoch;
-    uint64_t seq = topic->follow_seq;
+    const struct cl_topic was = *topic;
 
     cl_follow_set(cl, topic, CL_F_NONE);
-    topic->follow_epoch = epoch;
-    topic->follow_seq = seq;
+    topic->follow_epoch = was.follow_epoch;
+    topic->follow_seq = was.follow_seq;
+    topic->past_epoch = was.past_epoch;
+    topic->past_seq = was.past_seq;
 }
 
-bool cl_follows(const struct cl_topic *topic)
+/* The owner followed so far is one of the past. Should it be the owner again, it need not send what
+ * has come already: edges that came since would take it for new. */
+static void part(const struct cl *cl, struct cl_topic *topic)
 {
-    return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
+    if (cl_follows(topic) && topic->follow_epoch.node != cl->epoch.node) {
+        topic->past_epoch = topic->follow_epoch;
+        topic->past_seq = topic->follow_seq;
+    }
+    topic->follow_epoch = (struct pr_epoch){0};
+    topic->follow_seq = 0;
+}
+
+void cl_follow_opened(const struct cl *cl, struct cl_topic *topic)
+{
+    part(cl, topic);
 }
 
 static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
@@ -52,6 +70,10 @@ static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
                          .seq = topic->follow_seq};
     int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL + sub.topic.n, 1);
 
+    if (topic->past_epoch.node == cl->node[to].id && sub.epoch.node != cl->node[to].id) {
+        sub.epoch = topic->past_epoch;
+        sub.seq = topic->past_seq;
+    }
     if (rv == CL_OK) {
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
@@ -164,6 +186,7 @@ static bool of_zeros(struct pr_epoch e)
 static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
 {
     if (!pr_epoch_eq(topic->follow_epoch, ok->epoch)) {
+        part(cl, topic);
         topic->follow_epoch = ok->epoch;
         topic->follow_seq = ok->seq;
     } else if (ok->seq > topic->follow_seq) {

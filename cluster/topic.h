@@ -67,6 +67,8 @@ struct cl_topic {
     struct cl_asked *asked;       /* last one first; owned */
     struct pr_epoch follow_epoch; /* of the owner; zeros: none followed */
     uint64_t follow_seq;          /* the owner's count of the last event taken */
+    struct pr_epoch past_epoch;   /* of another owner that was followed before; zeros: none */
+    uint64_t past_seq;
     uint8_t follow;               /* enum cl_follow */
     bool follow_presence;         /* the SUB under way, or answered, asked for presence */
     bool resync;                  /* events are asked again; until then they are passed over */

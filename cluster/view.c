@@ -227,7 +227,7 @@ static int tell(struct cl *cl, struct cl_topic *t)
         rv = cl_follow_sweep(cl, t);
     } else {
         if (!cl->closed[t->part]) {
-            cl_follow_set(cl, t, CL_F_NONE); /* nothing of an owner before comes any more */
+            cl_follow_opened(cl, t);
             rv = cl_serve_owed(cl, t);
         }
         rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;

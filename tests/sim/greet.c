@@ -145,42 +145,62 @@ static struct link_end *other_end(struct sim *s, uint32_t link, uint32_t n)
     return &l->end[l->end[0].node == n];
 }
 
+/* An answer to a dial meets a link that came up meanwhile. True: that one goes. */
+static bool beats(struct sim *s, uint32_t link, uint32_t old)
+{
+    const struct link_end *me = &s->links[link]->end[0];
+    const struct link_end *them = &s->links[link]->end[1];
+    uint64_t epoch = other_end(s, old, me->node)->epoch;
+
+    if (epoch != them->epoch) {
+        return them->epoch > epoch;
+    }
+    /* Of two that were dialled from here, the other end has kept the one that it answered last. */
+    return s->links[old]->end[0].node == me->node ||
+           s->node[me->node].id < s->node[them->node].id;
+}
+
+/* It came from outside while this node dials the same one: that of the smaller id stays. */
+static bool crossed(const struct sim *s, const struct link_end *me, const struct link_end *them)
+{
+    const struct peer *p = &s->node[me->node].peer[them->node];
+
+    for (uint32_t seed = 0; seed < 2; seed++) {
+        if (p->dial[seed].link != NOBODY && pr_addr_eq(&p->dial[seed].addr, &them->addr) &&
+            s->node[me->node].id < s->node[them->node].id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What there is already with this peer. True: it gives way, or there is nothing. */
 static bool rivals_gone(struct sim *s, uint32_t link, uint32_t end)
 {
     struct link_end *me = &s->links[link]->end[end];
     const struct link_end *them = &s->links[link]->end[end ^ 1];
-    struct peer *p = &s->node[me->node].peer[them->node];
-    uint32_t old = p->link;
+    uint32_t old = s->node[me->node].peer[them->node].link;
     uint32_t mine = old == NOBODY ? 0 : s->links[old]->end[1].node == me->node;
+    uint64_t epoch = old == NOBODY ? 0 : other_end(s, old, me->node)->epoch;
 
-    if (old != NOBODY && (end == 0 || other_end(s, old, me->node)->epoch < them->epoch)) {
-        sim_link_end(s, old, mine, CL_HOW_LOCAL, false);
-    } else if (old != NOBODY && (s->links[old]->end[mine].heard > me->held_at ||
-                                 other_end(s, old, me->node)->epoch > them->epoch)) {
+    if (old == NOBODY) {
+        return end == 0 || !crossed(s, me, them);
+    }
+    if (end == 0 ? !beats(s, link, old)
+                 : epoch > them->epoch || (epoch == them->epoch &&
+                                           s->links[old]->end[mine].heard > me->held_at)) {
         bye(s, link, end, BYE_REPLACED);
         return false;
-    } else if (old != NOBODY && s->now - me->held_at >= RIVAL_MS) {
+    }
+    if (end == 0 || epoch < them->epoch || s->now - me->held_at >= RIVAL_MS) {
         sim_link_end(s, old, mine, CL_HOW_LOCAL, false);
-    } else if (old != NOBODY) {
-        if (!me->asked) {
-            sim_link_put(s, old, mine, ITEM_PING, pr_bytes(NULL, 0));
-            me->asked = true;
-        }
-        return false;
+        return true;
     }
-    for (uint32_t seed = 0; seed < 2 && end == 1; seed++) {
-        if (p->dial[seed].link == NOBODY) {
-            continue;
-        }
-        if (seed == 0 && s->node[me->node].id < s->node[them->node].id &&
-            pr_addr_eq(&p->dial[seed].addr, &them->addr)) {
-            bye(s, link, end, BYE_REPLACED);
-            return false;
-        }
-        sim_dial_over(s, p->dial[seed].link, CL_HOW_LOCAL, false);
+    if (!me->asked) {
+        sim_link_put(s, old, mine, ITEM_PING, pr_bytes(NULL, 0));
+        me->asked = true;
     }
-    return true;
+    return false;
 }
 
 static void come_up(struct sim *s, uint32_t link, uint32_t end)

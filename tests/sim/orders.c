@@ -319,7 +319,7 @@ static void account(struct sim *s, uint32_t client, struct member *m, uint32_t u
         const struct pub *p = &s->pubs[en->pub];
         bool came = (en->emitted & ~en->dropped) >> e % EDGES_MAX & 1;
 
-        if (p->number <= m->last[p->life] || p->first[n] < m->from) {
+        if (p->number <= m->last[p->life] || p->first[n] < m->from || p->place < m->strict_from) {
             continue; /* it was ordered before, too: it has got it, or came later */
         }
         if (en->run != s->node[n].run && !came) {
