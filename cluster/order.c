@@ -142,10 +142,13 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
         rv = cl_origin_reserve(&cl->origins, g, pub->part);
     }
     if (rv == CL_OK) {
-        rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 3);
+        rv = topic_of(cl, pub->topic, &topic);
+    }
+    if (rv == CL_OK && topic != NULL) {
+        rv = cl_serve_owed(cl, topic); /* who follows is answered ahead of the first event */
     }
     if (rv == CL_OK) {
-        rv = topic_of(cl, pub->topic, &topic);
+        rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 3);
     }
     if (rv != CL_OK) {
         return rv;

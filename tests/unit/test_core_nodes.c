@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: what nodes promise each other holds when views change, links flap and processes end: every
+ * subscriber has each publish once and in order, and presence shows who is there and nobody else.
+ */
+#include "nodes_world.h"
+
+static struct nodes w;
+
+#define A   0u
+#define B   1u
+#define C   2u
+#define AB  3u
+#define ABC 7u
+
+static void test_join_and_publish(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 2, 1);
+    t = n_topic_of(&w, AB, B, 0);
+    assert_int_equal(n_owner(&w, A, t), B);
+    (void)n_sub(&w, A, 0, t);
+    (void)n_sub(&w, B, 0, t);
+    n_settle(&w);
+    n_pub(&w, A, 0, t, "x");
+    n_pub(&w, A, 0, t, "y");
+    n_settle(&w);
+    n_pub(&w, B, 0, t, "z");
+    n_settle(&w);
+    n_expect(&w, A, 0, "ok:0 x!0 y!0 z ");
+    n_expect(&w, B, 0, "ok:0 x y z!0 ");
+    n_deinit(&w);
+}
+
+/* Publishers count in each topic; every subscriber must have each number once, in order. */
+#define MANY 600u
+static char many[MANY][24];
+static unsigned sent[MANY];
+
+static void many_moving(unsigned nodes, uint32_t owner, unsigned later, uint32_t next)
+{
+    struct cl_ring a, b;
+    uint32_t n = 0;
+
+    n_ring(&w, nodes, &a);
+    n_ring(&w, later, &b);
+    memset(sent, 0, sizeof sent);
+    for (unsigned k = 0; n < MANY; k++) {
+        char name[24];
+        uint32_t part = 0;
+
+        (void)snprintf(name, sizeof name, "m%u", k);
+        part = cl_partition(pr_str(name));
+        if (n_by_id(&w, cl_ring_owner_id(&a, part)) == owner &&
+            n_by_id(&w, cl_ring_owner_id(&b, part)) == next) {
+            memcpy(many[n++], name, sizeof name);
+        }
+    }
+}
+
+static void many_pub(uint32_t i, uint32_t k, uint32_t step)
+{
+    for (uint32_t t = 0; t < MANY; t += step) {
+        char text[32];
+
+        (void)snprintf(text, sizeof text, "%u.%u", t, ++sent[t]);
+        n_pub(&w, i, k, many[t], text);
+    }
+}
+
+static void many_check(uint32_t i, uint32_t k)
+{
+    static unsigned have[MANY];
+    char *save = NULL;
+
+    memset(have, 0, sizeof have);
+    for (char *word = strtok_r(w.n[i].e[k].log, " ", &save); word != NULL;
+         word = strtok_r(NULL, " ", &save)) {
+        unsigned t = 0;
+        unsigned n = 0;
+
+        if (sscanf(word, "%u.%u", &t, &n) != 2) {
+            continue;
+        }
+        if (n != have[t] + 1) {
+            fail_msg("edge %u of node %u got %u after %u of topic %u", k, i, n, have[t], t);
+        }
+        have[t] = n;
+    }
+    for (uint32_t t = 0; t < MANY; t++) {
+        if (have[t] != sent[t]) {
+            fail_msg("edge %u of node %u has %u of %u of topic %u", k, i, have[t], sent[t], t);
+        }
+    }
+    n_forget(&w);
+}
+
+static void test_node_joins(void **state)
+{
+    (void)state;
+    n_init_with(&w, 2, 1);
+    many_moving(AB, B, ABC, C);
+    for (uint32_t t = 0; t < MANY; t++) {
+        (void)n_sub(&w, A, 0, many[t]);
+    }
+    n_run(&w, 100);
+    n_forget(&w);
+    n_start(&w, C, 1);
+    for (uint32_t k = 0; k < 100; k++) {
+        many_pub(B, 0, 10);
+        n_run(&w, 20);
+    }
+    n_run(&w, 2000);
+    assert_int_equal(n_owner(&w, A, many[0]), C);
+    many_check(A, 0);
+    n_deinit(&w);
+}
+
+static void until_owner(uint32_t i, const char *topic, uint32_t owner)
+{
+    for (uint32_t k = 0; n_owner(&w, i, topic) != owner; k++) {
+        assert_true(k < 1000);
+        n_run(&w, 5);
+    }
+}
+
+/* What was parked is ordered as soon as the partition opens; more followers wait for the answer to
+ * their SUB than one step gives. */
+static void test_followers_wait_when_opened(void **state)
+{
+    (void)state;
+    n_init_with(&w, 2, 1);
+    many_moving(AB, B, ABC, C);
+    for (uint32_t t = 0; t < MANY; t++) {
+        (void)n_sub(&w, A, 0, many[t]);
+    }
+    n_run(&w, 100);
+    n_forget(&w);
+    n_start(&w, C, 1);
+    w.n[A].to[C].data.held = true;
+    until_owner(A, many[0], C);
+    until_owner(B, many[0], C);
+    many_pub(B, 0, 10);
+    n_settle(&w);
+    many_pub(B, 0, 10);
+    w.n[A].to[C].data.held = false;
+    n_run(&w, 2000);
+    many_check(A, 0);
+    n_deinit(&w);
+}
+
+static void test_node_leaves(void **state)
+{
+    (void)state;
+    n_init_with(&w, 3, 1);
+    many_moving(ABC, C, AB, B);
+    for (uint32_t t = 0; t < MANY; t++) {
+        (void)n_sub(&w, A, 0, many[t]);
+    }
+    n_run(&w, 100);
+    n_forget(&w);
+    n_leave(&w, C);
+    for (uint32_t k = 0; k < 100; k++) {
+        many_pub(B, 0, 10);
+        n_run(&w, 20);
+        if (w.n[C].cl != NULL && cl_gone(w.n[C].cl)) {
+            n_kill(&w, C);
+        }
+    }
+    n_run(&w, 2000);
+    assert_int_equal(n_owner(&w, A, many[0]), B);
+    many_check(A, 0);
+    n_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_join_and_publish),
+        cmocka_unit_test(test_node_joins),
+        cmocka_unit_test(test_followers_wait_when_opened),
+        cmocka_unit_test(test_node_leaves),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
