@@ -238,6 +238,9 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
 /* It is owned here and open: nothing of an owner before comes any more. */
 void cl_follow_opened(const struct cl *cl, struct cl_topic *topic);
+/* An edge has had events of the topic before, in an epoch that says nothing to the topic's owner:
+ * what was kept since then is wanted. */
+void cl_follow_since(struct cl_topic *topic, struct pr_epoch epoch);
 /* Some owner was followed for it. */
 bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);

@@ -27,6 +27,14 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
     }
 }
 
+void cl_follow_since(struct cl_topic *topic, struct pr_epoch epoch)
+{
+    if (!cl_follows(topic)) {
+        topic->follow_epoch = epoch;
+        topic->follow_seq = 0;
+    }
+}
+
 bool cl_follows(const struct cl_topic *topic)
 {
     return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
@@ -88,13 +96,15 @@ static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
     return rv;
 }
 
-/* Subscribes at the owner if that is due and possible, behind what own edges have of presence. */
+/* Subscribes at the owner if that is due and possible, behind what own edges have of presence. Not
+ * before all edges have come: what the owner has kept is for each of them, and is told once. */
 static int tell(struct cl *cl, struct cl_topic *topic)
 {
     uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
 
-    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY || !cl->node[to].linked) {
+    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY || !cl->node[to].linked ||
+        !cl->edges_ready) {
         return CL_OK;
     }
     rv = cl_spread_own(cl, to, topic);
@@ -155,7 +165,8 @@ int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
         return CL_OK;
     }
     if (topic->edges == 0 && to != CL_NOBODY && cl->node[to].linked) {
-        rv = send_unsub(cl, topic, to); /* also if it is due: it may have been told by another view */
+        rv = send_unsub(cl, topic,
+                        to); /* also if it is due: it may have been told by another view */
     } else if (topic->follow == CL_F_OK) {
         rv = send_sub(cl, topic, to); /* without presence from now on */
     }
@@ -292,9 +303,8 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
 
 static bool wanted(const struct cl *cl, const struct cl_topic *topic)
 {
-    return topic->edges != 0 &&
-           (topic->follow != CL_F_NONE ||
-            (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
+                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
 }
 
 /*
@@ -309,8 +319,8 @@ int cl_follow_event(struct cl *cl, uint32_t from, const struct pr_event *ev)
     uint64_t lost = 0;
     int rv = CL_OK;
 
-    if (topic == NULL || !wanted(cl, topic) ||
-        !pr_epoch_eq(topic->follow_epoch, ev->epoch) || ev->seq <= topic->follow_seq) {
+    if (topic == NULL || !wanted(cl, topic) || !pr_epoch_eq(topic->follow_epoch, ev->epoch) ||
+        ev->seq <= topic->follow_seq) {
         cl->stats.repeats++;
         return CL_OK;
     }

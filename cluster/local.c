@@ -193,6 +193,7 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
     if (cl->route[topic->part] == CL_SELF) {
         rv = cl_local_answer(cl, topic, false);
     } else {
+        cl_follow_since(topic, sub->epoch);
         rv = cl_follow_want(cl, topic);
     }
     if (rv != CL_OK) {
@@ -367,6 +368,10 @@ void cl_local_ready(struct cl *cl)
     if (!cl->edges_ready &&
         (cl->n_attached >= cl->edges_expected || cl->now >= cl->start + CL_OPEN_MS)) {
         cl->edges_ready = true;
+        if (cl->swim != NULL) { /* owners elsewhere have not heard of it */
+            cl_view_sweep(cl);
+            cl_local_again(cl, 0);
+        }
     }
     again_if_due(cl);
 }

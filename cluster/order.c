@@ -244,8 +244,8 @@ void cl_order_anew(struct cl *cl, uint64_t boot)
     }
 }
 
-/* To the owner as it came. Without a link it is not passed on: the edge holds it, and is asked
- * again when the link or another view comes. */
+/* To the owner as it came. Without a link, or before all edges have subscribed, it is not passed
+ * on: the edge holds it, and is asked again when the link, another view or the last edge comes. */
 static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
                    const struct pr_pub *pub)
 {
@@ -255,7 +255,7 @@ static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
     if (from.node != CL_SELF) {
         return not_owner(cl, from.node, pub);
     }
-    if (to != CL_NOBODY && cl->node[to].linked) {
+    if (to != CL_NOBODY && cl->node[to].linked && cl->edges_ready) {
         rv = cl_pass_link(cl, to, f->whole);
         cl->stats.forwarded += rv == CL_OK;
     }

@@ -94,7 +94,8 @@ static void many_check(uint32_t i, uint32_t k)
             fail_msg("edge %u of node %u has %u of %u of topic %u", k, i, have[t], sent[t], t);
         }
     }
-    n_forget(&w);
+    w.n[i].e[k].log_len = 0;
+    w.n[i].e[k].log[0] = '\0';
 }
 
 static void test_node_joins(void **state)
@@ -175,6 +176,67 @@ static void test_node_leaves(void **state)
     n_deinit(&w);
 }
 
+/* Edges outlive their owner process, and so do their clients. Both nodes publish all the time. */
+static void restart_owner(uint32_t topic_of, cl_ms down_ms, cl_ms second_edge_ms)
+{
+    const char *t = n_topic_of(&w, AB, topic_of, 0);
+    uint32_t step_ms = 10;
+    cl_ms start = 0;
+
+    for (uint32_t k = 0; k < 2; k++) {
+        (void)n_sub(&w, A, k, t);
+        (void)n_sub(&w, B, k, t);
+    }
+    n_run(&w, 100);
+    n_forget(&w);
+    memset(sent, 0, sizeof sent);
+    start = w.now;
+    for (unsigned k = 0; k < 300; k++) {
+        cl_ms at = w.now - start;
+        char text[32];
+
+        if (k == 5) {
+            n_owner_kill(&w, A);
+        }
+        if (at >= 50 + down_ms && w.n[A].cl == NULL) {
+            n_owner_start(&w, A);
+            n_connect(&w, A, 0);
+        }
+        if (at >= 50 + down_ms + second_edge_ms && !w.n[A].e[1].up) {
+            n_connect(&w, A, 1);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            (void)snprintf(text, sizeof text, "%u.%u", i, ++sent[i]);
+            n_pub(&w, i, 0, t, text);
+        }
+        step_ms = at < 200 ? 10 : 50; /* 64 are kept */
+        n_run(&w, step_ms);
+    }
+    n_run(&w, 3000);
+    for (uint32_t k = 0; k < 2; k++) {
+        many_check(A, k);
+        many_check(B, k);
+    }
+}
+
+static void test_owner_restarts(void **state)
+{
+    static const struct {
+        uint32_t owner;
+        cl_ms down_ms, second_edge_ms;
+    } rows[] = {
+        {B, 20, 0}, {B, 20, 50}, {B, 20, 500}, {B, 300, 100},
+        {A, 20, 0}, {A, 20, 50}, {A, 20, 500}, {A, 300, 100},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        n_init_with(&w, 2, 2);
+        restart_owner(rows[i].owner, rows[i].down_ms, rows[i].second_edge_ms);
+        n_deinit(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_node_joins),
         cmocka_unit_test(test_followers_wait_when_opened),
         cmocka_unit_test(test_node_leaves),
+        cmocka_unit_test(test_owner_restarts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
