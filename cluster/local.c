@@ -172,8 +172,9 @@ static int refuse(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 }
 
 /*
- * The fence stands at once if the topic is owned here, or if this node follows it already; else
- * the edge is answered when the owner has answered this node.
+ * The fence stands at once if the topic is owned here and no other node may still be ordering it,
+ * or if this node follows it already; else the edge is answered when the partition opens, or when
+ * the owner has answered this node.
  */
 static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 {
@@ -191,7 +192,8 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
     cl_topics_sub(&cl->topics, topic, i, sub->presence);
     topic->owed_edges |= UINT64_C(1) << i;
     if (cl->route[topic->part] == CL_SELF) {
-        rv = cl_local_answer(cl, topic, false);
+        rv = cl->swim != NULL && cl->closed[topic->part] ? CL_OK
+                                                         : cl_local_answer(cl, topic, false);
     } else {
         cl_follow_since(topic, sub->epoch);
         rv = cl_follow_want(cl, topic);

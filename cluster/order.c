@@ -144,8 +144,9 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
     if (rv == CL_OK) {
         rv = topic_of(cl, pub->topic, &topic);
     }
-    if (rv == CL_OK && topic != NULL) {
-        rv = cl_serve_owed(cl, topic); /* who follows is answered ahead of the first event */
+    if (rv == CL_OK && topic != NULL) { /* who waits is answered ahead of the first event */
+        rv = cl_serve_owed(cl, topic);
+        rv = rv == CL_OK ? cl_local_answer(cl, topic, false) : rv;
     }
     if (rv == CL_OK) {
         rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 3);

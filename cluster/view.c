@@ -229,8 +229,8 @@ static int tell(struct cl *cl, struct cl_topic *t)
         if (!cl->closed[t->part]) {
             cl_follow_opened(cl, t);
             rv = cl_serve_owed(cl, t);
+            rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
         }
-        rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
     }
     return rv == CL_OK ? cl_local_views(cl, t) : rv;
 }

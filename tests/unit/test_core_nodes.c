@@ -237,6 +237,42 @@ static void test_owner_restarts(void **state)
     }
 }
 
+/* No news of members reaches a node, or again. */
+static void hold_news(uint32_t to, bool held)
+{
+    w.n[to].udp.held = held;
+    for (uint32_t i = 0; i < N_NODES; i++) {
+        w.n[i].to[to].fast.held = held;
+    }
+}
+
+/* A join is answered only once all that is published from then on comes: also if another node still
+ * orders by the view before. */
+static void test_join_waits_until_opened(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 2, 1);
+    t = n_topic(&w, AB, B, ABC, C, 0);
+    n_start(&w, C, 1);
+    hold_news(B, true);
+    until_owner(C, t, C);
+    assert_int_equal(n_owner(&w, B, t), B);
+    (void)n_sub(&w, C, 0, t);
+    n_run(&w, 50);
+    n_expect(&w, C, 0, "");
+    n_pub(&w, B, 0, t, "early");
+    n_settle(&w);
+    hold_news(B, false);
+    until_owner(B, t, C);
+    n_run(&w, 20);
+    n_pub(&w, B, 0, t, "late");
+    n_run(&w, 20);
+    n_expect(&w, C, 0, "ok:0 late ");
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_followers_wait_when_opened),
         cmocka_unit_test(test_node_leaves),
         cmocka_unit_test(test_owner_restarts),
+        cmocka_unit_test(test_join_waits_until_opened),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
