@@ -269,7 +269,7 @@ void cl_serve_settled(struct cl *cl, uint32_t node);
 /* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
 CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                                const struct pr_pub *pub);
-/* The publishes of this edge, of another node, come again from here on. */
+/* All publishes of this edge that are not confirmed come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
 /* The link to this node has ended: what it sent is not ordered any more, its edges send it again. */
 void cl_order_gone(struct cl *cl, uint32_t node);

@@ -67,6 +67,7 @@ int cl_local_up(struct cl *cl, uint32_t i, uint64_t boot)
     e->boot = boot;
     e->up = true;
     e->again = 0;
+    cl_order_anew(cl, boot);
     cl->up |= UINT64_C(1) << i;
     return CL_OK;
 }
@@ -245,6 +246,7 @@ static int on_again_ok(struct cl *cl, uint32_t i, const struct pr_again *m)
         return rv;
     }
     cl->edge[i].again = 0;
+    cl_order_anew(cl, cl->edge[i].boot);
     for (uint32_t k = 1; k < cl->n_nodes; k++) {
         if (cl->node[k].linked) {
             cl_bits_set(&to, k);

@@ -273,6 +273,54 @@ static void test_join_waits_until_opened(void **state)
     n_deinit(&w);
 }
 
+/* Publishes that wait here, more than one step orders, when the partition goes and comes back. */
+static void test_partition_back_at_once(void **state)
+{
+    const char *t = NULL;
+    char text[16];
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic(&w, ABC, C, AB, B, 0);
+    (void)n_sub(&w, A, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    memset(sent, 0, sizeof sent);
+    n_owner_kill(&w, C);
+    w.n[A].to[B].data.held = true; /* so that it does not open */
+    n_owner_start(&w, C);
+    until_owner(B, t, B);
+    for (unsigned k = 0; k < 200; k++) {
+        (void)snprintf(text, sizeof text, "0.%u", ++sent[0]);
+        n_pub(&w, B, 0, t, text);
+    }
+    n_settle(&w);
+    hold_news(B, true);
+    until_owner(A, t, C);
+    n_owner_kill(&w, C);
+    n_owner_start(&w, C);
+    until_owner(A, t, B);
+    n_run(&w, 150); /* of gossip */
+    for (uint32_t k = 0; k < 2; k++) { /* one after the other, and nothing between */
+        while (n_owner(&w, B, t) == (k == 0 ? B : C)) {
+            struct n_queue *q = w.n[B].udp.head != NULL ? &w.n[B].udp : &w.n[A].to[B].fast;
+
+            q->held = false;
+            if (q == &w.n[B].udp) {
+                assert_true(n_move_udp(&w, B));
+            } else {
+                assert_true(n_move_link(&w, A, B, q));
+            }
+        }
+    }
+    n_kill(&w, C);
+    hold_news(B, false);
+    w.n[A].to[B].data.held = false;
+    n_run(&w, 3000);
+    many_check(A, 0);
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_node_leaves),
         cmocka_unit_test(test_owner_restarts),
         cmocka_unit_test(test_join_waits_until_opened),
+        cmocka_unit_test(test_partition_back_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
