@@ -193,8 +193,15 @@ static bool of_zeros(struct pr_epoch e)
     return e.node == 0 && e.boot == 0;
 }
 
-/* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
-static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+/* Events of an owner are passed on: it is followed, or was until the partition came here, which has
+ * not opened yet. */
+static bool wanted(const struct cl *cl, const struct cl_topic *topic)
+{
+    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
+                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+}
+
+static void count_from(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
 {
     if (!pr_epoch_eq(topic->follow_epoch, ok->epoch)) {
         part(cl, topic);
@@ -205,6 +212,12 @@ static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_s
         topic->follow_seq = ok->seq;
     } /* else events came since the SUB was sent: they are not counted twice */
     topic->resync = false;
+}
+
+/* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
+static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+{
+    count_from(cl, topic, ok);
     if (topic->follow_presence) {
         cl_pres_replace_end(cl->pres, cl->now, ok->topic);
         if ((topic->presence_edges & ~topic->owed_edges) == 0) {
@@ -216,6 +229,9 @@ static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_s
 /*
  * The owner has answered: everything after ok->seq comes. If it is the epoch followed before, what
  * is between is lost; of an epoch that was not followed nothing is missed before.
+ *
+ * An answer of another node is of a view before, in which it was the owner for a moment: what it
+ * has ordered comes behind it, and ahead of anything of the next owner.
  */
 int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
 {
@@ -224,8 +240,14 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
     bool more = false;
     int rv = CL_OK;
 
-    if (topic == NULL || cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
-        return CL_OK; /* of before it moved */
+    if (topic == NULL || topic->follow == CL_F_OK) {
+        return CL_OK;
+    }
+    if (cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
+        if (!refused && wanted(cl, topic)) {
+            count_from(cl, topic, ok);
+        }
+        return CL_OK;
     }
     more = !refused && topic->presence_edges != 0 && !topic->follow_presence;
     if (!refused) {
@@ -299,12 +321,6 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
         cl->stats.events++;
     }
     return rv;
-}
-
-static bool wanted(const struct cl *cl, const struct cl_topic *topic)
-{
-    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
-                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
 }
 
 /*

@@ -321,6 +321,45 @@ static void test_partition_back_at_once(void **state)
     n_deinit(&w);
 }
 
+/* An owner for a short time has ordered and confirmed; its answer to the follower's SUB is still
+ * under way when the next view comes. */
+static void test_owner_for_a_moment(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic(&w, ABC, C, AB, B, 0);
+    (void)n_sub(&w, A, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    n_owner_kill(&w, C);
+    w.n[A].to[B].data.held = true;
+    n_owner_start(&w, C);
+    n_connect(&w, C, 0);
+    until_owner(A, t, B);
+    until_owner(B, t, B);
+    w.n[B].to[A].data.held = true;
+    w.n[A].to[B].data.held = false;
+    n_settle(&w);
+    n_pub(&w, B, 0, t, "one");
+    n_pub(&w, B, 0, t, "two");
+    n_settle(&w);
+    {
+        struct cle_stats st;
+
+        cle_stats(w.n[B].e[0].c, &st);
+        assert_int_equal(st.held, 0); /* confirmed */
+    }
+    until_owner(A, t, C);
+    w.n[B].to[A].data.held = false;
+    n_run(&w, 1000);
+    n_pub(&w, B, 0, t, "three");
+    n_run(&w, 1000);
+    n_expect(&w, A, 0, "one two three ");
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_owner_restarts),
         cmocka_unit_test(test_join_waits_until_opened),
         cmocka_unit_test(test_partition_back_at_once),
+        cmocka_unit_test(test_owner_for_a_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
