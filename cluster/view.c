@@ -126,11 +126,24 @@ void cl_view_forget_presence(struct cl *cl)
     cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
 }
 
-/* An index without node is free again once no route leads there. */
+static bool in_ring(const struct cl *cl, uint64_t id)
+{
+    uint32_t k = 0;
+
+    while (k < cl->ring.n && cl->ring.m[k].id != id) {
+        k++;
+    }
+    return k < cl->ring.n;
+}
+
+/* An index without node is free again once no route leads there. News of a member may still wait
+ * for room although the ring has it. */
 static void free_nodes(struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (!cl->node[i].linked && !cl->node[i].member) {
+        const struct node *n = &cl->node[i];
+
+        if (!n->linked && !n->member && !in_ring(cl, n->id)) {
             memset(&cl->node[i], 0, sizeof cl->node[i]);
         }
     }

@@ -73,6 +73,7 @@ struct nodes {
     struct cl_limits lim;
     cl_ms now;
     uint64_t lives;
+    bool careful; /* looks at everything after each step, not only now and then */
     bool cut[N_NODES][N_NODES]; /* neither links nor datagrams */
     struct n_node n[N_NODES];
 };
@@ -338,6 +339,9 @@ static inline void n_step(struct nodes *w, uint32_t i, const struct cl_event *ev
         n_drain(w, i);
     } while (rv == CL_EAGAIN || rv == CL_ENOMEM);
     assert_true(rv == CL_OK || (rv == CL_ENOENT && ev->type != CL_EV_EDGE_IN));
+    if (w->careful) {
+        n_check(w);
+    }
 }
 
 static inline struct pr_frame n_parse(const struct n_frame *f)

@@ -360,6 +360,67 @@ static void test_owner_for_a_moment(void **state)
     n_deinit(&w);
 }
 
+/* With memory refused now and then, nodes join and leave all the same. */
+static void test_memory_refused(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        uint32_t topic = 0;
+        const char *t = NULL;
+
+        n_init_with(&w, 2, 1);
+        t = n_topic(&w, AB, B, ABC, C, 0);
+        topic = n_sub(&w, A, 0, t);
+        n_want(&w, A, 0, topic, true);
+        n_run(&w, 100);
+        n_forget(&w);
+        w.refuse = cl_rand_seed(seed);
+        w.refuse_1_in = 2 + seed % 4;
+        n_start(&w, C, 1);
+        n_run(&w, 200);
+        topic = n_sub(&w, C, 0, t);
+        n_put_pres(&w, C, 0, topic, "c");
+        n_pub(&w, C, 0, t, "x");
+        n_run(&w, 2500);
+        w.refuse_1_in = 0;
+        n_run(&w, 2000);
+        if (strstr(w.n[A].e[0].log, "x ") == NULL ||
+            strstr(w.n[A].e[0].log, "+c={}] ") == NULL) {
+            fail_msg("seed %lu: %s", (unsigned long)seed, w.n[A].e[0].log);
+        }
+        n_deinit(&w);
+    }
+}
+
+/* A queue of actions so short that news of members comes in several steps. */
+static void test_short_queue(void **state)
+{
+    (void)state;
+    for (uint32_t actions = 4; actions < 9; actions++) {
+        const char *t = NULL;
+
+        n_init(&w);
+        w.careful = true;
+        w.lim.actions = actions;
+        for (uint32_t i = 0; i < N_NODES; i++) {
+            n_start(&w, i, 1);
+        }
+        n_run(&w, 6000);
+        t = n_topic_of(&w, ABC, C, 0);
+        (void)n_sub(&w, A, 0, t);
+        n_run(&w, 1000);
+        n_owner_kill(&w, C);
+        n_run(&w, 6000);
+        n_owner_start(&w, C);
+        n_connect(&w, C, 0);
+        n_run(&w, 6000);
+        n_pub(&w, B, 0, t, "x");
+        n_run(&w, 1000);
+        n_expect(&w, A, 0, "ok:0 x ");
+        n_deinit(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,7 +432,10 @@ int main(void)
         cmocka_unit_test(test_join_waits_until_opened),
         cmocka_unit_test(test_partition_back_at_once),
         cmocka_unit_test(test_owner_for_a_moment),
+        cmocka_unit_test(test_memory_refused),
+        cmocka_unit_test(test_short_queue),
     };
 
+    cmocka_set_test_filter(getenv("T")); /*DBG*/
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
