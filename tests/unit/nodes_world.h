@@ -43,6 +43,8 @@ struct n_edge {
     uint64_t boot;
     bool up;
     struct n_queue to_owner, to_edge;
+    bool reset; /* asks for the state of a topic, as a shell does at CLE_PRES_RESET */
+    uint32_t reset_topic;
     char log[N_LOG_BYTES]; /* what the edge was told, one word per action */
     size_t log_len;
 };
@@ -73,7 +75,7 @@ struct nodes {
     struct cl_limits lim;
     cl_ms now;
     uint64_t lives;
-    bool careful; /* looks at everything after each step, not only now and then */
+    bool careful;               /* looks at everything after each step, not only now and then */
     bool cut[N_NODES][N_NODES]; /* neither links nor datagrams */
     struct n_node n[N_NODES];
 };
@@ -223,6 +225,8 @@ static inline void n_say_action(struct n_edge *e, const struct cle_action *a)
         break;
     case CLE_PRES_RESET:
         n_say(e, "reset:%u ", a->topic);
+        e->reset = true;
+        e->reset_topic = a->topic;
         break;
     case CLE_GAP:
         n_say(e, "gap:%u ", (unsigned)a->lost);
@@ -231,7 +235,7 @@ static inline void n_say_action(struct n_edge *e, const struct cle_action *a)
 }
 
 /* Takes the actions of an edge: frames into its queue, the rest into its log. */
-static inline void n_drain_edge(struct n_edge *e)
+static inline void n_drain_edge(struct nodes *w, struct n_edge *e)
 {
     struct cle_action a;
 
@@ -241,6 +245,13 @@ static inline void n_drain_edge(struct n_edge *e)
             n_queue_put(&e->to_owner, 0, a.bytes);
         } else {
             n_say_action(e, &a);
+        }
+    }
+    if (e->reset && cle_presence_view(e->c, w->now, e->reset_topic) == CL_OK) {
+        e->reset = false;
+        while (cle_next_action(e->c, &a)) {
+            assert_int_equal(a.type, CLE_SEND);
+            n_queue_put(&e->to_owner, 0, a.bytes);
         }
     }
 }
@@ -387,7 +398,7 @@ static inline bool n_move_down(struct nodes *w, uint32_t i, uint32_t k)
     frame = n_parse(e->to_edge.head);
     do {
         rv = cle_frame(e->c, w->now, &frame);
-        n_drain_edge(e);
+        n_drain_edge(w, e);
     } while (rv == CL_EAGAIN || rv == CL_ENOMEM);
     assert_int_equal(rv, CL_OK);
     n_queue_drop(&e->to_edge);
@@ -526,7 +537,7 @@ static inline void n_tick(struct nodes *w)
                 int rv = cle_tick(w->n[i].e[k].c, w->now);
 
                 (void)rv; /* refused memory: again at the next tick */
-                n_drain_edge(&w->n[i].e[k]);
+                n_drain_edge(w, &w->n[i].e[k]);
             }
         }
     }
@@ -609,7 +620,7 @@ static inline void n_disconnect(struct nodes *w, uint32_t i, uint32_t k)
     n_queue_clear(&e->to_owner);
     n_queue_clear(&e->to_edge);
     cle_link_down(e->c, w->now);
-    n_drain_edge(e);
+    n_drain_edge(w, e);
     if (w->n[i].cl != NULL) {
         n_step(w, i, &ev);
     }
@@ -625,7 +636,7 @@ static inline void n_connect(struct nodes *w, uint32_t i, uint32_t k)
     e->up = true;
     n_step(w, i, &ev);
     assert_int_equal(cle_link_up(e->c, w->now, &ok), CL_OK);
-    n_drain_edge(e);
+    n_drain_edge(w, e);
 }
 
 static inline void n_edge_start(struct nodes *w, uint32_t i, uint32_t k)
@@ -798,7 +809,7 @@ static inline uint32_t n_sub(struct nodes *w, uint32_t i, uint32_t k, const char
 
     do {
         rv = cle_subscribe(e->c, w->now, pr_str(topic), &handle, &subscribed);
-        n_drain_edge(e);
+        n_drain_edge(w, e);
     } while (rv == CL_ENOMEM);
     assert_int_equal(rv, CL_OK);
     if (subscribed) {
@@ -815,7 +826,7 @@ static inline void n_pub(struct nodes *w, uint32_t i, uint32_t k, const char *to
 
     do {
         rv = cle_publish(e->c, w->now, pr_str(topic), 0, pr_str(text), 0);
-        n_drain_edge(e);
+        n_drain_edge(w, e);
     } while (rv == CL_ENOMEM);
     assert_int_equal(rv, CL_OK);
 }
@@ -827,13 +838,13 @@ static inline void n_put_pres(struct nodes *w, uint32_t i, uint32_t k, uint32_t 
 
     while (cle_presence_put(e->c, w->now, topic, 1, pr_str(key), pr_str("{}")) != CL_OK) {
     }
-    n_drain_edge(e);
+    n_drain_edge(w, e);
 }
 
 static inline void n_del_pres(struct nodes *w, uint32_t i, uint32_t k, uint32_t topic)
 {
     assert_int_equal(cle_presence_del(w->n[i].e[k].c, w->now, topic, 1), CL_OK);
-    n_drain_edge(&w->n[i].e[k]);
+    n_drain_edge(w, &w->n[i].e[k]);
 }
 
 static inline void n_want(struct nodes *w, uint32_t i, uint32_t k, uint32_t topic, bool on)
@@ -844,7 +855,7 @@ static inline void n_want(struct nodes *w, uint32_t i, uint32_t k, uint32_t topi
     }
     while (cle_presence_view(e->c, w->now, topic) != CL_OK) {
     }
-    n_drain_edge(e);
+    n_drain_edge(w, e);
 }
 
 /* ---- topics by their owners ---- */

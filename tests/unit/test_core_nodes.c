@@ -300,7 +300,7 @@ static void test_partition_back_at_once(void **state)
     n_owner_kill(&w, C);
     n_owner_start(&w, C);
     until_owner(A, t, B);
-    n_run(&w, 150); /* of gossip */
+    n_run(&w, 150);                    /* of gossip */
     for (uint32_t k = 0; k < 2; k++) { /* one after the other, and nothing between */
         while (n_owner(&w, B, t) == (k == 0 ? B : C)) {
             struct n_queue *q = w.n[B].udp.head != NULL ? &w.n[B].udp : &w.n[A].to[B].fast;
@@ -384,8 +384,7 @@ static void test_memory_refused(void **state)
         n_run(&w, 2500);
         w.refuse_1_in = 0;
         n_run(&w, 2000);
-        if (strstr(w.n[A].e[0].log, "x ") == NULL ||
-            strstr(w.n[A].e[0].log, "+c={}] ") == NULL) {
+        if (strstr(w.n[A].e[0].log, "x ") == NULL || strstr(w.n[A].e[0].log, "+c={}] ") == NULL) {
             fail_msg("seed %lu: %s", (unsigned long)seed, w.n[A].e[0].log);
         }
         n_deinit(&w);
@@ -421,6 +420,129 @@ static void test_short_queue(void **state)
     }
 }
 
+/* Every node has a member who is present in the topic; that of `i` wants to see all. */
+static uint32_t gather(uint32_t nodes, const char *t, uint32_t i)
+{
+    static const char *const names[N_NODES] = {"a", "b", "c"};
+    uint32_t mine = 0;
+
+    for (uint32_t k = 0; k < nodes; k++) {
+        uint32_t topic = n_sub(&w, k, 0, t);
+
+        n_put_pres(&w, k, 0, topic, names[k]);
+        mine = k == i ? topic : mine;
+    }
+    n_run(&w, 2000);
+    n_want(&w, i, 0, mine, true);
+    n_run(&w, 2000);
+    return mine;
+}
+
+/* The last thing told is the state, with all of them. Diffs before it are of what it shows. */
+static void whole(const char *log)
+{
+    const char *view = strstr(log, "view[");
+
+    if (view == NULL || strstr(view, "+a={}") == NULL || strstr(view, "+b={}") == NULL ||
+        strstr(view, "+c={}") == NULL || strstr(view, "diff") != NULL) {
+        fail_msg("not the whole state: %s", log);
+    }
+}
+
+/* Wherever the topic is owned: the first state is whole, and nothing but a real change shows. */
+static void test_presence(void **state)
+{
+    (void)state;
+    for (uint32_t owner = 0; owner < N_NODES; owner++) {
+        for (uint32_t i = 0; i < N_NODES; i++) {
+            const char *t = NULL;
+            const char *log = w.n[i].e[0].log;
+            uint32_t gone = (i + 1) % N_NODES;
+            uint32_t topic = 0;
+
+            n_init_with(&w, 3, 1);
+            t = n_topic_of(&w, ABC, owner, 0);
+            topic = gather(3, t, i);
+            whole(log);
+            n_forget(&w);
+            n_del_pres(&w, gone, 0, topic);
+            n_run(&w, 2000);
+            n_expect(&w, i, 0,
+                     gone == A   ? "diff[-a={}] "
+                     : gone == B ? "diff[-b={}] "
+                                 : "diff[-c={}] ");
+            n_put_pres(&w, gone, 0, topic, "again");
+            n_run(&w, 2000);
+            n_expect(&w, i, 0, "diff[+again={}] ");
+            n_kill(&w, gone);
+            n_run(&w, 8000);
+            n_expect(&w, i, 0, "diff[-again={}] ");
+            n_deinit(&w);
+        }
+    }
+}
+
+/* Owner processes that come back, links that end and come, nodes that come: nobody has left. */
+static void test_presence_does_not_flap(void **state)
+{
+    (void)state;
+    for (uint32_t owner = 0; owner < N_NODES; owner++) {
+        for (uint32_t k = 0; k < N_NODES; k++) {
+            const char *t = NULL;
+
+            n_init_with(&w, 3, 1);
+            t = n_topic_of(&w, ABC, owner, 0);
+            (void)gather(3, t, A);
+            n_forget(&w);
+            if (k != A) {
+                n_flap(&w, A, k);
+                n_run(&w, 3000);
+            }
+            n_flap(&w, k, (k + 1) % N_NODES);
+            n_run(&w, 20000);
+            n_expect(&w, A, 0, "");
+            n_owner_kill(&w, k);
+            n_run(&w, 100);
+            n_owner_start(&w, k);
+            n_connect(&w, k, 0);
+            n_run(&w, 20000);
+            if (k != A) {
+                n_expect(&w, A, 0, "");
+            } else {
+                whole(w.n[A].e[0].log);
+            }
+            n_deinit(&w);
+        }
+    }
+}
+
+static void test_presence_when_nodes_come_and_go(void **state)
+{
+    (void)state;
+    for (uint32_t was = 0; was < 2; was++) {
+        const char *t = NULL;
+
+        n_init_with(&w, 2, 1);
+        t = n_topic(&w, AB, was, ABC, C, 0);
+        (void)gather(2, t, A);
+        n_forget(&w);
+        n_start(&w, C, 1);
+        n_run(&w, 5000);
+        assert_int_equal(n_owner(&w, A, t), C);
+        n_expect(&w, A, 0, "");
+        (void)gather(3, t, A);
+        n_forget(&w);
+        n_leave(&w, C);
+        n_run(&w, 1100);
+        n_expect(&w, A, 0, "");
+        n_run(&w, 2000);
+        n_kill(&w, C);
+        n_run(&w, 5000);
+        n_expect(&w, A, 0, "diff[-c={}] ");
+        n_deinit(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +556,9 @@ int main(void)
         cmocka_unit_test(test_owner_for_a_moment),
         cmocka_unit_test(test_memory_refused),
         cmocka_unit_test(test_short_queue),
+        cmocka_unit_test(test_presence),
+        cmocka_unit_test(test_presence_does_not_flap),
+        cmocka_unit_test(test_presence_when_nodes_come_and_go),
     };
 
     cmocka_set_test_filter(getenv("T")); /*DBG*/
