@@ -285,7 +285,7 @@ CL_MUST_CHECK int cl_spread_local(struct cl *cl, uint32_t edge, const struct pr_
 CL_MUST_CHECK int cl_spread_link(struct cl *cl, uint32_t from, const struct pr_frame *f,
                                  const struct pr_p_delta *d);
 CL_MUST_CHECK int cl_spread_pull(struct cl *cl, uint32_t from, const struct pr_p_pull *pull);
-/* What own edges have in the topic, to its owner. */
+/* What own edges have in the topic, or no longer have, to its owner. */
 CL_MUST_CHECK int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic);
 /* All that is known of the topic, to a node that follows it here. */
 CL_MUST_CHECK int cl_spread_state(struct cl *cl, uint32_t node, const struct cl_topic *topic);

@@ -114,7 +114,13 @@ static int tell(struct cl *cl, struct cl_topic *topic)
 /* Whatever is due of a topic that another node owns. 0, CL_ENOMEM or CL_EAGAIN. */
 int cl_follow_sweep(struct cl *cl, struct cl_topic *topic)
 {
+    uint32_t to = cl->route[topic->part];
     int rv = cl_follow_unwant(cl, topic);
+
+    if (rv == CL_OK && topic->own_due && to != CL_NOBODY && cl->node[to].linked) {
+        rv = cl_spread_own(cl, to, topic);
+        topic->own_due = rv != CL_OK;
+    }
 
     if (rv == CL_OK && topic->follow == CL_F_DUE) {
         return tell(cl, topic);

@@ -137,6 +137,7 @@ static int or_told(int rv)
     return rv == CL_ERANGE ? CL_OK : rv;
 }
 
+/* Also of edges that have left the topic: that nothing is left may have been lost. */
 int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic)
 {
     struct to_node to = {.cl = cl, .node = node, .but = CL_NOBODY};
@@ -145,7 +146,7 @@ int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic)
 
     mark = cl_out_mark(&cl->out);
     for (uint32_t i = 0; rv == CL_OK && i < CL_EDGES_MAX; i++) {
-        if ((topic->edges >> i & 1u) != 0) {
+        if ((cl->up >> i & 1u) != 0) {
             rv = or_told(cl_pres_state_of(cl->pres, cl_topic_name(topic), cl->edge[i].boot,
                                           send_state, &to));
         }
@@ -218,12 +219,12 @@ static struct pr_p_sum sum_of(struct cl *cl, uint32_t node, bool follower, uint3
     return sum;
 }
 
-/* Both sums to one owner, in one piece. */
-static int send_sums(struct cl *cl, uint32_t node)
+/* The sums up to a kind to one owner, in one piece. */
+static int send_sums(struct cl *cl, uint32_t node, uint32_t last)
 {
     int rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL, 2);
 
-    for (uint32_t kind = SUM_OWN; rv == CL_OK && kind <= SUM_SEEN; kind++) {
+    for (uint32_t kind = SUM_OWN; rv == CL_OK && kind <= last; kind++) {
         struct pr_p_sum sum = sum_of(cl, node, true, kind);
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
@@ -240,7 +241,9 @@ void cl_spread_sums(struct cl *cl)
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
         struct node *n = &cl->node[i];
 
-        if (n->linked && !cl->sweeping && (due || n->sum_due) && send_sums(cl, i) == CL_OK) {
+        /* right after all was told, what is seen there is still being answered */
+        if (n->linked && !cl->sweeping && (due || n->sum_due) &&
+            send_sums(cl, i, due ? SUM_SEEN : SUM_OWN) == CL_OK) {
             n->sum_due = false;
         }
     }
@@ -289,14 +292,14 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
     if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN) {
         return CL_OK; /* of a later version */
     }
+    if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
+        return CL_OK; /* not of the same partitions: what was told may not be all of these */
+    }
     if (sum->kind == SUM_OWN && n->sum_asked) {
         for (uint32_t i = 0; i < n->nboots; i++) {
             cl_pres_replace_actor_end(cl->pres, cl->now, n->boot[i], owned, cl);
         }
         n->sum_asked = false;
-    }
-    if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
-        return CL_OK; /* not of the same partitions */
     }
     own = sum_of(cl, from, false, sum->kind);
     if (own.hash == sum->hash && own.entries == sum->entries) {

@@ -223,9 +223,14 @@ void cl_view_retell(struct cl *cl, uint32_t node)
 
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
-        if (cl->route[t->part] == node && (t->edges != 0 || t->follow != CL_F_NONE)) {
+        if (cl->route[t->part] != node) {
+            continue;
+        }
+        if (t->edges != 0 || t->follow != CL_F_NONE) {
             t->resync = false;
             cl_follow_set(cl, t, CL_F_DUE);
+        } else {
+            t->own_due = true; /* its last deletion may be lost */
         }
     }
     cl_view_sweep(cl);

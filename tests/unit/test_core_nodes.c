@@ -543,6 +543,61 @@ static void test_presence_when_nodes_come_and_go(void **state)
     }
 }
 
+/* Who leaves while the link to the topic's owner is down, and with it the last member of its node. */
+static void test_presence_after_a_cut(void **state)
+{
+    const char *t = NULL;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, A, 0);
+    (void)gather(2, t, A);
+    topic = n_sub(&w, C, 0, t);
+    n_put_pres(&w, C, 0, topic, "c");
+    n_run(&w, 2000);
+    n_forget(&w);
+    n_cut(&w, A, C, true);
+    n_run(&w, 100);
+    n_del_pres(&w, C, 0, topic);
+    cle_unsubscribe(w.n[C].e[0].c, w.now, topic);
+    n_run(&w, 8000);
+    n_expect(&w, A, 0, "");
+    n_cut(&w, A, C, false);
+    n_run(&w, 6000); /* it is dialled again within 5 s */
+    n_expect(&w, A, 0, "diff[-c={}] ");
+    n_deinit(&w);
+}
+
+/* A frame that a full link has dropped, with nothing behind it: nodes compare, and ask once. */
+static void test_presence_compared(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, B, 0);
+    topic = gather(3, t, A);
+    n_want(&w, C, 0, topic, true);
+    n_run(&w, 1000);
+    n_forget(&w);
+    w.n[C].to[B].data.held = true;
+    n_del_pres(&w, C, 0, topic);
+    n_settle(&w);
+    assert_int_equal(n_length(&w.n[C].to[B].data), 1);
+    n_queue_clear(&w.n[C].to[B].data);
+    w.n[C].to[B].data.held = false;
+    n_run(&w, 5000);
+    n_expect(&w, A, 0, "");
+    n_run(&w, 60000);
+    n_expect(&w, A, 0, "diff[-c={}] ");
+    cl_stats(w.n[B].cl, &st);
+    assert_int_equal(st.sums_differ, 1);
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +614,8 @@ int main(void)
         cmocka_unit_test(test_presence),
         cmocka_unit_test(test_presence_does_not_flap),
         cmocka_unit_test(test_presence_when_nodes_come_and_go),
+        cmocka_unit_test(test_presence_after_a_cut),
+        cmocka_unit_test(test_presence_compared),
     };
 
     cmocka_set_test_filter(getenv("T")); /*DBG*/
