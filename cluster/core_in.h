@@ -46,6 +46,9 @@
 #define CL_AGAIN_MS 100u
 /* Nodes compare what they hold of presence this often, in ms. */
 #define CL_SUM_MS 10000u
+/* So many sums that differ are passed over at most before all is asked for once more: what does not
+ * fit here differs for ever. */
+#define CL_SUM_PAUSE_MAX 64u
 /* A node that leaves owns nothing for this long before it is gone, in ms: the flush of a view. */
 #define CL_LEAVE_MS (CL_FLUSH_MS + 200u)
 /* A frame with all that is known of all members, in bytes. */
@@ -86,6 +89,9 @@ struct node {
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
+    uint32_t sum_pause;   /* sums that differ are passed over before it is asked again; doubles */
+    uint32_t sum_passed;
+    bool sum_own_same; /* at the last comparison */
     uint32_t nboots;
     uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
 };
@@ -271,7 +277,8 @@ CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct p
                                const struct pr_pub *pub);
 /* All publishes of this edge that are not confirmed come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
-/* The link to this node has ended: what it sent is not ordered any more, its edges send it again. */
+/* The link to this node has ended: what it sent is not ordered any more, its edges send it again.
+ */
 void cl_order_gone(struct cl *cl, uint32_t node);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);

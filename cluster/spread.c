@@ -278,6 +278,9 @@ static int ask_all(struct cl *cl, uint32_t from)
         }
         n->sum_asked = true;
         n->sum_differs = 0;
+        n->sum_passed = 0;
+        n->sum_pause = 2 * n->sum_pause + 1;
+        n->sum_pause = n->sum_pause < CL_SUM_PAUSE_MAX ? n->sum_pause : CL_SUM_PAUSE_MAX;
         cl->stats.sums_differ++;
     }
     return rv;
@@ -288,6 +291,7 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 {
     struct node *n = &cl->node[from];
     struct pr_p_sum own;
+    bool same = false;
 
     if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN) {
         return CL_OK; /* of a later version */
@@ -302,12 +306,19 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
         n->sum_asked = false;
     }
     own = sum_of(cl, from, false, sum->kind);
-    if (own.hash == sum->hash && own.entries == sum->entries) {
-        n->sum_differs &= sum->kind == SUM_OWN ? 2u : 1u;
+    same = own.hash == sum->hash && own.entries == sum->entries;
+    n->sum_pause = same && n->sum_own_same && sum->kind == SUM_SEEN ? 0 : n->sum_pause;
+    n->sum_own_same = sum->kind == SUM_OWN ? same : n->sum_own_same;
+    if (same) {
+        n->sum_differs &= sum->kind == SUM_OWN ? SUM_SEEN : SUM_OWN;
         return CL_OK;
     }
     if ((n->sum_differs & sum->kind) == 0) {
         n->sum_differs |= sum->kind;
+        return CL_OK;
+    }
+    if (n->sum_passed < n->sum_pause) {
+        n->sum_passed++;
         return CL_OK;
     }
     return ask_all(cl, from);

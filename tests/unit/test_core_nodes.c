@@ -598,6 +598,28 @@ static void test_presence_compared(void **state)
     n_deinit(&w);
 }
 
+/* What does not fit differs for ever: to tell everything again helps less each time. */
+static void test_presence_that_does_not_fit(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+
+    (void)state;
+    n_init(&w);
+    w.lim.presences_per_topic = 1;
+    n_start(&w, B, 1);
+    w.lim.presences_per_topic = 1000;
+    n_start(&w, A, 1);
+    n_start(&w, C, 1);
+    n_run(&w, 6000);
+    t = n_topic_of(&w, ABC, B, 0);
+    (void)gather(3, t, A);
+    n_run(&w, 600000);
+    cl_stats(w.n[B].cl, &st);
+    assert_in_range(st.sums_differ, 2, 20);
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -616,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_presence_when_nodes_come_and_go),
         cmocka_unit_test(test_presence_after_a_cut),
         cmocka_unit_test(test_presence_compared),
+        cmocka_unit_test(test_presence_that_does_not_fit),
     };
 
     cmocka_set_test_filter(getenv("T")); /*DBG*/
