@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 #include "cluster/kept.h"
 
 #include <assert.h>
@@ -51,6 +51,8 @@ static void init(struct cl *cl, const struct cl_config *cfg, cl_ms now)
     cl_topics_init(&cl->topics, cfg->mem, cfg->lim->topics, cfg->lim->kept_bytes,
                    cl_rand_next(&cl->rand));
     cl_origins_init(&cl->origins, cfg->mem);
+    cl_confirm_init(cl);
+    cl->taken_at = UINT64_MAX;
     cl_out_init(&cl->out, cfg->mem, sizeof(struct queued), cfg->lim->actions);
     cl_view_init(cl);
 }
@@ -95,6 +97,7 @@ void cl_free(struct cl *cl)
         return;
     }
     cl_order_deinit(cl);
+    cl_confirm_deinit(cl);
     cl_origins_deinit(&cl->origins);
     cl_topics_deinit(&cl->topics);
     cl_pres_free(cl->pres);
@@ -161,6 +164,7 @@ static void go_on(struct cl *cl)
     cl_local_ready(cl);
     cl_view_go_on(cl);
     cl_order_parked(cl);
+    cl_confirm_go_on(cl);
     cl_local_go_on(cl);
     cl_topics_expire(&cl->topics, cl->now);
     cl_kept_expire(&cl->topics, cl->now);
@@ -245,6 +249,7 @@ cl_ms cl_deadline(const struct cl *cl)
     if (cl->swim != NULL) {
         due = least(due, cl_swim_deadline(cl->swim));
         due = least(due, least(cl->sum_at, cl->actors_at));
+        due = least(due, cl_confirm_deadline(cl));
         due = cl->leaving ? least(due, cl->leave_at) : due;
     }
     if (cl->park_head != NULL && cl_order_ready(cl)) {

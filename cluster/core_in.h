@@ -2,8 +2,8 @@
 /*
  * core_in.h - the inside of core.h. Nobody but these includes it: core.c (the step), local.c (own
  * edges), links.c and members.c (other nodes), view.c (who owns what), follow.c (topics owned
- * elsewhere), serve.c (followers of topics owned here), order.c (publishes), spread.c (presence
- * over nodes), inspect.c (read-only questions).
+ * elsewhere), serve.c (followers of topics owned here), order.c and confirm.c (publishes), spread.c
+ * (presence over nodes), inspect.c (read-only questions).
  *
  * Whatever must be told to another node again, after its link came up or a partition moved, is told
  * by one sweep over the topics in bounded portions (view.c), so that no step does unbounded work.
@@ -73,6 +73,23 @@ struct edge {
     uint64_t boot;
 };
 
+/* A publish whose event is under way on a link, ahead of a mark. */
+struct flown {
+    uint32_t item; /* of cl.unconfirmed */
+    uint64_t mark;
+};
+
+/* Those of one link, in its order: a ring. */
+struct flight {
+    struct flown *ring;
+    uint32_t room; /* a power of two, or 0 */
+    uint32_t head, n;
+    uint64_t mark;  /* the last one sent on this link */
+    uint64_t taken; /* the last one that the other side has told of */
+    bool due;       /* another one is to be sent */
+    bool now;       /* and somebody waits for it */
+};
+
 /* A node; this one is the first. */
 struct node {
     uint64_t id; /* 0: the index is free */
@@ -92,6 +109,9 @@ struct node {
     uint32_t sum_pause;   /* sums that differ are passed over before it is asked again; doubles */
     uint32_t sum_passed;
     bool sum_own_same; /* at the last comparison */
+    struct flight flight;
+    uint64_t taken, taken_told; /* its last mark on this link; as we told it last */
+    cl_ms taken_at;             /* when to tell, while they differ */
     uint32_t nboots;
     uint64_t boot[CL_EDGES_MAX]; /* of the edges attached there */
 };
@@ -159,6 +179,10 @@ struct cl {
     cl_ms sum_at;
 
     struct cl_topics topics;
+    struct cl_pool unconfirmed; /* confirm.h */
+    uint32_t unconfirmed_head, unconfirmed_tail;
+    cl_ms taken_at; /* least of the nodes' */
+    bool mark_due;  /* some link is to get a mark */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
@@ -283,6 +307,8 @@ void cl_order_gone(struct cl *cl, uint32_t node);
 /* Orders what was parked, as far as room goes; never fails. */
 void cl_order_parked(struct cl *cl);
 bool cl_order_ready(const struct cl *cl);
+/* Tells the publisher's edge, if it is still there. Room for one frame was reserved. */
+void cl_order_answer(struct cl *cl, struct source from, const struct pr_pub *pub, uint32_t result);
 void cl_order_deinit(struct cl *cl);
 
 /* spread.c */

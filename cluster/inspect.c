@@ -121,15 +121,15 @@ static const char *check_edges(const struct cl *cl)
     return attached == cl->n_attached ? NULL : "the number of attached edges is wrong";
 }
 
-static const char *check_view(const struct cl *cl)
+/* One part of 64 by each call, since a simulation calls it after every step. */
+static const char *check_routes(const struct cl *cl)
 {
-    uint32_t closed = 0;
+    uint32_t first = (uint32_t)(cl->now % 64) * (CL_PARTITIONS / 64);
 
-    for (uint32_t p = 0; p < CL_PARTITIONS; p++) {
+    for (uint32_t p = first; p < first + CL_PARTITIONS / 64; p++) {
         uint32_t r = cl->route[p];
 
-        closed += cl->closed[p];
-        if (cl->closed[p] && r != CL_SELF) {
+        if (cl->closed[p] && (r != CL_SELF || cl->n_closed == 0)) {
             return "a partition is closed that is not owned here";
         }
         if (r != CL_NOBODY && cl->node[r].id == 0) {
@@ -139,10 +139,7 @@ static const char *check_view(const struct cl *cl)
             return "a partition's route is not the view's";
         }
     }
-    if (closed != cl->n_closed || (closed > 0 && !cl->flushing)) {
-        return "closed partitions are counted wrongly";
-    }
-    return NULL;
+    return cl->n_closed > 0 && !cl->flushing ? "closed partitions wait for nothing" : NULL;
 }
 
 static const char *check_followed(const struct cl *cl)
@@ -188,7 +185,7 @@ bool cl_check(const struct cl *cl, const char **what)
         *what = check_parked(cl);
     }
     if (*what == NULL) {
-        *what = check_view(cl);
+        *what = check_routes(cl);
     }
     if (*what == NULL) {
         *what = check_followed(cl);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links.c - the other nodes: their links, and the edges attached to them. */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 
 #include <string.h>
 
@@ -97,6 +97,8 @@ int cl_links_up(struct cl *cl, const struct cl_event *ev)
     n->linked = true;
     n->actors_told = false;
     n->view = n->view_told = n->subs = n->subs_told = 0;
+    n->taken = n->taken_told = 0;
+    cl_confirm_gone(cl, i, true);
     n->sum_due = n->sum_asked = false;
     n->sum_differs = 0;
     cl->changed_at = cl->now;
@@ -133,6 +135,7 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
         cl->node[i].linked = false;
         if (!cl->node[i].member) {
             cl_links_forget_boots(cl, &cl->node[i]); /* its end will not be told */
+            cl_confirm_gone(cl, i, false);
         }
         cl_order_gone(cl, i);
         cl_serve_gone(cl, i);
@@ -309,6 +312,21 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
     return CL_EPROTO;
 }
 
+static int on_mark(struct cl *cl, uint32_t from, const struct pr_frame *f)
+{
+    struct pr_link_ack ack;
+    struct pr_mark mark;
+
+    if (f->type == PR_T_MARK && pr_mark_decode(f, &mark) == PR_OK) {
+        cl_confirm_mark(cl, from, &mark);
+        return CL_OK;
+    }
+    if (f->type == PR_T_LINK_ACK && pr_link_ack_decode(f, &ack) == PR_OK) {
+        return cl_confirm_taken(cl, from, ack.mark);
+    }
+    return CL_EPROTO;
+}
+
 static int on_frame(struct cl *cl, uint32_t from, const struct pr_frame *f)
 {
     struct pr_event event;
@@ -317,6 +335,9 @@ static int on_frame(struct cl *cl, uint32_t from, const struct pr_frame *f)
     switch (f->type) {
     case PR_T_EVENT:
         return pr_event_decode(f, &event) == PR_OK ? cl_follow_event(cl, from, &event) : CL_EPROTO;
+    case PR_T_MARK:
+    case PR_T_LINK_ACK:
+        return on_mark(cl, from, f);
     case PR_T_PUB:
         return on_pub(cl, from, f);
     case PR_T_PUB_OK:

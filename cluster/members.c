@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* members.c - membership (swim.h) and the rest of the core: who came, who is gone, who may come. */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 
 #include <string.h>
 
@@ -21,6 +21,7 @@ static void on_member(struct cl *cl, const struct cl_swim_action *a)
     }
     if (cl->node[i].member && !member) {
         cl_links_forget_boots(cl, &cl->node[i]);
+        cl_confirm_gone(cl, i, false);
         if (cl->node[i].linked) {
             cl_links_close(cl, i, "it was found dead, or has left");
         }

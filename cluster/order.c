@@ -7,15 +7,14 @@
  * below the last ordered one of (boot, partition) was ordered before. An owner process does not
  * know what another one ordered; there the receivers compare (boot, topic, oseq).
  */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 #include "cluster/kept.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Room for the answer is reserved. An edge that is gone, or lives anew, is not answered. */
-static void push_pub_ok(struct cl *cl, struct source from, const struct pr_pub *pub,
-                        uint32_t result)
+/* An edge that is gone, or lives anew, is not answered. */
+void cl_order_answer(struct cl *cl, struct source from, const struct pr_pub *pub, uint32_t result)
 {
     struct pr_pub_ok ok = {
         .part = pub->part, .oseq = pub->oseq, .result = result, .boot = pub->boot};
@@ -23,15 +22,16 @@ static void push_pub_ok(struct cl *cl, struct source from, const struct pr_pub *
     struct pr_outbuf w = cl_out_writer(&cl->out);
 
     pr_pub_ok_encode(&w, &ok);
-    if (from.node != CL_SELF) {
+    if (from.node != CL_SELF && cl->node[from.node].linked) {
         cl_push_link(cl, from.node, &w);
-    } else if (e->up && e->boot == pub->boot) {
+    } else if (from.node == CL_SELF && e->up && e->boot == pub->boot) {
         cl_push_send(cl, UINT64_C(1) << from.edge, &w);
     }
 }
 
-/* Encoded once; the actions share the bytes. */
-static void push_event(struct cl *cl, const struct cl_topic *topic, const struct pr_pub *pub)
+/* Encoded once; the actions share the bytes. False: it is confirmed when other nodes have it. */
+static bool push_event(struct cl *cl, const struct cl_topic *topic, struct source from,
+                       const struct pr_pub *pub, uint32_t *result)
 {
     struct pr_outbuf w = cl_out_writer(&cl->out);
     struct pr_event ev = {
@@ -44,6 +44,7 @@ static void push_event(struct cl *cl, const struct cl_topic *topic, const struct
         .flags = pub->flags,
         .payload = pub->payload,
     };
+    bool now = true;
     size_t at = 0;
     struct queued *q = NULL;
 
@@ -60,12 +61,14 @@ static void push_event(struct cl *cl, const struct cl_topic *topic, const struct
         q->act = (struct cl_action){.type = CL_ACT_LINK_SEND, .nodes = topic->remote->nodes};
         q->act.bytes.n = w.len;
         q->at = at;
+        now = !cl_confirm_sent(cl, &topic->remote->nodes, from, pub, result);
     }
     if (topic->remote != NULL) {
         cl_kept_add(&cl->topics, cl->now, topic->remote, topic->seq,
                     cl_out_bytes(&cl->out, at, w.len));
     }
     cl->stats.events++;
+    return now;
 }
 
 static bool is_repeat(const struct cl_origin *g, const struct pr_pub *pub)
@@ -120,7 +123,7 @@ static int repeat(struct cl *cl, struct source from, const struct pr_pub *pub)
     if (rv == CL_OK) {
         struct cl_topic *topic = cl_topics_find(&cl->topics, pub->topic);
 
-        push_pub_ok(cl, from, pub, PR_PUB_REPEAT);
+        cl_order_answer(cl, from, pub, PR_PUB_REPEAT);
         cl->stats.repeats++;
         if (topic != NULL) {
             topic->repeats++;
@@ -133,6 +136,8 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
 {
     struct cl_origin *g = cl_origins_get(&cl->origins, pub->boot, from.node);
     struct cl_topic *topic = NULL;
+    uint32_t result = PR_PUB_DONE;
+    bool now = true;
     int rv = g == NULL ? CL_ENOMEM : CL_OK;
 
     if (rv == CL_OK && is_repeat(g, pub)) {
@@ -159,10 +164,12 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
     if (topic != NULL) {
         topic->seq++;
         if (topic->edges != 0 || topic->remote != NULL) {
-            push_event(cl, topic, pub);
+            now = push_event(cl, topic, from, pub, &result);
         }
     }
-    push_pub_ok(cl, from, pub, PR_PUB_DONE);
+    if (now) {
+        cl_order_answer(cl, from, pub, result);
+    }
     return CL_OK;
 }
 
@@ -179,7 +186,7 @@ static int park(struct cl *cl, struct source from, const struct pr_frame *f,
         int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
 
         if (rv == CL_OK) {
-            push_pub_ok(cl, from, pub, PR_PUB_FULL);
+            cl_order_answer(cl, from, pub, PR_PUB_FULL);
             cl->stats.pub_full++;
         }
         return rv;

@@ -45,6 +45,7 @@ static enum cl_swim_verdict judge(struct cl_swim *s, cl_ms now, struct member *m
     c->start = now;
     c->seq = cl_sw_seq(s);
     ask(s, now, m);
+    cl_sw_arm(s, now); /* no packet or tick brought us here: the question leaves with the next */
     return CL_SWIM_WAIT;
 }
 

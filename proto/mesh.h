@@ -47,6 +47,7 @@ enum pr_type {
     PR_T_SYNC_HASH = 0x10,
     PR_T_SYNC = 0x11,
     PR_T_ACTORS = 0x12,
+    PR_T_CLUSTER = 0x13,
     PR_T_SUB = 0x20,
     PR_T_SUB_OK = 0x21,
     PR_T_UNSUB = 0x22,
@@ -56,6 +57,7 @@ enum pr_type {
     PR_T_RESYNC = 0x28,
     PR_T_AGAIN = 0x2a,
     PR_T_AGAIN_OK = 0x2b,
+    PR_T_MARK = 0x2c,
     PR_T_PUB = 0x30,
     PR_T_PUB_OK = 0x31,
     PR_T_EVENT = 0x32,
@@ -283,11 +285,13 @@ struct pr_chg_reg_ok {
      * verdict that is still on its way says nothing of what is registered again. */
     uint64_t life;
 };
-/* db to every edge: tell me all your registrations, then CHG_SYNCED. Starts a reader's life. */
+/* db to every edge: tell me all your registrations, then CHG_SYNCED. Starts a reader's life; from
+ * then on the edge's owner passes to it what the edge says. */
 struct pr_chg_sync {
     struct pr_slice project;
-    uint64_t round; /* echoed in CHG_SYNCED */
+    uint64_t round; /* echoed in CHG_SYNCED; differs between readers */
 };
+/* Answer of an edge. With round 0 an owner tells its db that an edge lives, of whatever node. */
 struct pr_chg_synced {
     struct pr_slice project;
     uint64_t boot;
@@ -315,10 +319,10 @@ struct pr_pos {
 int pr_pos_cmp(struct pr_pos a, struct pr_pos b);
 
 /*
- * A batch of changes, or with no bodies only a position. One frame goes to every attached edge
- * whose boot is among the targets, and in any case to all once a second.
- * `stream` names (system identifier, timeline, slot generation) by a hash: another value resets
- * the edge's duplicate filter.
+ * A batch of changes, or with no bodies only a position. Every node, and then every edge, of which
+ * a boot is among the targets gets a frame of those bodies; a position goes to all once a second.
+ * `stream` names (system identifier, timeline) by a hash: another value resets the edge's duplicate
+ * filter.
  */
 struct pr_chg {
     struct pr_slice project;

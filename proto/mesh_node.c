@@ -118,14 +118,32 @@ int pr_bye_decode(const struct pr_frame *f, struct pr_bye *m)
     return pr_mp_close(&r);
 }
 
+void pr_mark_encode(struct pr_outbuf *o, const struct pr_mark *m)
+{
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_MARK, 2);
+
+    pr_mp_put_uint(o, m->mark);
+    pr_mp_put_bool(o, m->now);
+    pr_mp_end(&w);
+}
+
+int pr_mark_decode(const struct pr_frame *f, struct pr_mark *m)
+{
+    struct pr_mp_in r = pr_mp_open(f, PR_T_MARK, 2);
+
+    m->mark = pr_mp_uint(&r);
+    m->now = pr_mp_bool(&r);
+    return pr_mp_close(&r);
+}
+
 void pr_link_ack_encode(struct pr_outbuf *o, const struct pr_link_ack *m)
 {
-    encode_uint(o, PR_T_LINK_ACK, m->events);
+    encode_uint(o, PR_T_LINK_ACK, m->mark);
 }
 
 int pr_link_ack_decode(const struct pr_frame *f, struct pr_link_ack *m)
 {
-    return decode_uint(f, PR_T_LINK_ACK, &m->events);
+    return decode_uint(f, PR_T_LINK_ACK, &m->mark);
 }
 
 void pr_sync_hash_encode(struct pr_outbuf *o, const struct pr_sync_hash *m)
@@ -207,6 +225,24 @@ int pr_actors_decode(const struct pr_frame *f, struct pr_actors *m)
 
     m->epoch = pr_mp_uint(&r);
     m->actors = pr_mp_list(&r, &m->nactors, check_actor);
+    return pr_mp_close(&r);
+}
+
+void pr_cluster_encode(struct pr_outbuf *o, const struct pr_cluster *m)
+{
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_CLUSTER, 2);
+
+    pr_mp_put_bool(o, m->joined);
+    pr_mp_put_uint(o, m->members);
+    pr_mp_end(&w);
+}
+
+int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m)
+{
+    struct pr_mp_in r = pr_mp_open(f, PR_T_CLUSTER, 2);
+
+    m->joined = pr_mp_bool(&r);
+    m->members = pr_mp_u32(&r);
     return pr_mp_close(&r);
 }
 

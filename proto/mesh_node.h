@@ -53,16 +53,23 @@ enum pr_bye_code {
     PR_BYE_OVERFLOW = 8, /* the receiver takes frames too slowly */
     PR_BYE_REPLACED = 9, /* another link of the same two nodes, or a newer life, took its place */
     PR_BYE_TIMEOUT = 10, /* nothing was heard for too long */
-    PR_BYE_KEY = 11      /* the key of this link is no key of the cluster any more */
+    PR_BYE_KEY = 11,     /* the key of this link is no key of the cluster any more */
+    PR_BYE_OVER = 12     /* the receiver has left, or is held for dead */
 };
 struct pr_bye {
     uint32_t code;        /* enum pr_bye_code */
     struct pr_slice text; /* for people; 0 .. PR_ID_MAX bytes */
 };
 
-/* EVENT frames taken on this link since it came up. */
+/* Stands behind EVENTs that the sender wants to hear of. A mark is never dropped; an EVENT that was
+ * is missed by its count. */
+struct pr_mark {
+    uint64_t mark; /* counts on this link, from 1 */
+    bool now;      /* somebody waits: do not gather */
+};
+/* Everything up to that mark was taken. */
 struct pr_link_ack {
-    uint64_t events;
+    uint64_t mark;
 };
 
 /* Hash over all that the sender knows of members; unequal ones are followed by SYNC. */
@@ -87,6 +94,12 @@ struct pr_actors {
 void pr_actor_put(struct pr_outbuf *o, uint32_t index, uint64_t boot);
 /* Takes the next element off `list`. 1 = taken, 0 = none left, negative = damaged. */
 PR_MUST_CHECK int pr_actors_next(struct pr_slice *list, uint32_t *index, uint64_t *boot);
+
+/* Owner to edge: the node's standing in the cluster, at once and whenever it changes. */
+struct pr_cluster {
+    bool joined;      /* it has found the others, or goes on alone */
+    uint32_t members; /* in the cluster and not known to be dead, this node included */
+};
 
 /* Everything the sender ordered before is ahead of this frame on this link. */
 struct pr_view {
@@ -151,10 +164,12 @@ void pr_node_hello_ok_encode(struct pr_outbuf *o, const struct pr_node_hello_ok 
 void pr_ping_encode(struct pr_outbuf *o, const struct pr_ping *m);
 void pr_pong_encode(struct pr_outbuf *o, const struct pr_ping *m);
 void pr_bye_encode(struct pr_outbuf *o, const struct pr_bye *m);
+void pr_mark_encode(struct pr_outbuf *o, const struct pr_mark *m);
 void pr_link_ack_encode(struct pr_outbuf *o, const struct pr_link_ack *m);
 void pr_sync_hash_encode(struct pr_outbuf *o, const struct pr_sync_hash *m);
 void pr_sync_encode(struct pr_outbuf *o, const struct pr_sync *m);
 void pr_actors_encode(struct pr_outbuf *o, const struct pr_actors *m);
+void pr_cluster_encode(struct pr_outbuf *o, const struct pr_cluster *m);
 void pr_view_encode(struct pr_outbuf *o, const struct pr_view *m);
 void pr_sub_all_encode(struct pr_outbuf *o, const struct pr_sub_all *m);
 void pr_not_owner_encode(struct pr_outbuf *o, const struct pr_not_owner *m);
@@ -170,10 +185,12 @@ PR_MUST_CHECK int pr_node_hello_ok_decode(const struct pr_frame *f, struct pr_no
 PR_MUST_CHECK int pr_ping_decode(const struct pr_frame *f, struct pr_ping *m);
 PR_MUST_CHECK int pr_pong_decode(const struct pr_frame *f, struct pr_ping *m);
 PR_MUST_CHECK int pr_bye_decode(const struct pr_frame *f, struct pr_bye *m);
+PR_MUST_CHECK int pr_mark_decode(const struct pr_frame *f, struct pr_mark *m);
 PR_MUST_CHECK int pr_link_ack_decode(const struct pr_frame *f, struct pr_link_ack *m);
 PR_MUST_CHECK int pr_sync_hash_decode(const struct pr_frame *f, struct pr_sync_hash *m);
 PR_MUST_CHECK int pr_sync_decode(const struct pr_frame *f, struct pr_sync *m);
 PR_MUST_CHECK int pr_actors_decode(const struct pr_frame *f, struct pr_actors *m);
+PR_MUST_CHECK int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m);
 PR_MUST_CHECK int pr_view_decode(const struct pr_frame *f, struct pr_view *m);
 PR_MUST_CHECK int pr_sub_all_decode(const struct pr_frame *f, struct pr_sub_all *m);
 PR_MUST_CHECK int pr_not_owner_decode(const struct pr_frame *f, struct pr_not_owner *m);

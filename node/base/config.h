@@ -44,6 +44,12 @@ struct rt_config {
 };
 
 /*
+ * Exit code of an owner whom no restart would help, because another node has its name: the whole
+ * node ends with it. EX_CONFIG of sysexits.h.
+ */
+#define RT_EXIT_FATAL 78
+
+/*
  * What the main of a role gets beside the settings:
  *   int rt_edge_main(const struct rt_config *cfg, const struct rt_role_args *args);
  * node/edge/edge.h int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args);
@@ -52,8 +58,8 @@ struct rt_config {
  *
  * A main makes its own loop (rt_loop_new), starts rt_heart_start(loop, args->heart_fd) at once,
  * ends after SIGTERM or SIGINT with everything freed, and returns the exit code of the process:
- * 0, or 1 if it cannot go on (the supervisor starts it again, with backoff). SIGHUP: read the key
- * files again; no role ends by it. `cfg` and `args` live longer than the main.
+ * 0, 1 if it cannot go on (the supervisor starts it again, with backoff), or RT_EXIT_FATAL. SIGHUP:
+ * read the keys again; no role ends by it. `cfg` and `args` live longer than the main.
  * The edge closes its clients with 1012 at SIGTERM and must be gone within cfg->stop_ms.
  */
 struct rt_role_args {

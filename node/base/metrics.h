@@ -53,6 +53,16 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_OWNER_TOPICS, RT_OWNER, RT_GAUGE, "topics", "Topics with subscribers")                  \
     X(RT_M_OWNER_PRESENCES, RT_OWNER, RT_GAUGE, "presence_entries", "Presence entries held")       \
     X(RT_M_OWNER_LINKS, RT_OWNER, RT_GAUGE, "links", "Links to other nodes that are up")           \
+    X(RT_M_OWNER_LINK_BYTES_OUT, RT_OWNER, RT_COUNTER, "link_bytes_out_total",                     \
+      "Bytes sent to other nodes over links")                                                      \
+    X(RT_M_OWNER_LINK_BYTES_IN, RT_OWNER, RT_COUNTER, "link_bytes_in_total",                       \
+      "Bytes received from other nodes over links")                                                \
+    X(RT_M_OWNER_LINK_REFUSED, RT_OWNER, RT_COUNTER, "link_refused_total",                         \
+      "Connections of the mesh refused or cut for what they said")                                 \
+    X(RT_M_OWNER_UDP_BYTES_OUT, RT_OWNER, RT_COUNTER, "gossip_bytes_out_total",                    \
+      "Bytes of datagrams sent to other nodes")                                                    \
+    X(RT_M_OWNER_UDP_REFUSED, RT_OWNER, RT_COUNTER, "gossip_refused_total",                        \
+      "Datagrams refused: not ours, altered, repeated")                                            \
     X(RT_M_OWNER_FORWARDED, RT_OWNER, RT_COUNTER, "publish_forwarded_total",                       \
       "Publishes passed on to the node that owns their topic")                                     \
     X(RT_M_OWNER_GAPS, RT_OWNER, RT_COUNTER, "mesh_gap_total",                                     \

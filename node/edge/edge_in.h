@@ -26,6 +26,7 @@
 #include "node/edge/users.h"
 #include "node/edge/wheel.h"
 #include "proto/join.h"
+#include "proto/mesh_node.h"
 #include "proto/phoenix.h"
 
 #define RT_TOPIC_PREFIX     "realtime:"
@@ -128,7 +129,8 @@ struct rt_link {
     bool up;            /* HELLO was answered */
     uint32_t tries;     /* since it was last up */
     struct rt_timer retry;
-    uint64_t node; /* id of the node, from HELLO_OK */
+    uint64_t node;             /* id of the node, from HELLO_OK */
+    struct pr_cluster cluster; /* as the owner said last; zeros while it is not up */
 };
 
 struct rt_topics {

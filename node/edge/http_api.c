@@ -106,6 +106,28 @@ static const char *database_state(const struct rt_edge *e)
     return rt_metrics_get(e->metrics, RT_DB, 0, RT_M_DB_UP) != 0 ? "up" : "down";
 }
 
+/* "joining", "alone", "3 members". */
+static void put_cluster(struct pr_outbuf *o, const struct rt_edge *e)
+{
+    char text[32] = "alone";
+
+    if (e->cfg->clustered && !e->link.cluster.joined) {
+        (void)snprintf(text, sizeof text, "joining");
+    } else if (e->link.cluster.members > 1) {
+        (void)snprintf(text, sizeof text, "%u members", e->link.cluster.members);
+    }
+    pr_put_json_cstr(o, text);
+}
+
+/* Clients should come here: what is published and tracked reaches everybody it should. */
+static bool is_ready(const struct rt_edge *e)
+{
+    const struct pr_cluster *c = &e->link.cluster;
+    bool in = !e->cfg->clustered || (c->joined && c->members >= e->cfg->cluster_expect);
+
+    return e->link.up && !e->draining && in;
+}
+
 static void put_ready(struct pr_outbuf *o, const void *edge)
 {
     const struct rt_edge *e = edge;
@@ -118,12 +140,14 @@ static void put_ready(struct pr_outbuf *o, const void *edge)
     pr_put_str(o, e->draining ? "true" : "false");
     pr_put_str(o, ",\"database\":");
     pr_put_json_cstr(o, database_state(e));
+    pr_put_str(o, ",\"cluster\":");
+    put_cluster(o, e);
     pr_put_str(o, "}");
 }
 
 static void ready(const struct rt_http *h)
 {
-    int status = h->edge->link.up && !h->edge->draining ? 200 : 503;
+    int status = is_ready(h->edge) ? 200 : 503;
 
     rt_http_answer(h, status, rt_scratch_text(h->edge, put_ready, h->edge), NULL);
 }
@@ -138,7 +162,9 @@ static void put_health(struct pr_outbuf *o, const void *edge)
     pr_put_str(o, db ? ",\"db_connected\":true" : ",\"db_connected\":false");
     pr_put_str(o,
                streaming ? ",\"replication_connected\":true" : ",\"replication_connected\":false");
-    pr_put_str(o, ",\"connected_cluster\":1,\"region\":null,\"node\":");
+    pr_put_str(o, ",\"connected_cluster\":");
+    pr_put_dec(o, e->link.cluster.members > 1 ? e->link.cluster.members : 1);
+    pr_put_str(o, ",\"region\":null,\"node\":");
     pr_put_json_cstr(o, e->cfg->node);
     pr_put_str(o, "}}");
 }

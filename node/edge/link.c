@@ -24,6 +24,7 @@ static void gone(struct rt_edge *e, const char *why)
 
     e->link.ipc = NULL;
     e->link.up = false;
+    e->link.cluster = (struct pr_cluster){0};
     rt_gauge(e->metrics, RT_M_OWNER_LINK, 0);
     if (was_up) {
         rt_log(e->log, RT_WARN, "owner_lost", rt_kv_s("err", why));
@@ -149,6 +150,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     switch (f->type) {
     case PR_T_HELLO_OK:
         on_hello_ok(e, f);
+        break;
+    case PR_T_CLUSTER:
+        rv = pr_cluster_decode(f, &e->link.cluster);
         break;
     case PR_T_CTL:
         rv = rt_ctl_frame(e, f);

@@ -121,37 +121,6 @@ static bool has(const uint64_t *boots, uint32_t count, uint64_t boot)
     return false;
 }
 
-/* Its edges were not waited for: what was confirmed meanwhile they may not have. Those that came
- * since have promised nothing to any client, and say nothing. */
-static void tell_missed(struct changes *c, struct change_node *n)
-{
-    uint8_t bytes[SMALL_FRAME];
-
-    if (n->gone || n->missed != CHANGE_MISSED_TELL) {
-        return;
-    }
-    for (uint32_t i = 0; i < n->nboots; i++) {
-        struct pr_chg_sys m = {.project = pr_str(c->o->cfg->project),
-                               .boot = n->boots[i],
-                               .message = pr_str(RT_CHANGES_MISSED)};
-        struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
-
-        pr_chg_sys_encode(&o, &m);
-        assert(pr_out_ok(&o));
-        if (!rt_change_node_send(c, n, pr_bytes(o.p, o.len))) {
-            return; /* again when there is a link */
-        }
-    }
-    n->missed = CHANGE_MISSED_TOLD;
-}
-
-void rt_change_node_heard(struct change_node *n)
-{
-    if (n->missed == CHANGE_MISSED_TOLD) {
-        n->missed = CHANGE_MISSED_NOTHING;
-    }
-}
-
 /* What is sent from here on would leave a hole. */
 static void close_gate(struct changes *c, struct change_node *n)
 {
@@ -185,7 +154,11 @@ void rt_change_nodes_held(struct changes *c)
         struct change_node *n = &c->nodes[i];
 
         if (n->gone) {
-            n->missed = CHANGE_MISSED_TELL;
+            rt_change_missed_all(n);
+        }
+        if (n->absent != 0) { /* changes would find nobody there, and be taken for known later */
+            close_gate(c, n);
+            continue;
         }
         n->ready = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
         n->hole = n->hole && !n->ready;
@@ -200,6 +173,26 @@ void rt_change_nodes_reset(struct changes *c)
     }
 }
 
+/* Those that have not come back to their new owner in time are not waited for. */
+static void forget_absent(struct changes *c, struct change_node *n)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < n->nboots; i++) {
+        if ((n->absent >> i & 1u) == 0) {
+            n->boots[left++] = n->boots[i];
+            continue;
+        }
+        rt_changes_unname(c, n->boots[i]);
+        if (c->held.lsn != 0) {
+            rt_change_missed(n, n->boots[i]);
+        }
+    }
+    n->nboots = left;
+    n->absent = 0;
+    index_boots(c);
+}
+
 bool rt_change_nodes_heal(struct changes *c)
 {
     bool waits = false;
@@ -207,6 +200,13 @@ bool rt_change_nodes_heal(struct changes *c)
     for (uint32_t i = 0; i < c->nnodes; i++) {
         struct change_node *n = &c->nodes[i];
 
+        if (n->absent != 0 && rt_now_ms(c->o->loop) >= n->absent_until_ms) {
+            forget_absent(c, n);
+        }
+        if (n->absent != 0) {
+            waits = true;
+            continue;
+        }
         if (!n->hole || !n->linked || c->again || c->held.lsn == 0) {
             continue; /* a link that comes up, or HELD, brings it here again */
         }
@@ -237,8 +237,8 @@ static void offer(struct changes *c, struct change_node *n)
     if (!rt_change_node_send(c, n, pr_bytes(o.p, o.len)) || c->held.lsn == 0) {
         return;
     }
-    if (n->hole) {
-        rt_change_queues_watch(c); /* several links may come up at once */
+    if (n->hole || n->absent != 0) {
+        close_gate(c, n); /* several links may come up at once: a little later */
         return;
     }
     o = pr_outbuf(bytes, sizeof bytes);
@@ -258,16 +258,54 @@ void rt_changes_link_up(struct owner *o, uint64_t id)
     struct changes *c = o->changes;
     struct change_node *n = add(c, id);
 
-    if (n != NULL) {
-        n->linked = true;
-        n->asks = false; /* it asks anew, if it reads */
-        n->term = (struct change_term){0};
-        if (n->missed == CHANGE_MISSED_TOLD) {
-            n->missed = CHANGE_MISSED_TELL;
-        }
-        offer(c, n);
-        tell_missed(c, n); /* behind the question: they are not live before it is answered */
+    if (n == NULL) {
+        return;
     }
+    n->linked = true;
+    n->asks = false; /* it asks anew, if it reads */
+    n->term = (struct change_term){0};
+    if (n->nboots > 0 && !n->gone) { /* its owner may be new, and has to be found by them first */
+        n->absent = UINT64_MAX >> (RT_EDGES_MAX - n->nboots);
+        n->absent_until_ms = rt_now_ms(o->loop) + RT_CHANGES_ATTACH_MS;
+        rt_change_queues_watch(c);
+    }
+    rt_change_missed_again(n);
+    offer(c, n);
+    rt_change_missed_tell(c, n); /* behind the question: not live before it is answered */
+}
+
+/* What is said of a node's edges, and those that may still come. */
+static void merge(struct changes *c, struct change_node *n, const uint64_t *boots, uint32_t count)
+{
+    uint64_t next[RT_EDGES_MAX];
+    uint64_t absent = 0;
+    uint32_t total = count;
+
+    if (count > 0) {
+        memcpy(next, boots, count * sizeof *boots);
+    }
+    for (uint32_t i = 0; i < n->nboots; i++) {
+        if (has(boots, count, n->boots[i])) {
+            continue;
+        }
+        /* Every place is taken again: nobody else will come. */
+        if ((n->absent >> i & 1u) != 0 && count < n->nboots && total < RT_EDGES_MAX) {
+            absent |= UINT64_C(1) << total;
+            next[total++] = n->boots[i];
+        } else {
+            rt_changes_unname(c, n->boots[i]);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!has(n->boots, n->nboots, boots[i])) {
+            rt_changes_name(c, boots[i]);
+        }
+    }
+    if (total > 0) {
+        memcpy(n->boots, next, total * sizeof *next);
+    }
+    n->nboots = total;
+    n->absent = absent;
 }
 
 void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint32_t count)
@@ -281,31 +319,24 @@ void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint
     }
     back = n->gone;
     first = !n->heard;
-    n->gone = false;
-    count = count > RT_EDGES_MAX ? RT_EDGES_MAX : count;
-    for (uint32_t i = 0; i < n->nboots; i++) {
-        if (!back && !has(boots, count, n->boots[i])) {
-            rt_changes_unname(c, n->boots[i]);
-        }
+    if (back) {
+        n->nboots = 0; /* they were unnamed when it went */
+        n->absent = 0;
+        n->gone = false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (back || !has(n->boots, n->nboots, boots[i])) {
-            rt_changes_name(c, boots[i]);
-        }
-    }
-    if (count > 0) {
-        memcpy(n->boots, boots, count * sizeof *boots);
-    }
-    n->nboots = count;
+    merge(c, n, boots, count > RT_EDGES_MAX ? RT_EDGES_MAX : count);
     n->heard = true;
     index_boots(c);
     if (first && (c->known || c->held.lsn != 0)) { /* db began without its edges */
-        n->missed = CHANGE_MISSED_TELL;
+        rt_change_missed_all(n);
     }
     if (back && !n->ready) {
         offer(c, n);
     }
-    tell_missed(c, n);
+    if (n->hole) {
+        rt_change_queues_watch(c); /* all may be there now */
+    }
+    rt_change_missed_tell(c, n);
     rt_changes_check_known(c);
 }
 
@@ -319,8 +350,9 @@ void rt_changes_node_gone(struct owner *o, uint64_t id)
     }
     n->gone = true;
     if (c->held.lsn != 0) {
-        n->missed = CHANGE_MISSED_TELL;
+        rt_change_missed_all(n);
     }
+    n->absent = 0;
     n->heard = false;
     n->ready = false;
     n->hole = false;

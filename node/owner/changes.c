@@ -328,7 +328,7 @@ bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_fr
         /* Else it has not heard yet that another one reads, or it was given up meanwhile. */
         if (c->asking && !n->gone) {
             rt_changes_to_db(c, f->whole);
-            rt_change_node_heard(n);
+            rt_change_missed_heard(n);
         }
         return true;
     default:

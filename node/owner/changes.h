@@ -19,7 +19,8 @@
  *    harmless, in whatever order they come, as long as each reader's frames come without a hole.
  * 3. Without a hole: from the HELD of a reader on, frames to a node are one FIFO. When a link ends,
  *    or does not take a frame, the node gets none until the reader has read again from the
- *    confirmed position, which is asked of it (START) when the link is back; a new HELD marks it.
+ *    confirmed position, which is asked of it (START) when the link is back and the node's edges
+ *    have attached to their owner, should that be new; a new HELD marks it.
  * 4. Two histories (a standby was promoted, and the old primary lives) have no common fence: frames
  *    of a reader whose term is not the highest one that was told are dropped.
  *
@@ -48,6 +49,10 @@
 #define RT_CHANGES_DB_BYTES ((size_t)256 * 1024 * 1024)
 /* A queue that was over its bound for so long is of somebody who hangs. */
 #define RT_CHANGES_STUCK_MS 10000u
+
+/* How long the edges of a node may take to attach to its owner when that is new; they try again
+ * every half second. */
+#define RT_CHANGES_ATTACH_MS 2000u
 
 /* Gives the state of this module, owner's `changes`. Nobody is elected yet. */
 struct changes *rt_changes_new(struct owner *o);

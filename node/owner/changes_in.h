@@ -5,6 +5,7 @@
  *   change_reader.c what db is told: whether it reads, and whose edges live
  *   change_queues.c queues to edges and nodes, and what happens when one is over its bound
  *   change_nodes.c  other nodes: their edges, what was told to each, what may have been lost
+ *   change_missed.c edges that were not waited for are told
  *   change_split.c  one CHG frame into one for each that it concerns
  */
 #ifndef NODE_OWNER_CHANGES_IN_H
@@ -29,21 +30,23 @@ struct change_term {
     uint32_t timeline;
 };
 
-/* A node may have lived while our db read and did not wait for it: its edges are told so, by us,
- * whoever reads when they can be told. */
-enum change_missed {
-    CHANGE_MISSED_NOTHING = 0,
-    CHANGE_MISSED_TELL,
-    CHANGE_MISSED_TOLD /* on this link; an answer to what followed says that it has arrived */
+/* An edge that may have lived while our db read and did not wait for it. It is told so, by us,
+ * whoever reads when it can be told. */
+struct change_missed {
+    uint64_t boot;
+    bool told; /* on this link; an answer to what followed says that it has arrived */
 };
 
 struct change_node {
     uint64_t id; /* 0: the row is free */
     uint64_t boots[RT_EDGES_MAX];
     uint32_t nboots;
-    bool gone;  /* dead or left: its boots are only remembered */
-    bool heard; /* told its edges since it appeared */
-    enum change_missed missed;
+    uint64_t absent; /* bitmap of boots: not attached to its owner since the link is new */
+    uint64_t absent_until_ms;
+    struct change_missed missed[RT_EDGES_MAX];
+    uint32_t nmissed;
+    bool gone;   /* dead or left: its boots are only remembered */
+    bool heard;  /* told its edges since it appeared */
     bool linked; /* a link was up, and none of our frames was refused for want of one */
     /* As a reader. */
     bool asks; /* wants our edges' registrations */
@@ -134,17 +137,25 @@ void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_
 void rt_change_node_stuck(struct changes *c, struct change_node *n);
 /* db holds the slot: changes may follow to all nodes, and holes are filled by them. */
 void rt_change_nodes_held(struct changes *c);
-/* The node answered what was said on this link. */
-void rt_change_node_heard(struct change_node *n);
 /* db reads no more, or another one has begun: nothing is owed to any node. */
 void rt_change_nodes_reset(struct changes *c);
-/* Asks db to read again if a node with a hole has a link that takes frames. True: some node has one
- * that only time can make ready for that. */
+/* Asks db to read again if a node with a hole can take changes. True: some node has one that only
+ * time can make ready for that. */
 bool rt_change_nodes_heal(struct changes *c);
 bool rt_change_term_older(struct change_term a, struct change_term b);
 /* Frames of this node as the reader; below 512 bytes. */
 void rt_change_put_held(const struct changes *c, struct pr_outbuf *o);
 void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t round);
+
+/* change_missed.c */
+/* This edge, or all of the node, may have missed something. */
+void rt_change_missed(struct change_node *n, uint64_t boot);
+void rt_change_missed_all(struct change_node *n);
+/* Tells those that can be told. */
+void rt_change_missed_tell(struct changes *c, struct change_node *n);
+/* The link is new: what was told may not have arrived. Or the node has answered. */
+void rt_change_missed_again(struct change_node *n);
+void rt_change_missed_heard(struct change_node *n);
 
 /* change_split.c */
 /* Takes a decoded frame apart. `place` says where an edge is. False: it is damaged. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "node/owner/changes.h"
-#include "node/owner/owner_in.h"
+#include "node/owner/nodes.h"
 
 /* Room for a frame made here; the longest holds a node's name. */
 #define SMALL_FRAME 512u
@@ -85,6 +85,22 @@ static void on_down(void *ctx, struct rt_ipc *ipc, const char *why)
     forget(p);
 }
 
+static void tell_cluster(struct peer *p, const struct pr_cluster *c)
+{
+    uint8_t bytes[SMALL_FRAME];
+    struct pr_outbuf out = pr_outbuf(bytes, sizeof bytes);
+
+    pr_cluster_encode(&out, c);
+    send_to(p, &out);
+}
+
+void rt_owner_tell_cluster(struct owner *o, const struct pr_cluster *c)
+{
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        tell_cluster(o->edge[i], c);
+    }
+}
+
 static void greet(struct peer *p)
 {
     struct owner *o = p->owner;
@@ -138,6 +154,11 @@ static void on_hello(struct peer *p, const struct pr_frame *f)
 
         if (rt_owner_step(o, &ev)) {
             rt_changes_edge_up(o, p);
+        }
+        if (o->nodes != NULL) {
+            const struct pr_cluster c = rt_nodes_cluster(o->nodes);
+
+            tell_cluster(o->edge[m.index], &c);
         }
     } else {
         rt_changes_db_up(o);

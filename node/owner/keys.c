@@ -173,6 +173,19 @@ void rt_keyring_free(struct rt_keyring *ring)
     }
 }
 
+void rt_keyring_ids(const struct rt_keyring *ring, char out[RT_KEYS_TEXT_MAX])
+{
+    size_t at = 0;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < ring->count; i++) {
+        int n = snprintf(out + at, RT_KEYS_TEXT_MAX - at, "%s%s", i > 0 ? "," : "",
+                         ring->key[i].identity);
+
+        at += (size_t)n;
+    }
+}
+
 const struct rt_key *rt_keyring_by_id(const struct rt_keyring *ring, uint16_t id)
 {
     for (uint32_t i = 0; i < ring->count; i++) {

@@ -25,6 +25,8 @@
 #define RT_KEYS_MAX 8u
 /* "rt1:abcd" and the NUL. */
 #define RT_KEY_IDENTITY_MAX 9u
+/* The names of all keys of a ring, with commas and a NUL. */
+#define RT_KEYS_TEXT_MAX (RT_KEYS_MAX * RT_KEY_IDENTITY_MAX)
 
 struct rt_key {
     uint8_t bytes[RT_KEY_BYTES];
@@ -51,6 +53,9 @@ PR_MUST_CHECK int rt_keyring_reload(struct rt_keyring *ring, const char *list,
                                     struct rt_error *err);
 /* Wipes the keys. NULL is allowed. */
 void rt_keyring_free(struct rt_keyring *ring);
+
+/* "rt1:a41c,rt1:77e0": the names, the first one is of the key that seals. */
+void rt_keyring_ids(const struct rt_keyring *ring, char out[RT_KEYS_TEXT_MAX]);
 
 /* Borrows the key of that name until the next reload; NULL: there is none. */
 const struct rt_key *rt_keyring_by_id(const struct rt_keyring *ring, uint16_t id);

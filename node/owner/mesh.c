@@ -21,9 +21,9 @@
 
 const char *rt_mesh_bye_name(uint32_t code)
 {
-    static const char *const names[] = {"unknown",  "leave",    "cluster", "self",
-                                        "target",   "name",     "version", "proto",
-                                        "overflow", "replaced", "timeout", "key"};
+    static const char *const names[] = {"unknown", "leave",   "cluster", "self",     "target",
+                                        "name",    "version", "proto",   "overflow", "replaced",
+                                        "timeout", "key",     "over"};
 
     return names[code < sizeof names / sizeof names[0] ? code : 0];
 }
@@ -259,6 +259,7 @@ static void set_defaults(struct rt_mesh_config *cfg)
     t->ping_ms = or_default(t->ping_ms, RT_MESH_PING_MS);
     t->silent_ms = or_default(t->silent_ms, RT_MESH_SILENT_MS);
     t->rival_ms = or_default(t->rival_ms, RT_MESH_RIVAL_MS);
+    t->admit_ms = or_default(t->admit_ms, RT_MESH_ADMIT_MS);
     t->backoff_ms = or_default(t->backoff_ms, RT_MESH_BACKOFF_MS);
     t->backoff_max_ms = or_default(t->backoff_max_ms, RT_MESH_BACKOFF_MAX_MS);
     t->rekey_ms = or_default(t->rekey_ms, RT_MESH_REKEY_MS);
@@ -313,6 +314,21 @@ struct pr_addr rt_mesh_addr(const struct rt_mesh *m)
 void rt_mesh_set_view(struct rt_mesh *m, uint64_t view_hash)
 {
     m->view = view_hash;
+}
+
+void rt_mesh_set_epoch(struct rt_mesh *m, uint64_t epoch)
+{
+    struct rt_mesh_link *next;
+
+    m->cfg.epoch = epoch;
+    for (struct rt_mesh_link *l = m->first; l != NULL; l = next) {
+        next = l->next;
+        if (l->state == RT_MESH_UP) {
+            rt_mesh_link_bye(l, PR_BYE_REPLACED, "this node has a new epoch", RT_MESH_CLOSED);
+        } else if (l->dialled && rt_mesh_can_speak(l)) {
+            rt_mesh_dial_again(l);
+        }
+    }
 }
 
 void rt_mesh_handle_closed(struct rt_mesh *m)
@@ -406,14 +422,7 @@ void rt_mesh_close(struct rt_mesh *m, uint64_t id, enum pr_bye_code code, const 
 
 static struct rt_mesh_link_info info_of(const struct rt_mesh_link *l)
 {
-    return (struct rt_mesh_link_info){.peer = {.id = l->id,
-                                               .epoch = l->epoch,
-                                               .name = pr_str(l->name),
-                                               .addr = l->addr,
-                                               .build = pr_str(l->build),
-                                               .url = pr_str(l->url),
-                                               .view = l->view,
-                                               .proto = l->proto},
+    return (struct rt_mesh_link_info){.peer = rt_mesh_peer_of(l),
                                       .dialled = l->dialled,
                                       .since_ms = l->since_ms,
                                       .heard_ms = l->heard_ms,

@@ -35,6 +35,8 @@
 #define RT_MESH_SILENT_MS 15000u
 /* How long an old link has to answer a PING when the same peer comes with a new one. */
 #define RT_MESH_RIVAL_MS 2000u
+/* A peer about whom the caller is not sure yet is asked about again after this. */
+#define RT_MESH_ADMIT_MS 100u
 /* Pause before the next dial of one peer: base * 2^fails, at most max, each +-50 %. */
 #define RT_MESH_BACKOFF_MS     100u
 #define RT_MESH_BACKOFF_MAX_MS 5000u
@@ -71,7 +73,19 @@ struct rt_mesh_peer {
     uint32_t proto;             /* version both ends agreed on */
 };
 
+/* Answers of rt_mesh_events.admit, beside enum pr_bye_code. */
+#define RT_MESH_YES   0u
+#define RT_MESH_LATER UINT32_MAX
+
 struct rt_mesh_events {
+    /*
+     * May this peer have a link? It has shown a key, and no check of ours spoke against it. Asked
+     * of both kinds: one that dialled us (its id may be our own), and one that answered our dial.
+     * RT_MESH_YES; RT_MESH_LATER: the same question again every RT_MESH_ADMIT_MS, until
+     * RT_MESH_HELLO_MS have passed since the connection began; else the code to refuse it with, and
+     * in `text` (`cap` bytes) why. NULL: all may, but those with our own id.
+     */
+    uint32_t (*admit)(void *ctx, const struct rt_mesh_peer *peer, char *text, size_t cap);
     void (*link_up)(void *ctx, const struct rt_mesh_peer *peer);
     /* `why` is for logs; the rest was sent or is lost. Only after link_up. */
     void (*link_down)(void *ctx, uint64_t id, enum rt_mesh_how how, const char *why);
@@ -96,7 +110,7 @@ struct rt_mesh_events {
 
 /* 0 means the default of the constant of the same name; tests set shorter ones. */
 struct rt_mesh_times {
-    uint64_t hello_ms, ping_ms, silent_ms, rival_ms, backoff_ms, backoff_max_ms, rekey_ms;
+    uint64_t hello_ms, ping_ms, silent_ms, rival_ms, admit_ms, backoff_ms, backoff_max_ms, rekey_ms;
 };
 
 struct rt_mesh_config {
@@ -138,6 +152,12 @@ PR_MUST_CHECK struct rt_mesh *rt_mesh_new(const struct rt_mesh_config *cfg, stru
 struct pr_addr rt_mesh_addr(const struct rt_mesh *m);
 /* What NODE_HELLO_OK tells of our membership; 0 until set. */
 void rt_mesh_set_view(struct rt_mesh *m, uint64_t view_hash);
+/*
+ * This process has another epoch from now on. What was said with the old one ends: links (BYE
+ * replaced; link_down (CLOSED) follows in a later turn), and dials that have said HELLO, which are
+ * made again.
+ */
+void rt_mesh_set_epoch(struct rt_mesh *m, uint64_t epoch);
 
 /*
  * Wants a link. id 0: whoever answers at that address (a seed). Nothing happens if there is a link

@@ -96,6 +96,18 @@ void rt_mesh_dial_done(struct rt_mesh_link *l, bool up)
     }
 }
 
+void rt_mesh_dial_again(struct rt_mesh_link *l)
+{
+    struct rt_mesh *m = l->m;
+    struct rt_mesh_target *t = l->target;
+
+    rt_mesh_link_drop(l);
+    if (t != NULL) {
+        t->wanted = true;
+        rt_mesh_kick(m, t->not_before_ms);
+    }
+}
+
 void rt_mesh_dial_lost(struct rt_mesh *m, const struct rt_mesh_link *l, uint64_t lived_ms)
 {
     struct rt_mesh_target *t = find_or_make(m, l->id, &l->addr);

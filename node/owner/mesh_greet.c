@@ -15,9 +15,13 @@
  *   we are dialling it, but are not that far       answer, and give up the dial: it may well be
  *                                                  that only one of the two ways is open
  *
+ * Before that, and before HELLO_OK is believed, the owner is asked whether the peer may have a link
+ * at all: its name may be in use. That can take a second, in which the connection is ASKED.
+ *
  * Two seeds that dial each other by addresses nobody knows can both be answered; then the dialler
  * of each, on HELLO_OK, keeps what the smaller id dialled.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,6 +50,10 @@ void rt_mesh_greet_hello(struct rt_mesh_link *l)
 /* Says BYE because of what the peer said. */
 static void refuse(struct rt_mesh_link *l, enum pr_bye_code code, const char *text)
 {
+    if (code == PR_BYE_SELF) {
+        rt_mesh_link_bye(l, code, text, RT_MESH_CLOSED); /* a seed list may name all nodes */
+        return;
+    }
     l->m->counts.refused_hello++;
     rt_mesh_link_bye(l, code, text, RT_MESH_PROTO);
 }
@@ -67,19 +75,24 @@ static struct rt_mesh_link *held_for(const struct rt_mesh *m, uint64_t id,
     return l;
 }
 
+struct rt_mesh_peer rt_mesh_peer_of(const struct rt_mesh_link *l)
+{
+    return (struct rt_mesh_peer){.id = l->id,
+                                 .epoch = l->epoch,
+                                 .name = pr_str(l->name),
+                                 .addr = l->addr,
+                                 .build = pr_str(l->build),
+                                 .url = pr_str(l->url),
+                                 .view = l->view,
+                                 .proto = l->proto};
+}
+
 /* Into the table and up. */
 static void bring_up(struct rt_mesh_link *l)
 {
     struct rt_mesh *m = l->m;
     struct rt_mesh_link *rival = rt_mesh_dial_of(m, l->id, &l->addr);
-    struct rt_mesh_peer peer = {.id = l->id,
-                                .epoch = l->epoch,
-                                .name = pr_str(l->name),
-                                .addr = l->addr,
-                                .build = pr_str(l->build),
-                                .url = pr_str(l->url),
-                                .view = l->view,
-                                .proto = l->proto};
+    const struct rt_mesh_peer peer = rt_mesh_peer_of(l);
 
     if (rival != NULL && rival != l) {
         m->counts.duplicate++;
@@ -140,6 +153,12 @@ static void hold(struct rt_mesh_link *l, struct rt_mesh_link *up)
     }
 }
 
+/* We have said HELLO there, and its answer has not made a link yet. */
+static bool has_said_hello(const struct rt_mesh_link *dial)
+{
+    return dial != NULL && (dial->state == RT_MESH_GREET || dial->state == RT_MESH_ASKED);
+}
+
 /* The newcomer has passed all checks of its own. */
 static void meet_rivals(struct rt_mesh_link *l)
 {
@@ -155,7 +174,7 @@ static void meet_rivals(struct rt_mesh_link *l)
         answer(l);
     } else if (up != NULL) {
         hold(l, up);
-    } else if (dial != NULL && dial->state == RT_MESH_GREET && m->cfg.id < l->id) {
+    } else if (has_said_hello(dial) && m->cfg.id < l->id) {
         hold(l, NULL);
     } else {
         answer(l);
@@ -176,11 +195,13 @@ static uint32_t judge_ids(const struct rt_mesh_link *l, const struct pr_node_hel
     const struct rt_mesh_link *up = rt_mesh_find(l->m, h->from_id);
     char addr[PR_ADDR_TEXT_MAX];
 
-    if (h->from_id == cfg->id && h->epoch == cfg->epoch) {
+    if (h->from_id == cfg->id &&
+        (h->epoch == cfg->epoch || pr_addr_eq(&h->addr, &cfg->advertise))) {
         (void)snprintf(text, cap, "this is %s itself", cfg->name);
         return PR_BYE_SELF;
     }
-    if (h->from_id == cfg->id || (up != NULL && !pr_slice_is(h->name, up->name))) {
+    if ((h->from_id == cfg->id && l->m->cfg.ev->admit == NULL) ||
+        (up != NULL && !pr_slice_is(h->name, up->name))) {
         const struct pr_addr *theirs = h->from_id == cfg->id ? &cfg->advertise : &up->addr;
 
         (void)pr_addr_format(theirs, addr, sizeof addr);
@@ -228,10 +249,6 @@ static void on_hello(struct rt_mesh_link *l, const struct pr_frame *f)
         return;
     }
     code = judge(l, &h, text, sizeof text);
-    if (code == PR_BYE_SELF) {
-        rt_mesh_link_bye(l, PR_BYE_SELF, text, RT_MESH_CLOSED); /* a seed list may name all nodes */
-        return;
-    }
     if (code != 0) {
         refuse(l, (enum pr_bye_code)code, text);
         return;
@@ -242,7 +259,7 @@ static void on_hello(struct rt_mesh_link *l, const struct pr_frame *f)
     set_text(&l->name, h.name);
     set_text(&l->build, h.build);
     set_text(&l->url, h.client_url);
-    meet_rivals(l);
+    rt_mesh_greet_ask(l);
 }
 
 /* The answer to our HELLO may meet a link that came up meanwhile. False: that one stays. */
@@ -257,9 +274,8 @@ static bool beats(struct rt_mesh_link *l, struct rt_mesh_link *up)
 
 static void on_hello_ok(struct rt_mesh_link *l, const struct pr_frame *f)
 {
-    struct rt_mesh *m = l->m;
+    const struct rt_mesh *m = l->m;
     struct pr_node_hello_ok ok;
-    struct rt_mesh_link *up;
 
     if (pr_node_hello_ok_decode(f, &ok) != PR_OK) {
         refuse(l, PR_BYE_PROTO, "HELLO_OK cannot be read");
@@ -280,7 +296,15 @@ static void on_hello_ok(struct rt_mesh_link *l, const struct pr_frame *f)
     l->proto = ok.proto;
     l->addr = l->remote;
     set_text(&l->name, ok.name);
-    up = rt_mesh_find(m, l->id);
+    rt_mesh_greet_ask(l);
+}
+
+/* What we dialled has answered and may be a link. */
+static void meet_up(struct rt_mesh_link *l)
+{
+    struct rt_mesh *m = l->m;
+    struct rt_mesh_link *up = rt_mesh_find(m, l->id);
+
     if (up != NULL && !beats(l, up)) {
         m->counts.duplicate++;
         rt_mesh_link_drop(l);
@@ -292,6 +316,56 @@ static void on_hello_ok(struct rt_mesh_link *l, const struct pr_frame *f)
                          RT_MESH_CLOSED);
     }
     bring_up(l);
+}
+
+static void ask_later(struct rt_mesh_link *l)
+{
+    const struct rt_mesh_times *t = &l->m->cfg.times;
+    uint64_t lived = rt_now_ms(l->m->cfg.loop) - l->began_ms;
+
+    if (lived >= t->hello_ms) {
+        l->m->counts.hello_timeout++;
+        rt_mesh_link_bye(l, PR_BYE_TIMEOUT, "it took too long to find out who has this name",
+                         RT_MESH_TIMEOUT);
+        return;
+    }
+    l->state = RT_MESH_ASKED;
+    rt_mesh_link_watch(l);
+    rt_timer_set(&l->timer, t->hello_ms - lived < t->admit_ms ? t->hello_ms - lived : t->admit_ms);
+}
+
+void rt_mesh_greet_ask(struct rt_mesh_link *l)
+{
+    const struct rt_mesh_config *cfg = &l->m->cfg;
+    const struct rt_mesh_peer peer = rt_mesh_peer_of(l);
+    bool put_off = l->dialled && l->state == RT_MESH_ASKED;
+    char text[PR_ID_MAX + 1] = "";
+    uint32_t verdict = RT_MESH_YES;
+
+    if (cfg->ev->admit != NULL) {
+        verdict = cfg->ev->admit(cfg->ctx, &peer, text, sizeof text);
+    }
+    if (!rt_mesh_can_speak(l)) {
+        return; /* the owner has closed it */
+    }
+    assert(l->id != cfg->id || (verdict != RT_MESH_YES && verdict != RT_MESH_LATER));
+    if (verdict == RT_MESH_LATER) {
+        ask_later(l);
+        return;
+    }
+    if (verdict != RT_MESH_YES) {
+        refuse(l, (enum pr_bye_code)verdict, text);
+        return;
+    }
+    l->state = RT_MESH_GREET;
+    if (l->dialled) {
+        meet_up(l);
+    } else {
+        meet_rivals(l);
+    }
+    if (put_off) {
+        rt_mesh_read_on(l);
+    }
 }
 
 void rt_mesh_greet_frame(struct rt_mesh_link *l, const struct pr_frame *f)
@@ -336,7 +410,7 @@ void rt_mesh_greet_settle(struct rt_mesh *m)
 
         if (l->state == RT_MESH_HELD && rt_mesh_find(m, l->id) == NULL) {
             dial = rt_mesh_dial_of(m, l->id, &l->addr);
-            if (dial == NULL || dial->state != RT_MESH_GREET) {
+            if (!has_said_hello(dial)) {
                 answer(l);
                 rt_mesh_kick(m, 0); /* the list has changed: begin anew in the next turn */
                 return;

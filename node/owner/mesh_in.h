@@ -14,11 +14,12 @@
  *
  * States of a connection:
  *
- *   CONNECT > TLS > GREET > UP > LINGER > DEAD        we dialled
- *             TLS > GREET > UP > LINGER > DEAD        it came from outside
- *                     \ HELD /                        it waits for what we have with that peer
+ *   CONNECT > TLS > GREET > ASKED > UP > LINGER > DEAD           we dialled
+ *             TLS > GREET > ASKED > HELD > UP > LINGER > DEAD    it came from outside
  *
- * Any state may be left for DEAD, and from GREET on for LINGER, when BYE is said.
+ * ASKED is left out if the owner knows at once, HELD if we have nothing else with that peer. Any
+ * state may be left for DEAD, and from GREET on for LINGER, when BYE is said. One that we dialled
+ * is up for the peer while it is ASKED here, so it is not read then: what comes is for later.
  */
 #ifndef NODE_OWNER_MESH_IN_H
 #define NODE_OWNER_MESH_IN_H
@@ -43,6 +44,7 @@ enum rt_mesh_state {
     RT_MESH_CONNECT = 1, /* TCP is not there yet */
     RT_MESH_TLS,
     RT_MESH_GREET,  /* dialled: HELLO is sent; else HELLO is awaited */
+    RT_MESH_ASKED,  /* the owner is not sure yet whether this peer may have a link */
     RT_MESH_HELD,   /* HELLO has passed all checks; a rival has to go first, or to answer */
     RT_MESH_UP,     /* in the table */
     RT_MESH_LINGER, /* BYE is on its way */
@@ -86,7 +88,7 @@ struct rt_mesh_link {
     struct rt_lanes lanes;
     uint64_t bytes_in, bytes_out, frames_in;
     /* clocks */
-    uint64_t since_ms, heard_ms, pinged_ms, ping_us, rtt_us;
+    uint64_t began_ms, since_ms, heard_ms, pinged_ms, ping_us, rtt_us;
     uint64_t rekey_at_ms; /* 0: its key is in the ring */
     uint32_t pings;       /* not answered */
     /* the end */
@@ -166,6 +168,8 @@ void rt_mesh_link_ping(struct rt_mesh_link *l);
 void rt_mesh_link_up(struct rt_mesh_link *l);
 /* Whether the peer would understand a frame. */
 bool rt_mesh_can_speak(const struct rt_mesh_link *l);
+/* Whether its frames are to be taken now. */
+bool rt_mesh_can_hear(const struct rt_mesh_link *l);
 /* Text for logs. */
 void rt_mesh_link_text(const struct rt_mesh_link *l, char out[PR_ADDR_TEXT_MAX]);
 /* Gives back one pin. */
@@ -176,6 +180,8 @@ void rt_mesh_link_unpin(struct rt_mesh_link *l);
 void rt_mesh_begin(struct rt_mesh_link *l);
 /* Reads once and hands on what came. False: there is nothing more to read now. */
 bool rt_mesh_read(struct rt_mesh_link *l);
+/* Goes on after reading was put off: what has come meanwhile, then the rest. */
+void rt_mesh_read_on(struct rt_mesh_link *l);
 /* What an error of the kernel says about the peer. */
 enum rt_mesh_how rt_mesh_how_of(const struct rt_mesh_link *l, int errnum);
 
@@ -194,8 +200,13 @@ uint8_t *rt_mesh_bytes_room(struct rt_mesh_bytes *b, size_t n);
 void rt_mesh_bytes_free(struct rt_mesh_bytes *b);
 
 /* ---- mesh_greet.c ---- */
-void rt_mesh_greet_hello(struct rt_mesh_link *l);                           /* says HELLO */
-void rt_mesh_greet_frame(struct rt_mesh_link *l, const struct pr_frame *f); /* GREET and HELD */
+void rt_mesh_greet_hello(struct rt_mesh_link *l); /* says HELLO */
+/* Of states GREET, ASKED and HELD. */
+void rt_mesh_greet_frame(struct rt_mesh_link *l, const struct pr_frame *f);
+/* The peer has passed all checks of ours: asks the owner, and does what it says. */
+void rt_mesh_greet_ask(struct rt_mesh_link *l);
+/* As callbacks show it: its texts are borrowed from the link. */
+struct rt_mesh_peer rt_mesh_peer_of(const struct rt_mesh_link *l);
 /* A held connection has waited long enough. */
 void rt_mesh_greet_overdue(struct rt_mesh_link *l);
 /* The link answers: those held for the same peer go. */
@@ -208,6 +219,8 @@ void rt_mesh_greet_settle(struct rt_mesh *m);
 uint64_t rt_mesh_dial_work(struct rt_mesh *m);
 /* An attempt has ended, with a link or without. */
 void rt_mesh_dial_done(struct rt_mesh_link *l, bool up);
+/* The dial of `l` has told what is no longer true: it ends, and is done again. */
+void rt_mesh_dial_again(struct rt_mesh_link *l);
 /* A link has ended after `lived_ms`. */
 void rt_mesh_dial_lost(struct rt_mesh *m, const struct rt_mesh_link *l, uint64_t lived_ms);
 /* Attempt in progress to that id, or by a seed to that address; NULL: none. */

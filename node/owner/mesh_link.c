@@ -61,11 +61,13 @@ static void on_timer_closed(void *ctx)
     handle_gone(ctx);
 }
 
-/* A seed that is ourselves or is linked already, and a peer that leaves, are no news. */
+/* A seed that is ourselves or is linked already, and a peer that leaves, or knows that we do, are
+ * no news. */
 static bool is_trouble(const struct rt_mesh_link *l)
 {
     if (l->bye != 0) {
-        return l->bye != PR_BYE_SELF && l->bye != PR_BYE_REPLACED && l->bye != PR_BYE_LEAVE;
+        return l->bye != PR_BYE_SELF && l->bye != PR_BYE_REPLACED && l->bye != PR_BYE_LEAVE &&
+               l->bye != PR_BYE_OVER;
     }
     return l->how == RT_MESH_PROTO || (l->was_up && l->how == RT_MESH_TIMEOUT);
 }
@@ -152,7 +154,13 @@ void rt_mesh_link_end(struct rt_mesh_link *l, enum rt_mesh_how how, const char *
 
 bool rt_mesh_can_speak(const struct rt_mesh_link *l)
 {
-    return l->state == RT_MESH_GREET || l->state == RT_MESH_HELD || l->state == RT_MESH_UP;
+    return l->state == RT_MESH_GREET || l->state == RT_MESH_ASKED || l->state == RT_MESH_HELD ||
+           l->state == RT_MESH_UP;
+}
+
+bool rt_mesh_can_hear(const struct rt_mesh_link *l)
+{
+    return rt_mesh_can_speak(l) && !(l->dialled && l->state == RT_MESH_ASKED);
 }
 
 void rt_mesh_link_bye(struct rt_mesh_link *l, enum pr_bye_code code, const char *text,
@@ -174,6 +182,7 @@ void rt_mesh_link_bye(struct rt_mesh_link *l, enum pr_bye_code code, const char 
     rt_lanes_clear(&l->lanes);
     pr_bye_encode(&o, &bye);
     (void)rt_mesh_push(l, &o); /* empty lanes take it */
+    rt_mesh_link_watch(l);     /* reading may have been put off */
     rt_timer_set(&l->timer, RT_MESH_LINGER_MS);
 }
 
@@ -226,7 +235,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 void rt_mesh_link_watch(struct rt_mesh_link *l)
 {
-    int events = UV_READABLE | (l->blocked ? UV_WRITABLE : 0);
+    bool put_off = l->dialled && l->state == RT_MESH_ASKED;
+    int events = (put_off ? 0 : UV_READABLE) | (l->blocked ? UV_WRITABLE : 0);
 
     if (l->state == RT_MESH_DEAD) {
         return;
@@ -318,6 +328,9 @@ static void on_timer(void *ctx)
                          l->state == RT_MESH_CONNECT ? "no connection in time"
                                                      : "no HELLO in time");
         break;
+    case RT_MESH_ASKED:
+        rt_mesh_greet_ask(l);
+        break;
     case RT_MESH_HELD:
         rt_mesh_greet_overdue(l);
         break;
@@ -383,7 +396,8 @@ struct rt_mesh_link *rt_mesh_link_new(struct rt_mesh *m, int fd, const struct pr
     l->name = rt_strdup("");
     l->build = rt_strdup("");
     l->url = rt_strdup("");
-    l->heard_ms = rt_now_ms(m->cfg.loop);
+    l->began_ms = rt_now_ms(m->cfg.loop);
+    l->heard_ms = l->began_ms;
     l->psk = m->side != NULL ? rt_psk_new(m->side, l->dialled) : NULL;
     set_options(fd);
     if (uv_poll_init(rt_loop_uv(m->cfg.loop), &l->poll, fd) != 0) {

@@ -100,7 +100,7 @@ static size_t take_frames(struct rt_mesh_link *l, struct pr_slice in)
 {
     size_t at = 0;
 
-    while (rt_mesh_can_speak(l)) {
+    while (rt_mesh_can_hear(l)) {
         struct pr_slice rest = pr_bytes(in.p + at, in.n - at);
         struct pr_frame f;
         long n = pr_frame_next(rest, &f);
@@ -161,16 +161,12 @@ static void go_on_handshake(struct rt_mesh_link *l)
     rt_mesh_flush_later(l);
 }
 
-static void take_tls(struct rt_mesh_link *l, struct pr_slice in)
+static void take_records(struct rt_mesh_link *l)
 {
     struct rt_mesh *m = l->m;
     ssize_t n = 1;
 
-    rt_psk_feed(l->psk, in);
-    if (l->state == RT_MESH_TLS) {
-        go_on_handshake(l);
-    }
-    while (rt_mesh_can_speak(l) && n > 0) {
+    while (rt_mesh_can_hear(l) && n > 0) {
         size_t have = 0;
 
         while (have < sizeof m->text && n > 0) {
@@ -181,6 +177,26 @@ static void take_tls(struct rt_mesh_link *l, struct pr_slice in)
     }
     if (n < 0 && l->state != RT_MESH_DEAD) {
         rt_mesh_link_end(l, RT_MESH_PROTO, rt_psk_why(l->psk));
+    }
+}
+
+static void take_tls(struct rt_mesh_link *l, struct pr_slice in)
+{
+    rt_psk_feed(l->psk, in);
+    if (l->state == RT_MESH_TLS) {
+        go_on_handshake(l);
+    }
+    take_records(l);
+}
+
+void rt_mesh_read_on(struct rt_mesh_link *l)
+{
+    rt_mesh_link_watch(l);
+    if (l->in.at < l->in.len) {
+        l->in.at += take_frames(l, pr_bytes(l->in.p + l->in.at, l->in.len - l->in.at));
+    }
+    if (l->psk != NULL) {
+        take_records(l);
     }
 }
 

@@ -1,31 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/nodes.h"
 
-#include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "cluster/hash.h"
 #include "node/owner/changes.h"
-#include "node/owner/mesh.h"
-#include "node/owner/seeds.h"
-#include "node/owner/sockaddr.h"
-#include "node/owner/udp.h"
+#include "node/owner/nodes_in.h"
 #include "proto/mesh_node.h"
-
-struct nodes {
-    struct owner *owner;
-    struct rt_keyring *keys; /* NULL: insecure */
-    struct rt_mesh *mesh;
-    struct rt_mesh_udp *udp;
-    struct rt_seeds *seeds;
-    struct pr_addr self; /* where the others reach this node */
-    uint64_t view;       /* last one told to the mesh */
-};
 
 /* Name of a node for people, its id in hex if no name is known. */
 struct naming {
@@ -57,89 +40,6 @@ static struct pr_slice text_of(const char *s)
     return s == NULL ? (struct pr_slice){0} : pr_str(s);
 }
 
-/* The address of the interface towards `to`: connecting a datagram socket sends nothing. */
-static bool address_towards(const struct pr_addr *to, struct pr_addr *out)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = rt_sockaddr_of(to, AF_UNSPEC, &sa);
-    int fd = len == 0 ? -1 : socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool found = false;
-
-    if (fd < 0) {
-        return false;
-    }
-    if (connect(fd, (struct sockaddr *)&sa, len) == 0) {
-        len = sizeof sa;
-        found = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
-                rt_sockaddr_read((struct sockaddr *)&sa, out);
-    }
-    (void)close(fd);
-    return found;
-}
-
-static bool any_interface(struct pr_addr *out)
-{
-    struct ifaddrs *list = NULL;
-    bool found = false;
-
-    if (getifaddrs(&list) != 0) {
-        return false;
-    }
-    for (const struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
-        found = i->ifa_addr != NULL && i->ifa_addr->sa_family == AF_INET &&
-                (i->ifa_flags & IFF_UP) != 0 && (i->ifa_flags & IFF_LOOPBACK) == 0 &&
-                rt_sockaddr_read(i->ifa_addr, out);
-    }
-    freeifaddrs(list);
-    return found;
-}
-
-static bool is_any(const struct pr_addr *a)
-{
-    static const uint8_t zeros[sizeof a->ip];
-
-    return memcmp(a->ip, zeros, sizeof zeros) == 0;
-}
-
-/*
- * Where others reach this node: as set; else the address it listens at; else, listening everywhere,
- * that of the interface towards the first seed that is an address, or towards the world (192.0.2.1
- * is nobody, RFC 5737), or of the first interface.
- */
-static int own_address(const struct rt_config *cfg, struct pr_addr *out, struct rt_error *err)
-{
-    const char *set = cfg->cluster_advertise != NULL ? cfg->cluster_advertise : cfg->cluster_listen;
-    struct pr_addr seed = {0};
-    uint16_t port = 0;
-    bool found = false;
-
-    if (pr_addr_parse(pr_str(set), out) != PR_OK) {
-        return rt_error_set(err, RT_ECONFIG, "%s is not an address and port", set);
-    }
-    if (!is_any(out)) {
-        return RT_OK;
-    }
-    port = out->port;
-    if (cfg->cluster_seeds != NULL) {
-        size_t n = strcspn(cfg->cluster_seeds, ",");
-
-        found = pr_addr_parse(pr_bytes(cfg->cluster_seeds, n), &seed) == PR_OK && !is_any(&seed) &&
-                address_towards(&seed, out);
-    }
-    if (!found) {
-        found =
-            (pr_addr_parse(pr_str("192.0.2.1:9"), &seed) == PR_OK && address_towards(&seed, out)) ||
-            any_interface(out);
-    }
-    if (!found) {
-        return rt_error_set(err, RT_ECONFIG,
-                            "no network interface is up; set REALTIME_CLUSTER_ADVERTISE to the "
-                            "address and port where other nodes reach this one");
-    }
-    out->port = port;
-    return RT_OK;
-}
-
 int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)
 {
     *about = (struct cl_about){
@@ -148,7 +48,7 @@ int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err
         .build = pr_str(RT_BUILD),
         .zone = text_of(o->cfg->zone),
     };
-    return own_address(o->cfg, &about->addr, err);
+    return rt_nodes_own_address(o->cfg, &about->addr, err);
 }
 
 static void on_packet(void *ctx, const struct pr_addr *from, struct pr_slice payload)
@@ -246,38 +146,6 @@ static void on_dial_failed(void *ctx, uint64_t id, const struct pr_addr *addr, e
     }
 }
 
-static void fatal(struct owner *o, const char *reason, const struct pr_addr *addr)
-{
-    char where[PR_ADDR_TEXT_MAX];
-
-    pr_addr_format(addr, where, sizeof where);
-    rt_log(o->args->log, RT_ERROR, "node_refused", rt_kv_s("err", reason), rt_kv_s("by", where),
-           rt_kv_s("fix", "set REALTIME_NODE to a name of its own"));
-    o->exit_code = RT_EXIT_FATAL;
-    rt_loop_stop(o->loop);
-}
-
-static void on_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32_t code,
-                       struct pr_slice text)
-{
-    struct nodes *n = ctx;
-    char where[PR_ADDR_TEXT_MAX];
-    char why[PR_ID_MAX + 1];
-
-    (void)id;
-    (void)snprintf(why, sizeof why, "%.*s", (int)text.n, (const char *)text.p);
-    if (code == PR_BYE_NAME) {
-        fatal(n->owner, why, addr);
-        return;
-    }
-    if (code == PR_BYE_SELF || code == PR_BYE_REPLACED || code == PR_BYE_LEAVE) {
-        return; /* no news */
-    }
-    pr_addr_format(addr, where, sizeof where);
-    rt_log(n->owner->args->log, RT_WARN, "link_refused", rt_kv_s("by", where),
-           rt_kv_s("code", rt_mesh_bye_name(code)), rt_kv_s("err", why));
-}
-
 struct known {
     struct pr_addr addr;
     bool found;
@@ -301,11 +169,12 @@ static void on_seed(void *ctx, const struct pr_addr *addr)
     }
 }
 
-static const struct rt_mesh_events events = {.link_up = on_link_up,
+static const struct rt_mesh_events events = {.admit = rt_nodes_admit,
+                                             .link_up = on_link_up,
                                              .link_down = on_link_down,
                                              .frame = on_frame,
                                              .dial_failed = on_dial_failed,
-                                             .refused = on_refused};
+                                             .refused = rt_nodes_refused};
 
 static int open_sockets(struct nodes *n, struct rt_error *err)
 {
@@ -327,7 +196,7 @@ static int open_sockets(struct nodes *n, struct rt_error *err)
                                   .url = "",
                                   .keys = n->keys};
 
-    if (pr_addr_parse(pr_str(o->cfg->cluster_listen), &mesh.listen) != PR_OK) {
+    if (!rt_nodes_address(o->cfg->cluster_listen, &mesh.listen)) {
         return rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_LISTEN is not an address");
     }
     udp.listen = mesh.listen;
@@ -397,11 +266,38 @@ static void link_send(struct owner *o, const struct cl_action *a)
     }
 }
 
+static bool is_end(const char *state)
+{
+    return strcmp(state, "dead") == 0 || strcmp(state, "left") == 0 ||
+           strcmp(state, "forgotten") == 0;
+}
+
+struct over {
+    uint64_t id;
+    bool over;
+};
+
+static void find_over(void *ctx, const struct cl_member_row *row)
+{
+    struct over *q = ctx;
+
+    q->over = q->over || (row->id == q->id && is_end(row->state));
+}
+
+/* Has left, or was found dead. */
+static bool is_over(const struct owner *o, uint64_t id)
+{
+    struct over q = {.id = id};
+
+    cl_inspect_members(o->cl, find_over, &q);
+    return q.over;
+}
+
 static void member(struct owner *o, const struct cl_action *a)
 {
-    bool gone = strcmp(a->state, "dead") == 0 || strcmp(a->state, "left") == 0 ||
-                strcmp(a->state, "forgotten") == 0;
+    bool gone = is_end(a->state);
 
+    o->nodes->stale = true;
     rt_log(o->args->log, RT_INFO, "member", rt_kv_s("peer", name_of(o, a->id).text),
            rt_kv_s("state", a->state), rt_kv_s("why", a->reason == NULL ? "" : a->reason));
     if (a->id == o->node_id) {
@@ -444,7 +340,8 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         link_send(o, a);
         break;
     case CL_ACT_LINK_CLOSE:
-        rt_mesh_close(o->nodes->mesh, a->id, PR_BYE_PROTO, a->reason);
+        rt_mesh_close(o->nodes->mesh, a->id, is_over(o, a->id) ? PR_BYE_OVER : PR_BYE_PROTO,
+                      a->reason);
         break;
     case CL_ACT_MEMBER:
         member(o, a);
@@ -456,11 +353,12 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         actors(o, a);
         break;
     case CL_ACT_EPOCH:
-        /* The clock was set back. A new life of this process takes a higher epoch. */
-        rt_log(o->args->log, RT_WARN, "epoch_raised", rt_kv_u("epoch", a->id));
+        /* The clock was set back since a former life of this node. */
+        rt_log(o->args->log, RT_WARN, "epoch_raised", rt_kv_x("epoch", a->id));
+        rt_mesh_set_epoch(o->nodes->mesh, a->id);
         break;
     case CL_ACT_FATAL:
-        fatal(o, a->reason, &a->addr);
+        rt_nodes_fatal(o, a->reason, &a->addr);
         break;
     case CL_ACT_EDGE_SEND:
     case CL_ACT_EDGE_CUT:
@@ -468,13 +366,83 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
     }
 }
 
+/* 1: changed, 0: the same keys, negative: the ring is as before and *err says why. */
+static int reload_keys(struct nodes *n, struct rt_error *err)
+{
+    const struct rt_role_args *args = n->owner->args;
+    struct rt_config_report *report = rt_calloc(1, sizeof *report);
+    struct rt_config fresh;
+    int rv = rt_config_load(&fresh, args->env, args->config_path, report);
+
+    if (rv != RT_OK) {
+        uint32_t i = 0;
+
+        while (!report->notes[i].fatal && i + 1 < report->count) {
+            i++;
+        }
+        rv = rt_error_set(err, RT_ECONFIG, "%s", report->notes[i].text);
+    } else if (fresh.cluster_key == NULL) {
+        rv = rt_error_set(err, RT_ECONFIG, "REALTIME_CLUSTER_KEY is not set any more");
+    } else {
+        rv = rt_keyring_reload(n->keys, fresh.cluster_key, err);
+    }
+    if (fresh.cluster_key != NULL) {
+        OPENSSL_cleanse(fresh.cluster_key, strlen(fresh.cluster_key));
+    }
+    rt_config_free(&fresh);
+    rt_free(report);
+    return rv;
+}
+
 void rt_nodes_reload(struct owner *o)
 {
     struct rt_error err = {0};
+    char ids[RT_KEYS_TEXT_MAX];
+    int rv;
 
-    if (o->nodes != NULL && o->nodes->keys != NULL &&
-        rt_keyring_reload(o->nodes->keys, o->cfg->cluster_key, &err) < 0) {
-        rt_log(o->args->log, RT_ERROR, "keys_not_reloaded", rt_kv_s("err", err.text));
+    if (o->nodes == NULL || o->nodes->keys == NULL) {
+        return;
+    }
+    rv = reload_keys(o->nodes, &err);
+    rt_keyring_ids(o->nodes->keys, ids);
+    if (rv < 0) {
+        rt_log(o->args->log, RT_ERROR, "cluster_keys_refused", rt_kv_s("err", err.text),
+               rt_kv_s("keys", ids), rt_kv_s("hint", "the keys before stay in use"));
+    } else {
+        rt_log(o->args->log, RT_INFO, "cluster_keys_reloaded", rt_kv_u("changed", (uint64_t)rv),
+               rt_kv_s("keys", ids));
+    }
+}
+
+/* Who is suspected is still a member: most of them are not dead, and nothing moves for it. */
+static void count_member(void *ctx, const struct cl_member_row *row)
+{
+    uint32_t *n = ctx;
+
+    *n += row->self || strcmp(row->state, "alive") == 0 || strcmp(row->state, "suspect") == 0;
+}
+
+struct pr_cluster rt_nodes_cluster(const struct nodes *n)
+{
+    struct pr_cluster c = {.joined = cl_joined(n->owner->cl)};
+
+    cl_inspect_members(n->owner->cl, count_member, &c.members);
+    return c;
+}
+
+void rt_nodes_turn(struct owner *o)
+{
+    struct nodes *n = o->nodes;
+    struct pr_cluster now;
+
+    if (!n->stale && n->told.joined == cl_joined(o->cl)) {
+        return;
+    }
+    n->stale = false;
+    now = rt_nodes_cluster(n);
+    if (now.joined != n->told.joined || now.members != n->told.members) {
+        n->told = now;
+        rt_owner_tell_cluster(o, &now);
     }
 }
 

@@ -8,9 +8,6 @@
 
 #include "node/owner/owner_in.h"
 
-/* Exit code of a node that may not be in the cluster: another one has its name. */
-#define RT_EXIT_FATAL 78
-
 struct nodes;
 
 /* What this node tells the others of itself, borrowed from the owner's settings. 0 or an error. */
@@ -21,8 +18,12 @@ struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err);
 void rt_nodes_free(struct nodes *n);
 /* Actions of the core that are not for own edges. */
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
-/* Reads the keys again. */
+/* Reads the settings again and takes the keys from them; trouble is logged and changes nothing. */
 void rt_nodes_reload(struct owner *o);
+/* What the own edges are to know. A node without peers has nothing to say of it. */
+struct pr_cluster rt_nodes_cluster(const struct nodes *n);
+/* End of a turn: tells the own edges if that has changed. */
+void rt_nodes_turn(struct owner *o);
 /* Once a second: counters, pace of the seeds. */
 void rt_nodes_stats(struct owner *o);
 

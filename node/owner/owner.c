@@ -169,6 +169,9 @@ static void on_turn(void *ctx)
     if (o->leaving && cl_gone(o->cl)) {
         rt_loop_stop(o->loop);
     }
+    if (o->nodes != NULL) {
+        rt_nodes_turn(o);
+    }
     if (at == o->tick_at) {
         return;
     }

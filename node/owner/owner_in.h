@@ -9,6 +9,7 @@
 #include "node/base/control.h"
 #include "node/base/ipc.h"
 #include "node/owner/owner.h"
+#include "proto/mesh_node.h"
 
 /* Connections that have not said HELLO: edges and db attach one by one, so few at a time. */
 #define RT_STRANGERS_MAX 16u
@@ -80,6 +81,8 @@ size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id);
 /* edges.c: the local processes. */
 int rt_owner_listen(struct owner *o, struct rt_error *err);
 void rt_owner_edges_free(struct owner *o);
+/* Tells all edges how the node stands in the cluster. */
+void rt_owner_tell_cluster(struct owner *o, const struct pr_cluster *c);
 /* Ends a peer's connection; `why` goes to the log. */
 void rt_owner_cut(struct peer *p, const char *why);
 /* Cuts those that connected and said nothing. Called now and then. */

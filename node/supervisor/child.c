@@ -105,7 +105,12 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signo)
     uv_close((uv_handle_t *)process, NULL);
     c->running = false;
     close_ear(c);
-    if (s->stopping == 0) {
+    if (s->stopping == 0 && c->role == RT_OWNER && signo == 0 && status == RT_EXIT_FATAL) {
+        rt_log(s->log, RT_ERROR, "node_refused", rt_kv_s("node", s->cfg->node),
+               rt_kv_s("err", "the cluster does not take this node; the owner has said why"),
+               rt_kv_s("hint", "another node has its name: set REALTIME_NODE to one of its own"));
+        rt_supervisor_end(s, RT_EXIT_FATAL);
+    } else if (s->stopping == 0) {
         uint64_t wait_ms = rt_backoff_ms(&c->backoff, life_ms);
 
         rt_count(&s->metrics, RT_M_RESTARTS, 1);

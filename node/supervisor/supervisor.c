@@ -12,8 +12,10 @@
 #define WATCH_MS 100u
 /* A watch that comes later than this judges nobody. */
 #define LATE_MS 1000u
-/* owner and db hold no clients: what they do not end in this time they will not. */
-#define INNER_STOP_MS 3000u
+/* db holds no clients: what it does not end in this time it will not. */
+#define DB_STOP_MS 3000u
+/* owner tells the other nodes, for which it gives itself 3 s. */
+#define OWNER_STOP_MS 5000u
 
 /* Order of a stop: clients are told first, what serves them ends after them. */
 enum phase { RUNNING = 0, STOP_EDGES, STOP_DB, STOP_OWNER, STOPPED };
@@ -56,6 +58,21 @@ static void advance(struct supervisor *s)
     }
 }
 
+void rt_supervisor_end(struct supervisor *s, int exit_code)
+{
+    if (s->stopping != RUNNING) {
+        return;
+    }
+    s->exit_code = exit_code;
+    for (uint32_t i = 0; i < s->nchildren; i++) {
+        rt_timer_clear(&s->child[i].restart);
+    }
+    s->stopping = STOP_EDGES;
+    s->phase_ms = rt_now_ms(s->loop);
+    signal_phase(s, SIGTERM);
+    advance(s);
+}
+
 static void on_stop(void *ctx, int signo)
 {
     struct supervisor *s = ctx;
@@ -68,13 +85,19 @@ static void on_stop(void *ctx, int signo)
         return;
     }
     rt_log(s->log, RT_INFO, "stopping", rt_kv_i("signal", signo));
-    for (uint32_t i = 0; i < s->nchildren; i++) {
-        rt_timer_clear(&s->child[i].restart);
+    rt_supervisor_end(s, 0);
+}
+
+static uint64_t limit_of(const struct supervisor *s)
+{
+    switch (s->stopping) {
+    case STOP_EDGES:
+        return s->cfg->stop_ms;
+    case STOP_DB:
+        return DB_STOP_MS;
+    default:
+        return OWNER_STOP_MS;
     }
-    s->stopping = STOP_EDGES;
-    s->phase_ms = rt_now_ms(s->loop);
-    signal_phase(s, SIGTERM);
-    advance(s);
 }
 
 static void on_reload(void *ctx, int signo)
@@ -92,7 +115,7 @@ static void on_reload(void *ctx, int signo)
 static void on_watch(void *ctx)
 {
     struct supervisor *s = ctx;
-    uint64_t limit_ms = s->stopping == STOP_EDGES ? s->cfg->stop_ms : INNER_STOP_MS;
+    uint64_t limit_ms = limit_of(s);
     uint64_t now = rt_now_ms(s->loop);
     /* We stood still ourselves: what the children said meanwhile has not been read yet. */
     bool late = now - s->watched_ms > LATE_MS;
@@ -206,6 +229,7 @@ int rt_supervisor_main(const struct rt_config *cfg, const char *config_path, str
     if (s->lock_fd != -1) {
         (void)close(s->lock_fd);
     }
+    rv = rv == RT_OK ? s->exit_code : 1;
     rt_free(s);
-    return rv == RT_OK ? 0 : 1;
+    return rv;
 }

@@ -13,7 +13,8 @@
 
 /*
  * Runs a node until SIGTERM or SIGINT. `config_path` is handed to the children (NULL: none).
- * Returns the exit code: 0, or 1 if it cannot start; the reason is in the log.
+ * Returns the exit code: 0, 1 if it cannot start, RT_EXIT_FATAL if its owner ended with that; the
+ * reason is in the log.
  */
 int rt_supervisor_main(const struct rt_config *cfg, const char *config_path, struct rt_log *log);
 

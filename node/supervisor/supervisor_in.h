@@ -45,6 +45,7 @@ struct supervisor {
     uint64_t watched_ms;   /* when it fired last */
     uint32_t stopping;     /* 0: no; else the phase, see supervisor.c */
     uint64_t phase_ms;     /* when the phase began */
+    int exit_code;
 };
 
 /* runtime.c: directory, lock, descriptors, listening sockets. 0 or a code of enum rt_err. */
@@ -77,5 +78,7 @@ void rt_reap_adopted(const struct supervisor *s);
 
 /* supervisor.c: a child ended by itself or as told. */
 void rt_on_child_end(struct child *c);
+/* The node ends, in order, and with this code. Does nothing if it ends already. */
+void rt_supervisor_end(struct supervisor *s, int exit_code);
 
 #endif

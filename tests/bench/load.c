@@ -3,10 +3,11 @@
  * load.c - the load client of the benchmarks: up to 15 000 WebSocket clients of one channel in one
  * process, counting what arrives and reading what the server's processes spent on it.
  *
- * Usage: load MODE PORT TOKEN N PIDS SECONDS [K [RATE]]
+ * Usage: load MODE PORTS TOKEN N PIDS SECONDS [K [RATE]]
  *   fanout  N subscribers, one publisher, bursts of K messages of 200 bytes: closed loop, then at
  * RATE/s join    N connects and joins as fast as they are answered memory  N joined clients, idle
- * Prints one line of `name value` pairs. PIDS: comma list of the server's processes.
+ * Prints one line of `name value` pairs. PORTS: comma list, clients go round them; PIDS: of the
+ * server's processes.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -24,6 +25,7 @@
 
 #define N_MAX        15000
 #define PIDS_MAX     80
+#define PORTS_MAX    16
 #define PAYLOAD      200
 #define LATENCY_MAX  4000000
 #define CONNECTS_NOW 256 /* handshakes in flight: below the server's backlog */
@@ -38,7 +40,8 @@ struct client {
 
 static struct client clients[N_MAX + 1];
 static int ep;
-static uint16_t port;
+static uint16_t ports[PORTS_MAX];
+static int nports;
 static const char *token;
 static int pids[PIDS_MAX];
 static int npids;
@@ -136,7 +139,7 @@ static size_t frame(uint8_t *o, uint8_t opcode, const uint8_t *p, size_t n)
 static void start(struct client *c)
 {
     struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_port = htons(ports[(c - clients) % nports]), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     char head[4096];
     int on = 1;
@@ -411,13 +414,16 @@ int main(int argc, char **argv)
     double seconds;
 
     if (argc < 7) {
-        fprintf(stderr, "usage: load fanout|join|memory PORT TOKEN N PIDS SECONDS [K [RATE]]\n");
+        fprintf(stderr, "usage: load fanout|join|memory PORTS TOKEN N PIDS SECONDS [K [RATE]]\n");
         return 2;
     }
     getrlimit(RLIMIT_NOFILE, &lim);
     lim.rlim_cur = lim.rlim_max;
     setrlimit(RLIMIT_NOFILE, &lim);
-    port = (uint16_t)strtoul(argv[2], NULL, 10);
+    for (char *p = argv[2]; *p != '\0' && nports < PORTS_MAX;) {
+        ports[nports++] = (uint16_t)strtoul(p, &p, 10);
+        p += *p == ',';
+    }
     token = argv[3];
     n = (int)strtol(argv[4], NULL, 10);
     seconds = strtod(argv[6], NULL);

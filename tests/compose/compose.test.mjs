@@ -111,6 +111,10 @@ describe('docker compose', () => {
     await timed('build', () => stack.compose('build'))
     await timed('up -d', () => stack.compose('up', '-d'))
     await settled(3)
+    const ids = await stack.ids('realtime')
+    let said = ''
+    await until('realtimectl doctor to find no problem', () => stack.docker('exec', ids[0], 'realtimectl', 'doctor').catch((err) => { said = err; return false }), 20_000)
+      .catch((err) => { throw new Error(`${err.message}\n${said}`) })
     await until('the published port', async () => (await fetch(`${stack.url}/readyz`).catch(() => null))?.ok, 10_000)
   })
 

@@ -93,7 +93,7 @@ export class Stack {
   async connections() {
     const counts = []
     for (const id of await this.ids('realtime')) {
-      const [status] = await this.rows(id, 'status')
+      const [status] = await this.rows(id, '--local', 'status')
       counts.push((status?.processes ?? []).reduce((sum, p) => sum + (p.connections ?? 0), 0))
     }
     return counts

@@ -50,6 +50,8 @@ export class Guest {
   joined() { return [...this.away.values()].every((a) => a.at(-1).to !== Infinity) }
   ready() { return this.joined() && this.system.at(-1)?.status === 'ok' }
   present() { return Object.keys(this.channels[0].presenceState()).sort() }
+  /** When it joined for the first time. */
+  since(topic) { return this.away.get(topic)[0].to }
   /** Whether it was not listening at some time of [from, to]. */
   wasAway(topic, from, to) { return this.away.get(topic).some((a) => a.from - CUT_MS <= to && from <= a.to) }
   leave() { return this.client.realtime.disconnect() }
@@ -111,7 +113,7 @@ export class Crowd {
         figures.deliveries += list.length
         figures.repeated += list.length - have.size
         for (const m of acked) {
-          if (m.topic !== topic || have.has(`${m.from}/${m.n}`)) continue
+          if (m.topic !== topic || have.has(`${m.from}/${m.n}`) || m.at <= guest.since(topic)) continue
           if (guest.wasAway(topic, m.at, m.acked)) figures.missedAway++
           else figures.lost++
         }

@@ -54,6 +54,8 @@ struct node {
     char last_name[PR_ID_MAX + 1], last_url[64];
     const char *on_up;                      /* said in link_up: a PUB with this payload */
     uint64_t close_on_frame, close_on_down; /* closes that link inside the callback */
+    uint32_t asks, laters, verdict;         /* admit: LATER so often, then this */
+    bool close_on_admit;
 };
 
 /* A connection that is no node: bytes by hand. */

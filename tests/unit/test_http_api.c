@@ -46,7 +46,8 @@ static void routes(void **state)
         {"HEAD", "/healthz", 200, ""},
         {"POST", "/healthz", 405, "{\"message\":\"method not allowed\"}"},
         {"GET", "/readyz", 200,
-         "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":\"none\"}"},
+         "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":\"none\","
+         "\"cluster\":\"alone\"}"},
         {"GET", "/api/ping", 200, "{\"message\":\"Success\"}"},
         {"HEAD", "/api/tenants/x/health", 200, ""},
         {"GET", "/api/tenants/x/health", 200,
@@ -74,6 +75,46 @@ static void routes(void **state)
               rows[i].body);
     }
     world_close();
+}
+
+/* Not before the node has joined, and enough others with it if so set. */
+static void readiness(void **state)
+{
+    static const struct {
+        const char *expect, *seen; /* setting; "cluster" of the answer */
+        bool clustered, joined;
+        uint32_t members;
+        int status;
+    } rows[] = {
+        {"0", "alone", false, false, 0, 200},   {"0", "joining", true, false, 0, 503},
+        {"0", "joining", true, false, 3, 503},  {"0", "alone", true, true, 1, 200},
+        {"0", "3 members", true, true, 3, 200}, {"1", "alone", true, true, 1, 200},
+        {"3", "joining", true, false, 3, 503},  {"3", "alone", true, true, 1, 503},
+        {"3", "2 members", true, true, 2, 503}, {"3", "3 members", true, true, 3, 200},
+        {"3", "4 members", true, true, 4, 200},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct pr_cluster said = {.joined = rows[i].joined, .members = rows[i].members};
+        char setting[64], want[200];
+        const char *settings[] = {"REALTIME_CLUSTER_INSECURE=on", setting, NULL};
+        uint8_t memory[64];
+        struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+        (void)snprintf(setting, sizeof setting, "REALTIME_CLUSTER_EXPECT=%s", rows[i].expect);
+        world_open(rows[i].clustered ? settings : NULL);
+        if (rows[i].joined || rows[i].members > 0) {
+            pr_cluster_encode(&o, &said);
+            to_edge(pr_bytes(memory, o.len));
+        }
+        (void)snprintf(want, sizeof want,
+                       "{\"node\":\"n\",\"owner\":\"up\",\"draining\":false,\"database\":"
+                       "\"none\",\"cluster\":\"%s\"}",
+                       rows[i].seen);
+        check(ask("GET", "/readyz", "", "", ""), rows[i].status, want);
+        world_close();
+    }
 }
 
 static void batches(void **state)
@@ -304,9 +345,13 @@ static void realtimectl_asks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routes),           cmocka_unit_test(batches),
-        cmocka_unit_test(singles),          cmocka_unit_test(headers_and_tokens),
-        cmocka_unit_test(handshakes),       cmocka_unit_test(refusals_slow_down),
+        cmocka_unit_test(routes),
+        cmocka_unit_test(readiness),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(singles),
+        cmocka_unit_test(headers_and_tokens),
+        cmocka_unit_test(handshakes),
+        cmocka_unit_test(refusals_slow_down),
         cmocka_unit_test(realtimectl_asks),
     };
 

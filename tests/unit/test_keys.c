@@ -149,6 +149,23 @@ static void bounded(void **state)
     assert_non_null(strstr(err.text, "more than 8 cluster keys"));
 }
 
+static void names_for_people(void **state)
+{
+    struct rt_keyring *ring = rt_keyring_new(KEY_B "," KEY_A, NULL);
+    char ids[RT_KEYS_TEXT_MAX];
+
+    (void)state;
+    assert_non_null(ring);
+    rt_keyring_ids(ring, ids);
+    assert_string_equal(ids, "rt1:72db,rt1:630d");
+    rt_keyring_free(ring);
+    ring = rt_keyring_new(list_of(RT_KEYS_MAX), NULL);
+    assert_non_null(ring);
+    rt_keyring_ids(ring, ids);
+    assert_int_equal(strlen(ids), RT_KEYS_TEXT_MAX - 1);
+    rt_keyring_free(ring);
+}
+
 static void reloads(void **state)
 {
     struct rt_error err = {.code = 0};
@@ -183,7 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_lists),   cmocka_unit_test(bytes_and_names),
         cmocka_unit_test(refuses_lists), cmocka_unit_test(bounded),
-        cmocka_unit_test(reloads),
+        cmocka_unit_test(reloads),       cmocka_unit_test(names_for_people),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,13 @@ static void make_bye(struct pr_outbuf *o)
     pr_bye_encode(o, &m);
 }
 
+static void make_mark(struct pr_outbuf *o)
+{
+    const struct pr_mark m = {70001, true};
+
+    pr_mark_encode(o, &m);
+}
+
 static void make_link_ack(struct pr_outbuf *o)
 {
     const struct pr_link_ack m = {70000};
@@ -112,6 +119,13 @@ static void make_actors(struct pr_outbuf *o)
     const struct pr_actors m = {5, 2, actors()};
 
     pr_actors_encode(o, &m);
+}
+
+static void make_cluster(struct pr_outbuf *o)
+{
+    const struct pr_cluster m = {true, UINT32_MAX};
+
+    pr_cluster_encode(o, &m);
 }
 
 static void make_view(struct pr_outbuf *o)
@@ -175,15 +189,16 @@ static const struct {
     enum pr_class cls;
     void (*make)(struct pr_outbuf *o);
 } all[] = {
-    {0x03, PR_C_CONTROL, make_ping},       {0x04, PR_C_CONTROL, make_pong},
-    {0x05, PR_C_CONTROL, make_link_ack},   {0x06, PR_C_CONTROL, make_bye},
-    {0x08, PR_C_CONTROL, make_node_hello}, {0x09, PR_C_CONTROL, make_node_hello_ok},
-    {0x10, PR_C_CONTROL, make_sync_hash},  {0x11, PR_C_CONTROL, make_sync},
-    {0x12, PR_C_CONTROL, make_actors},     {0x23, PR_C_CONTROL, make_sub_all},
-    {0x24, PR_C_CONTROL, make_not_owner},  {0x25, PR_C_CONTROL, make_view},
-    {0x28, PR_C_CONTROL, make_resync},     {0x2a, PR_C_CONTROL, make_again},
-    {0x2b, PR_C_CONTROL, make_again_ok},   {0x54, PR_C_PRESENCE, make_p_sum},
-    {0x63, PR_C_CHANGES, make_reader},
+    {0x2c, PR_C_CONTROL, make_mark},          {0x03, PR_C_CONTROL, make_ping},
+    {0x04, PR_C_CONTROL, make_pong},          {0x05, PR_C_CONTROL, make_link_ack},
+    {0x06, PR_C_CONTROL, make_bye},           {0x08, PR_C_CONTROL, make_node_hello},
+    {0x09, PR_C_CONTROL, make_node_hello_ok}, {0x10, PR_C_CONTROL, make_sync_hash},
+    {0x11, PR_C_CONTROL, make_sync},          {0x12, PR_C_CONTROL, make_actors},
+    {0x23, PR_C_CONTROL, make_sub_all},       {0x24, PR_C_CONTROL, make_not_owner},
+    {0x25, PR_C_CONTROL, make_view},          {0x28, PR_C_CONTROL, make_resync},
+    {0x2a, PR_C_CONTROL, make_again},         {0x2b, PR_C_CONTROL, make_again_ok},
+    {0x54, PR_C_PRESENCE, make_p_sum},        {0x63, PR_C_CHANGES, make_reader},
+    {0x13, PR_C_CONTROL, make_cluster},
 };
 
 static size_t make(void (*fn)(struct pr_outbuf *o))
@@ -329,8 +344,12 @@ static void test_fields_of_others(void **state)
     struct pr_p_sum sum;
     struct pr_reader rd;
     struct pr_sync_hash sh;
+    struct pr_cluster c;
 
     (void)state;
+    (void)make(make_cluster);
+    assert_int_equal(pr_cluster_decode(&f, &c), PR_OK);
+    assert_true(c.joined && c.members == UINT32_MAX);
     (void)make(make_resync);
     assert_int_equal(pr_resync_decode(&f, &rs), PR_OK);
     assert_true(pr_slice_eq(rs.topic, topic()) && pr_epoch_eq(rs.epoch, epoch) && rs.from == 1000);
@@ -424,6 +443,8 @@ static void test_wrong_bodies(void **state)
          PR_ERANGE},
         {"actors: fewer than said", PR_T_ACTORS, {0x92, 1, 0x92, 0x92, 1, 2}, 6, PR_ESHORT},
         {"actors: huge list", PR_T_ACTORS, {0x92, 1, 0xdd, 255, 255, 255, 255}, 7, PR_ERANGE},
+        {"cluster: number for bool", PR_T_CLUSTER, {0x92, 1, 1}, 3, PR_ETYPE},
+        {"cluster: members over 32 bits", PR_T_CLUSTER, {0x92, 0xc3, 0xcf, [6] = 1}, 11, PR_ERANGE},
         {"resync: empty topic", PR_T_RESYNC, {0x95, 0xc4, 0, 1, 1, 1, 1}, 7, PR_ERANGE},
         {"resync: long topic", PR_T_RESYNC, {0x95, 0xc5, 8, 1, 1, 1, 1, 1}, 8, PR_ERANGE},
         {"resync: count over 32 bits",

@@ -305,6 +305,12 @@ static void damaged_and_unexpected_frames(void **state)
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), "");
 }
 
+static void link_again(uint32_t node)
+{
+    rt_changes_link_up(&nodes[0].o, node + 1);
+    tell_actors(node, 0);
+}
+
 static void a_node_that_is_gone_and_comes_back(void **state)
 {
     (void)state;
@@ -322,14 +328,14 @@ static void a_node_that_is_gone_and_comes_back(void **state)
     assert_string_equal(types(&nodes[0].link[1]), "66 63 68 68");
     assert_string_equal(types(&nodes[0].db_ipc.out), "67 67");
     /* The link breaks before that has arrived: told again, and read again. */
-    rt_changes_link_up(&nodes[0].o, 2);
+    link_again(1);
     assert_string_equal(types(&nodes[0].link[1]), "66 68 68");
     turn(&nodes[0]);
     assert_string_equal(types(&nodes[0].db_ipc.out), "63");
     read_changes(9, 60);
     assert_string_equal(types(&nodes[0].link[1]), "66 63");
     assert_true(from_link(0, 1, FRAME(chg_synced, .project = project, .boot = 110, .round = 9)));
-    rt_changes_link_up(&nodes[0].o, 2);
+    link_again(1);
     assert_string_equal(types(&nodes[0].link[1]), "66");
 }
 
@@ -345,7 +351,7 @@ static void what_a_link_lost_is_read_again(void **state)
     turn(&nodes[0]);
     assert_string_equal(types(&nodes[0].db_ipc.out), ""); /* without a link it would be in vain */
     nodes[0].up[1] = true;
-    rt_changes_link_up(&nodes[0].o, 2);
+    link_again(1);
     turn(&nodes[0]);
     turn(&nodes[0]);
     assert_string_equal(types(&nodes[0].db_ipc.out), "63"); /* once */
@@ -355,6 +361,55 @@ static void what_a_link_lost_is_read_again(void **state)
                              .state = PR_READER_HELD, .system = 7)));
     assert_true(say(0, CHANGE(110, 120)));
     assert_string_equal(types(&nodes[0].link[1]), "63 61");
+}
+
+/* Edges find a new owner one after the other: until all have, changes would pass them by. */
+static void edges_of_a_new_owner(void **state)
+{
+    uint64_t boots[3] = {110, 111, 119};
+
+    (void)state;
+    read_changes(9, 50);
+    forget_all();
+    rt_changes_link_up(&nodes[0].o, 2);
+    rt_changes_actors(&nodes[0].o, 2, NULL, 0);
+    turn(&nodes[0]);
+    rt_changes_actors(&nodes[0].o, 2, boots, 1);
+    turn(&nodes[0]);
+    assert_true(say(0, CHANGE(110, 120)));
+    assert_string_equal(types(&nodes[0].db_ipc.out),
+                        ""); /* nobody is gone, nothing is read again */
+    read_changes(9, 60);     /* for another reason */
+    assert_true(say(0, CHANGE(110, 120)));
+    assert_string_equal(types(&nodes[0].link[1]), "66 66");
+    rt_changes_actors(&nodes[0].o, 2, boots, 2);
+    turn(&nodes[0]);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "63");
+    read_changes(9, 70);
+    assert_string_equal(types(&nodes[0].link[1]), "66 63");
+    /* Others took their places. */
+    rt_changes_link_up(&nodes[0].o, 2);
+    rt_changes_actors(&nodes[0].o, 2, boots + 1, 1);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "");
+    rt_changes_actors(&nodes[0].o, 2, boots + 1, 2);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "69 67");
+    turn(&nodes[0]);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "63");
+    read_changes(9, 80);
+    /* One is late: not waited for, but told. */
+    rt_changes_link_up(&nodes[0].o, 2);
+    rt_changes_actors(&nodes[0].o, 2, boots + 2, 1);
+    now_ms += RT_CHANGES_ATTACH_MS;
+    turn(&nodes[0]);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "69 63");
+    read_changes(9, 90);
+    forget_all();
+    rt_changes_actors(&nodes[0].o, 2, boots + 1, 2);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "67");
+    assert_string_equal(types(&nodes[0].link[1]), "68");
+    /* Without a new link who is not named is gone. */
+    rt_changes_actors(&nodes[0].o, 2, boots + 1, 1);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "69");
 }
 
 static void long_queues_stop_the_reader(void **state)
@@ -499,6 +554,7 @@ int main(void)
         IN_WORLD(damaged_and_unexpected_frames),
         IN_WORLD(a_node_that_is_gone_and_comes_back),
         IN_WORLD(what_a_link_lost_is_read_again),
+        IN_WORLD(edges_of_a_new_owner),
         IN_WORLD(long_queues_stop_the_reader),
         IN_WORLD(an_edge_waits_for_the_way_to_the_reader),
         IN_WORLD(an_edge_that_does_not_read_is_cut_later),

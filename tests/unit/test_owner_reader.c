@@ -100,6 +100,16 @@ static void to_db(uint32_t n, uint32_t i, const struct pr_frame *f)
     db_takes(n, f);
 }
 
+static bool find_owner(uint32_t n, uint32_t i)
+{
+    if (nodes[n].o.edge[i] != NULL) {
+        return false;
+    }
+    attach_edge(&nodes[n], i, edges[n][i].boot);
+    tell_all_actors(n);
+    return true;
+}
+
 /* Something moves on at a node. False: there is nothing to be moved in what was looked at. */
 static bool move(uint32_t n, uint32_t what, uint32_t k, bool position)
 {
@@ -122,11 +132,13 @@ static bool move(uint32_t n, uint32_t what, uint32_t k, bool position)
             see_link(n, k);
         }
         return deliver(&nodes[k].link[n], node_takes, n, k);
+    case 5:
+        return find_owner(n, k % EDGES);
     default:
         return db_works(n, position);
     }
 }
-#define MOVES 6u
+#define MOVES 7u
 
 static void link_down(uint32_t a, uint32_t b)
 {
@@ -204,8 +216,7 @@ static void restart_owner(uint32_t n)
             link_down(n, k);
         }
         for (uint32_t i = 0; i < EDGES; i++) {
-            edges[k][i].excused = edges[k][i].excused ||
-                                  (other != NULL && other->missed != CHANGE_MISSED_NOTHING) ||
+            edges[k][i].excused = edges[k][i].excused || (other != NULL && other->nmissed > 0) ||
                                   (k == n && edges[k][i].owed);
         }
     }
@@ -217,8 +228,7 @@ static void restart_owner(uint32_t n)
     fifo_clear(&d->up);
     attach_db(&nodes[n]);
     for (uint32_t i = 0; i < EDGES; i++) {
-        lose_owner(&edges[n][i]);
-        attach_edge(&nodes[n], i, edges[n][i].boot);
+        lose_owner(&edges[n][i]); /* it will find the new one */
     }
 }
 
@@ -354,6 +364,7 @@ static void settle(uint64_t seed, uint32_t elected)
             break;
         }
         (void)move_all(i % 50 == 0);
+        now_ms += 20;
     }
     if (confirmed != committed || holder != (int)elected) {
         fail_msg("seed %llu: %llu of %llu rows are confirmed, holder %d", (unsigned long long)seed,
@@ -393,6 +404,7 @@ static void storm(uint32_t *elected)
         uint32_t kind = chance(MOVES);
 
         committed += chance(6) == 0;
+        now_ms += chance(3) == 0 ? chance(200) : 0;
         if (chance(steps) < troubles) {
             *elected = (kinds >> 11 & 1u) != 0 && chance(3) == 0 ? chance(NODES) : *elected;
             trouble(*elected);

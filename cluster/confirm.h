@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * confirm.h - publishes that were passed on to other nodes, until these say that they have them.
+ *
+ * An edge holds a publish until it is confirmed and sends it again to a new owner process. So what
+ * an owner had ordered but a link had not carried when the process died is not lost, as long as it
+ * was not confirmed before. Behind the events of a turn each link gets a mark (MARK), and the other
+ * node echoes the last one it has seen (LINK_ACK); a link is a FIFO, so everything ahead of it was
+ * taken. An event that a full link dropped counts as taken: its receiver sees the hole and asks.
+ *
+ * Bounds: CL_CONFIRM_MAX publishes, and as many under way on a link. Beyond, a publish is confirmed
+ * without waiting; one whose client asked for it (PR_PUB_ACK) is told a timeout, as is one that a
+ * node did not take in CL_CONFIRM_MS, unless that node is dead by then.
+ */
+#ifndef CLUSTER_CONFIRM_H
+#define CLUSTER_CONFIRM_H
+
+#include "cluster/core_in.h"
+
+#define CL_CONFIRM_MAX 65536u
+/* A node that does not take an event for so long, in ms, hangs or is gone; less than what a client
+ * waits for, more than a node that is busy needs. */
+#define CL_CONFIRM_MS 2000u
+/* A mark is told at latest this late, in ms, unless somebody waits for it: then at once. */
+#define CL_TAKEN_MS 10u
+
+/* A publish that was ordered here and waits. */
+struct cl_unconfirmed {
+    uint32_t chain;      /* the pool's */
+    uint32_t refs;       /* nodes that have not taken it */
+    uint32_t next, prev; /* in the order of time */
+    uint32_t part, flags;
+    struct source from;
+    uint64_t boot, oseq;
+    cl_ms at;
+    bool missed;   /* a link ended that it was under way on */
+    bool answered; /* too late: kept until the links are through with it */
+};
+
+void cl_confirm_init(struct cl *cl);
+void cl_confirm_deinit(struct cl *cl);
+/* An EVENT of this publish goes to these nodes. True: it is confirmed later; false: it may be
+ * confirmed at once, with *result. */
+bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, struct source from,
+                     const struct pr_pub *pub, uint32_t *result);
+/* The node has taken everything up to that mark. 0, CL_ENOMEM, CL_EAGAIN, CL_EPROTO. */
+CL_MUST_CHECK int cl_confirm_taken(struct cl *cl, uint32_t node, uint64_t mark);
+/* Nothing that is under way to it will be told of: its link is new (`missed`), or the node is gone,
+ * and nobody waits for it. While a link is down there is still hope for the latter. */
+void cl_confirm_gone(struct cl *cl, uint32_t node, bool missed);
+/* That node's mark has come. */
+void cl_confirm_mark(struct cl *cl, uint32_t node, const struct pr_mark *m);
+/* What time and room allow: who waited too long; MARK, LINK_ACK. */
+void cl_confirm_go_on(struct cl *cl);
+cl_ms cl_confirm_deadline(const struct cl *cl);
+
+#endif
