@@ -165,8 +165,9 @@ struct cl_member_row {
     struct pr_addr addr;
     const char *state; /* alive, suspect, dead, left, leaving, joining */
     uint32_t inc, weight, edges, partitions;
-    uint32_t rtt_ms; /* UINT32_MAX: not known */
-    uint32_t health; /* of this node itself; 0 is best */
+    uint32_t rtt_ms;     /* UINT32_MAX: not known */
+    uint32_t udp_missed; /* probes in a row that were answered, but not by its own datagram */
+    uint32_t health;     /* of this node itself; 0 is best */
     uint32_t confirms, confirms_of;
     cl_ms since, dead_at; /* of the state; when a suspect becomes dead */
     uint64_t view;        /* hash of the view it has told; of this node: its own */
@@ -232,6 +233,10 @@ enum cl_verdict cl_admit(struct cl *cl, cl_ms now, const struct cl_claim *claim,
 
 void cl_inspect_members(const struct cl *cl, cl_member_fn emit, void *ctx);
 void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx);
+/* One topic, if this node has it. */
+void cl_inspect_topic(const struct cl *cl, struct pr_slice topic, cl_topic_fn emit, void *ctx);
+/* Id of the node where the edge process with this boot is attached, 0 if that is not known. */
+uint64_t cl_home_of(const struct cl *cl, uint64_t boot);
 void cl_inspect_presence(const struct cl *cl, struct pr_slice topic, cl_presence_fn emit,
                          void *ctx);
 /* Own invariants: each step in simulation, never in production. *what names the broken one. */
@@ -249,6 +254,10 @@ struct cl_stats {
     uint64_t replayed;          /* events sent again to nodes that missed them */
     uint64_t views;             /* adopted */
     uint64_t sums_differ;       /* presence that another node had otherwise */
+    /* Probes of other members, and how they were answered: by the member's own datagram, by that of
+     * a helper, on the link alone, not at all. */
+    uint64_t probes, acks_direct, acks_helped, acks_link, probes_failed;
+    uint64_t suspected, refuted;
 };
 void cl_stats(const struct cl *cl, struct cl_stats *out);
 

@@ -2,29 +2,54 @@
 /* Read-only questions about a cl: rows for operators, counters, and its own invariants. */
 #include "cluster/core_in.h"
 
+static struct cl_topic_row row_of(const struct cl *cl, const struct cl_topic *t)
+{
+    struct cl_topic_row row = {
+        .topic = cl_topic_name(t),
+        .part = t->part,
+        .epoch = cl->epoch,
+        .seq = t->seq,
+        .presences = cl_pres_members(cl->pres, cl_topic_name(t)),
+        .owner = cl_owner_of(cl, t->part),
+        .nodes = t->remote == NULL ? 0 : cl_bits_count(&t->remote->nodes),
+        .repeats = t->repeats,
+        .lost = t->lost,
+    };
+
+    for (uint64_t bits = t->edges; bits != 0; bits &= bits - 1) {
+        row.edges++;
+    }
+    return row;
+}
+
 void cl_inspect_topics(const struct cl *cl, cl_topic_fn emit, void *ctx)
 {
     uint32_t i = 0;
     const struct cl_topic *t = cl_topics_next(&cl->topics, &i);
 
     for (; t != NULL; t = cl_topics_next(&cl->topics, &i)) {
-        struct cl_topic_row row = {
-            .topic = cl_topic_name(t),
-            .part = t->part,
-            .epoch = cl->epoch,
-            .seq = t->seq,
-            .presences = cl_pres_members(cl->pres, cl_topic_name(t)),
-            .owner = cl_owner_of(cl, t->part),
-            .nodes = t->remote == NULL ? 0 : cl_bits_count(&t->remote->nodes),
-            .repeats = t->repeats,
-            .lost = t->lost,
-        };
+        struct cl_topic_row row = row_of(cl, t);
 
-        for (uint64_t bits = t->edges; bits != 0; bits &= bits - 1) {
-            row.edges++;
-        }
         emit(ctx, &row);
     }
+}
+
+void cl_inspect_topic(const struct cl *cl, struct pr_slice topic, cl_topic_fn emit, void *ctx)
+{
+    const struct cl_topic *t = cl_topics_find(&cl->topics, topic);
+
+    if (t != NULL) {
+        struct cl_topic_row row = row_of(cl, t);
+
+        emit(ctx, &row);
+    }
+}
+
+uint64_t cl_home_of(const struct cl *cl, uint64_t boot)
+{
+    uint32_t i = cl_links_home(cl, boot);
+
+    return i == CL_NOBODY ? 0 : cl->node[i].id;
 }
 
 void cl_inspect_presence(const struct cl *cl, struct pr_slice topic, cl_presence_fn emit, void *ctx)
@@ -43,6 +68,18 @@ void cl_stats(const struct cl *cl, struct cl_stats *out)
     out->diffs = pres.diffs;
     out->presences = pres.visible;
     out->topics = cl->topics.pool.used;
+    if (cl->swim != NULL) {
+        struct cl_swim_stats swim;
+
+        cl_swim_stats(cl->swim, &swim);
+        out->probes = swim.probes;
+        out->acks_direct = swim.acks_direct;
+        out->acks_helped = swim.acks_helped;
+        out->acks_link = swim.acks_link;
+        out->probes_failed = swim.probes_failed;
+        out->suspected = swim.suspected;
+        out->refuted = swim.refuted;
+    }
 }
 
 struct members {
@@ -79,6 +116,7 @@ static void emit_member(void *ctx, const struct cl_swim_member *m)
         .edges = m->meta.edges,
         .partitions = i == CL_NOBODY ? 0 : partitions_of(to->cl, i),
         .rtt_ms = m->rtt_ms,
+        .udp_missed = m->udp_missed,
         .health = m->health,
         .confirms = m->confirms,
         .confirms_of = m->confirms_of,

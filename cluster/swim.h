@@ -72,6 +72,7 @@ struct cl_swim_member {
     bool self, linked;
     cl_ms since;         /* of this state */
     uint32_t rtt_ms;     /* of the last direct answer; UINT32_MAX: none yet */
+    uint32_t udp_missed; /* probes in a row that were answered, but not by a datagram of its own */
     uint8_t health;      /* 0 .. CL_SWIM_HEALTH_MAX, of ourselves alone, else 0 */
     uint8_t confirms;    /* accusers but the first, while SUSPECT */
     uint8_t confirms_of; /* how many are waited for */

@@ -164,6 +164,7 @@ static void new_life(struct cl_swim *s, struct member *m, uint64_t epoch)
     m->probe.stage = PROBE_NONE;
     m->vetoes = 0;
     m->pub.rtt_ms = UINT32_MAX;
+    m->pub.udp_missed = 0;
     if (m->claim.epoch == epoch) {
         m->claim.state = CLAIM_NONE;
     }

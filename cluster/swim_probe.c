@@ -204,6 +204,12 @@ static void probe_answered(struct cl_swim *s, cl_ms now, struct member *m)
     }
 }
 
+/* It lives, but its datagrams do not reach us, or ours it. */
+static void missed(struct member *m)
+{
+    m->pub.udp_missed += m->pub.udp_missed < UINT32_MAX ? 1 : 0;
+}
+
 /* The answering node looks at other members in its ring than we do. */
 static void compare_views(struct cl_swim *s, cl_ms now, struct member *m, uint64_t view)
 {
@@ -232,8 +238,10 @@ void cl_sw_ack(struct cl_swim *s, cl_ms now, const struct pr_addr *from,
     if (pr_addr_eq(from, &of->pub.addr)) {
         s->st.acks_direct++;
         of->pub.rtt_ms = (uint32_t)(now - of->probe.start);
+        of->pub.udp_missed = 0;
     } else {
         s->st.acks_helped++;
+        missed(of);
     }
     probe_answered(s, now, of);
     compare_views(s, now, of, m->view);
@@ -262,6 +270,7 @@ void cl_sw_pong(struct cl_swim *s, cl_ms now, struct member *m, uint64_t token)
     }
     if (m->probe.stage != PROBE_NONE && m->probe.seq == (uint32_t)token) {
         s->st.acks_link++;
+        missed(m);
         probe_answered(s, now, m);
     }
 }

@@ -2,6 +2,7 @@
 #include "cmd/ctl_print.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/base/alloc.h"
@@ -25,6 +26,60 @@ void rt_rows_add(struct rt_rows *r, json_t *row)
     (void)json_array_append_new(r->list, row);
 }
 
+static int compare_texts(const json_t *a, const json_t *b, const char *key)
+{
+    const char *x = json_string_value(json_object_get(a, key));
+    const char *y = json_string_value(json_object_get(b, key));
+
+    return strcmp(x == NULL ? "" : x, y == NULL ? "" : y);
+}
+
+/* Place, before sorting, and row: qsort does not keep the order of equal ones by itself. */
+struct sorted {
+    json_t *row;
+    size_t at;
+    const char *first, *second;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct sorted *x = a;
+    const struct sorted *y = b;
+    int rv = compare_texts(x->row, y->row, x->first);
+
+    if (rv == 0) {
+        rv = compare_texts(x->row, y->row, x->second);
+    }
+    return rv != 0 ? rv : (x->at > y->at) - (x->at < y->at);
+}
+
+void rt_rows_sort(struct rt_rows *r, const char *first, const char *second)
+{
+    size_t n = json_array_size(r->list);
+    struct sorted *rows = rt_calloc(n, sizeof *rows);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        rows[i] = (struct sorted){json_array_get(r->list, i), i, first, second};
+    }
+    qsort(rows, n, sizeof *rows, compare);
+    for (size_t i = 0; i < n; i++) {
+        (void)json_array_append(list, rows[i].row);
+    }
+    json_decref(r->list);
+    r->list = list;
+    rt_free(rows);
+}
+
+void rt_rows_print(const struct rt_rows *r, bool json)
+{
+    if (json) {
+        rt_rows_print_json(r);
+    } else {
+        rt_rows_print_table(r);
+    }
+}
+
 void rt_rows_print_json(const struct rt_rows *r)
 {
     size_t i;
@@ -32,7 +87,7 @@ void rt_rows_print_json(const struct rt_rows *r)
 
     json_array_foreach(r->list, i, row)
     {
-        char *text = json_dumps(row, JSON_COMPACT);
+        char *text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(6));
 
         if (text != NULL) {
             (void)puts(text);
@@ -50,7 +105,7 @@ static char *cell(const json_t *value)
     if (json_is_string(value)) {
         return rt_strdup(json_string_value(value));
     }
-    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
 }
 
 /* Columns of a terminal that a UTF-8 text takes: its code points. */

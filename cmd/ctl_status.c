@@ -8,7 +8,6 @@
 
 #include <jansson.h>
 
-#include "cmd/ctl_print.h"
 #include "node/base/alloc.h"
 #include "node/base/control.h"
 #include "node/base/metrics.h"
@@ -33,7 +32,7 @@ static json_t *ask_owner(const char *socket_path)
     json_t *row = NULL;
     struct rt_control_question q = {.path = socket_path,
                                     .cmd = "status",
-                                    .args = pr_str("{}"),
+                                    .args = pr_str("{\"local\":true}"),
                                     .timeout_ms = OWNER_MS,
                                     .on_row = keep_row,
                                     .ctx = &row};
@@ -181,7 +180,7 @@ static json_t *processes(const char *dir, const struct rt_metrics *m, bool *miss
     return list;
 }
 
-static void print_table(json_t *status)
+static void print_table(json_t *status, bool own)
 {
     struct rt_rows r;
     const char *node = json_string_value(json_object_get(status, "node"));
@@ -202,9 +201,11 @@ static void print_table(json_t *status)
             (void)json_object_set(short_row, columns[c], json_object_get(row, columns[c]));
             (void)json_object_del(figures, columns[c]);
         }
-        text = json_dumps(figures, JSON_COMPACT);
-        (void)json_object_set_new(short_row, "figures", json_string(text));
-        rt_free(text);
+        if (own) { /* the other nodes do not tell them */
+            text = json_dumps(figures, JSON_COMPACT);
+            (void)json_object_set_new(short_row, "figures", json_string(text));
+            rt_free(text);
+        }
         json_decref(figures);
         rt_rows_add(&r, short_row);
     }
@@ -212,18 +213,63 @@ static void print_table(json_t *status)
     rt_rows_deinit(&r);
 }
 
-int rt_ctl_status(const char *socket_path, bool json)
+static void print_status(json_t *status, bool json, bool own)
 {
-    char dir[512];
-    char *slash;
+    if (json) {
+        char *text = json_dumps(status, JSON_COMPACT);
+
+        (void)puts(text);
+        rt_free(text);
+    } else {
+        print_table(status, own);
+    }
+}
+
+/* Processes that the owner of another node knows of; true if one of them is not as it should be. */
+static bool any_missing(const json_t *status)
+{
+    size_t i;
+    json_t *row;
+
+    json_array_foreach(json_object_get(status, "processes"), i, row)
+    {
+        if (strcmp(rt_ctl_text(row, "state"), "alive") != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All other nodes, through this one. False: trouble. */
+static bool print_others(const struct rt_ctl *c, const char *own)
+{
+    struct rt_rows rows;
+    bool problem = false;
+    size_t i;
+    json_t *row;
+
+    rt_rows_init(&rows);
+    (void)rt_ctl_ask(c, "status", NULL, &rows, &problem);
+    rt_rows_sort(&rows, "node", "owner");
+    json_array_foreach(rows.list, i, row)
+    {
+        if (strcmp(rt_ctl_text(row, "node"), own) != 0) {
+            problem = any_missing(row) || problem;
+            print_status(row, c->json, false);
+        }
+    }
+    rt_rows_deinit(&rows);
+    return !problem;
+}
+
+/* The node of this machine, of which more can be told: also if its owner does not answer. */
+static int own_status(const struct rt_ctl *c, const char *dir)
+{
     bool missing = false;
     struct rt_metrics m = {0};
     struct rt_error err = {0};
     json_t *list, *owner, *status;
 
-    (void)snprintf(dir, sizeof dir, "%s", socket_path);
-    slash = strrchr(dir, '/');
-    (void)snprintf(slash != NULL ? slash : dir, 2, "%s", slash != NULL ? "" : ".");
     if (rt_metrics_open_reader(&m, dir, &err) != 0) {
         (void)fprintf(stderr, "realtimectl: %s\n", err.text);
     }
@@ -232,21 +278,35 @@ int rt_ctl_status(const char *socket_path, bool json)
         rt_metrics_close(&m);
         (void)fprintf(stderr, "realtimectl: no node runs in %s: %s/pids cannot be read\n", dir,
                       dir);
-        return 1;
+        return RT_CTL_PROBLEM;
     }
-    owner = ask_owner(socket_path);
+    owner = ask_owner(c->socket_path);
     status = json_pack("{s:s?, s:s, s:o}", "node", m.node, "owner",
                        owner != NULL ? "answers" : "silent", "processes", list);
-    if (json) {
-        char *text = json_dumps(status, JSON_COMPACT);
-
-        (void)puts(text);
-        rt_free(text);
-    } else {
-        print_table(status);
+    print_status(status, c->json, true);
+    if (owner != NULL && !c->local && !print_others(c, rt_ctl_text(owner, "node"))) {
+        missing = true;
     }
     json_decref(status);
     rt_metrics_close(&m);
+    missing = missing || owner == NULL;
     json_decref(owner);
-    return missing || owner == NULL ? 1 : 0;
+    return missing ? RT_CTL_PROBLEM : RT_CTL_OK;
+}
+
+int rt_ctl_status(const struct rt_ctl *c, char **argv)
+{
+    char dir[512];
+    char *slash;
+
+    if (*argv != NULL) {
+        return rt_ctl_usage("status takes no argument", *argv);
+    }
+    if (c->at != NULL) {
+        return print_others(c, "") ? RT_CTL_OK : RT_CTL_PROBLEM;
+    }
+    (void)snprintf(dir, sizeof dir, "%s", c->socket_path);
+    slash = strrchr(dir, '/');
+    (void)snprintf(slash != NULL ? slash : dir, 2, "%s", slash != NULL ? "" : ".");
+    return own_status(c, dir);
 }

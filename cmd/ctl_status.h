@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ctl_status.h - `realtimectl status`: read from the runtime directory alone (pids and the shared
- * counters), so that it works also when no process answers.
+ * ctl_status.h - `realtimectl status`: the own node is read from the runtime directory (pids and
+ * the shared counters), so that it works also when no process answers; the other nodes tell theirs.
  */
 #ifndef CMD_CTL_STATUS_H
 #define CMD_CTL_STATUS_H
 
-#include <stdbool.h>
+#include "cmd/ctl.h"
 
-/* `socket_path` lies in the runtime directory. Returns the exit code: 1 if a process is missing. */
-int rt_ctl_status(const char *socket_path, bool json);
+/* Gives the exit code: 1 if a process is missing, or a node does not answer. */
+int rt_ctl_status(const struct rt_ctl *c, char **argv);
 
 #endif

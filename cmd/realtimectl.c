@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* realtimectl: asks one question over a node's control socket and prints the rows. */
-#include <errno.h>
+/* realtimectl: asks a node over its control socket, through it all others, and prints the rows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
-#include "cmd/ctl_print.h"
+#include "cmd/ctl_doctor.h"
+#include "cmd/ctl_lists.h"
+#include "cmd/ctl_members.h"
 #include "cmd/ctl_status.h"
 #include "cmd/ctl_token.h"
-#include "node/base/alloc.h"
-#include "node/base/control.h"
-
-/* Exit codes, stable for scripts. */
-enum { EXIT_OK = 0, EXIT_PROBLEM = 1, EXIT_USAGE = 2 };
-
-/* The owner gives its processes RT_CONTROL_TIMEOUT_MS; what it then says must still arrive. */
-#define ASK_MS (RT_CONTROL_TIMEOUT_MS + 1000u)
+#include "cmd/ctl_topics.h"
 
 static const char usage_text[] =
-    "realtimectl [--socket PATH] [--json] COMMAND\n"
+    "realtimectl [--socket PATH] [--json] [--local | --at NODE] COMMAND\n"
     "\n"
-    "  status                    processes of the node and their counters\n"
+    "  status                    processes of the nodes and their counters\n"
+    "  members [--links] [--why NODE]\n"
+    "                            nodes of the cluster; the links between them; who sees NODE how,\n"
+    "                            and why\n"
+    "  ring [TOPIC]              who orders how many partitions; who orders this topic\n"
+    "  topics [--top N]          topics with clients; the N with most members\n"
+    "  presence TOPIC [--digests]\n"
+    "                            who is present in a topic; whether all nodes hold the same\n"
     "  connections               client sockets\n"
     "  channels                  channels joined by client sockets\n"
-    "  topics                    topics that the owner orders\n"
-    "  presence TOPIC            who is present in a topic\n"
     "  slots                     who reads the WAL, and how far it is confirmed\n"
+    "  events [-n N]             what happened to the cluster: members, links, owners, reader\n"
+    "  doctor                    checks nodes, mesh, clocks, keys and database; says how to "
+    "repair\n"
+    "  tail TOPIC                print the broadcasts of a topic as every node delivers them\n"
     "  sub TOPIC                 print the broadcasts of a topic until interrupted\n"
     "  pub TOPIC EVENT JSON      broadcast to a topic\n"
     "  token --role R [--sub S] [--exp D]\n"
@@ -37,165 +38,145 @@ static const char usage_text[] =
     "else\n"
     "                  /run/realtime/control.sock\n"
     "  --json          one JSON object per line instead of a table\n"
+    "  --local         ask this node alone; else it asks all others too, and who does not answer "
+    "is\n"
+    "                  named on stderr\n"
+    "  --at NODE       ask that node alone, through this one\n"
     "\n"
     "TOPIC is the name without realtime:. Exit code: 0 ok, 1 a problem was found, 2 usage.\n";
 
-struct ask {
-    struct rt_rows rows;
-    bool stream, problem;
-};
-
-static int usage(const char *what, const char *arg)
+int rt_ctl_usage(const char *what, const char *arg)
 {
     (void)fprintf(stderr, "realtimectl: %s%s%s\n\n%s", what, arg != NULL ? ": " : "",
                   arg != NULL ? arg : "", usage_text);
-    return EXIT_USAGE;
+    return RT_CTL_USAGE;
 }
 
-static bool on_row(void *ctx, struct pr_slice text)
+static int connections(const struct rt_ctl *c, char **argv)
 {
-    struct ask *a = ctx;
-    json_t *row = json_loadb((const char *)text.p, text.n, 0, NULL);
-    const char *error = json_string_value(json_object_get(row, "error"));
-
-    if (error != NULL) {
-        (void)fprintf(stderr, "realtimectl: %s\n", error);
-        a->problem = true;
-        json_decref(row);
-        return true;
-    }
-    if (row == NULL) {
-        return true; /* not ours: a row is always a JSON object */
-    }
-    if (a->stream) {
-        char *line = json_dumps(row, JSON_COMPACT);
-
-        (void)puts(line);
-        (void)fflush(stdout);
-        rt_free(line);
-        json_decref(row);
-    } else {
-        rt_rows_add(&a->rows, row);
-    }
-    return true;
+    return rt_ctl_list(c, "connections", argv);
 }
 
-static int ask(const char *socket_path, const char *cmd, json_t *args, struct ask *a)
+static int channels(const struct rt_ctl *c, char **argv)
 {
-    struct rt_error err = {0};
-    struct rt_loop *loop = rt_loop_new();
-    char *text = json_dumps(args, JSON_COMPACT);
-    struct rt_control_question q = {.path = socket_path,
-                                    .cmd = cmd,
-                                    .args = pr_str(text),
-                                    .timeout_ms = a->stream ? 0 : ASK_MS,
-                                    .on_row = on_row,
-                                    .ctx = a};
-    int rv = rt_control_ask(loop, &q, &err);
-
-    if (rv != 0) {
-        (void)fprintf(stderr, "realtimectl: %s\n", err.text);
-    }
-    rt_free(text);
-    rt_loop_free(loop);
-    return rv;
+    return rt_ctl_list(c, "channels", argv);
 }
 
-static int show(const char *socket_path, const char *cmd, json_t *args, bool json)
+static int stream(const struct rt_ctl *c, const char *cmd, char **argv)
 {
-    struct ask a = {.stream = strcmp(cmd, "sub") == 0};
-    int rv;
+    json_t *args;
 
-    rt_rows_init(&a.rows);
-    rv = ask(socket_path, cmd, args, &a);
-    if (rv == 0 && !a.stream && !a.problem) {
-        if (json) {
-            rt_rows_print_json(&a.rows);
-        } else {
-            rt_rows_print_table(&a.rows);
+    if (argv[0] == NULL || argv[1] != NULL) {
+        return rt_ctl_usage("one TOPIC is needed", argv[0] != NULL ? argv[1] : NULL);
+    }
+    args = json_pack("{s:s}", "topic", argv[0]);
+    return args == NULL ? rt_ctl_usage("not UTF-8", argv[0]) : rt_ctl_stream(c, cmd, args);
+}
+
+static int sub(const struct rt_ctl *c, char **argv)
+{
+    return stream(c, "sub", argv);
+}
+
+static int tail(const struct rt_ctl *c, char **argv)
+{
+    return stream(c, "tail", argv);
+}
+
+static int pub(const struct rt_ctl *c, char **argv)
+{
+    struct rt_rows rows;
+    bool problem = false;
+    json_t *payload, *args;
+
+    for (int i = 0; i < 3; i++) {
+        if (argv[i] == NULL) {
+            return rt_ctl_usage("pub takes TOPIC, EVENT and JSON", NULL);
         }
     }
-    rt_rows_deinit(&a.rows);
-    return rv == 0 && !a.problem ? EXIT_OK : EXIT_PROBLEM;
+    if (argv[3] != NULL) {
+        return rt_ctl_usage("pub takes TOPIC, EVENT and JSON", argv[3]);
+    }
+    payload = json_loads(argv[2], JSON_DECODE_ANY, NULL);
+    if (payload == NULL) {
+        return rt_ctl_usage("the payload is not JSON", argv[2]);
+    }
+    args = json_pack("{s:s, s:s, s:o}", "topic", argv[0], "event", argv[1], "payload", payload);
+    if (args == NULL) {
+        return rt_ctl_usage("not UTF-8", argv[0]);
+    }
+    rt_rows_init(&rows);
+    if (rt_ctl_ask(c, "pub", args, &rows, &problem)) {
+        rt_rows_print(&rows, c->json);
+    }
+    rt_rows_deinit(&rows);
+    return problem ? RT_CTL_PROBLEM : RT_CTL_OK;
 }
 
-/* Commands and the names of their arguments; all arguments are required. */
 static const struct command {
     const char *name;
-    const char *args[3];
+    int (*run)(const struct rt_ctl *c, char **argv);
 } commands[] = {
-    {"connections", {NULL}},
-    {"channels", {NULL}},
-    {"topics", {NULL}},
-    {"slots", {NULL}},
-    {"presence", {"topic"}},
-    {"sub", {"topic"}},
-    {"pub", {"topic", "event", "payload"}},
+    {"status", rt_ctl_status},
+    {"members", rt_ctl_members},
+    {"ring", rt_ctl_ring},
+    {"topics", rt_ctl_topics},
+    {"presence", rt_ctl_presence},
+    {"connections", connections},
+    {"channels", channels},
+    {"slots", rt_ctl_slots},
+    {"events", rt_ctl_events},
+    {"doctor", rt_ctl_doctor},
+    {"tail", tail},
+    {"sub", sub},
+    {"pub", pub},
 };
 
-static int run_command(const struct command *c, const char *socket_path, char **argv, bool json)
+/* Takes what is for all commands out of the arguments, wherever it stands. False: a fault. */
+static bool take_options(struct rt_ctl *c, char **argv)
 {
-    json_t *args = json_object();
-    int rv;
+    const char *value = NULL;
 
-    for (size_t i = 0; i < 3 && c->args[i] != NULL; i++) {
-        json_t *value;
-
-        if (argv[i] == NULL) {
-            json_decref(args);
-            return usage("missing argument", c->args[i]);
-        }
-        if (strcmp(c->args[i], "payload") == 0) {
-            value = json_loads(argv[i], JSON_DECODE_ANY, NULL);
-        } else {
-            value = json_string(argv[i]);
-        }
+    c->json = rt_ctl_flag(argv, "--json");
+    c->local = rt_ctl_flag(argv, "--local");
+    if (rt_ctl_option(argv, "--socket", &value)) {
+        c->socket_path = value;
         if (value == NULL) {
-            json_decref(args);
-            return usage(strcmp(c->args[i], "payload") == 0 ? "the payload is not JSON"
-                                                            : "not UTF-8",
-                         argv[i]);
+            return false;
         }
-        (void)json_object_set_new(args, c->args[i], value);
     }
-    rv = show(socket_path, c->name, args, json);
-    json_decref(args);
-    return rv;
+    return !rt_ctl_option(argv, "--at", &c->at) || (c->at != NULL && !c->local);
 }
 
 int main(int argc, char **argv)
 {
     const char *dir = getenv("REALTIME_RUNTIME_DIR");
     char path[512];
-    bool json = false;
-    int i = 1;
+    struct rt_ctl c = {.socket_path = path};
 
     (void)snprintf(path, sizeof path, "%s/control.sock", dir != NULL ? dir : "/run/realtime");
-    for (; i < argc && argv[i][0] == '-'; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            json = true;
-        } else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc) {
-            (void)snprintf(path, sizeof path, "%s", argv[++i]);
-        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            (void)fputs(usage_text, stdout);
-            return EXIT_OK;
-        } else {
-            return usage("unknown option, or its value is missing", argv[i]);
+    argv += argc > 0 ? 1 : 0;
+    if (argv[0] != NULL && strcmp(argv[0], "token") == 0) {
+        return rt_ctl_token(argv + 1);
+    }
+    if (rt_ctl_flag(argv, "--help") || rt_ctl_flag(argv, "-h")) {
+        (void)fputs(usage_text, stdout);
+        return RT_CTL_OK;
+    }
+    if (!take_options(&c, argv)) {
+        return rt_ctl_usage("an option lacks its value, or --at and --local exclude each other",
+                            NULL);
+    }
+    if (argv[0] == NULL) {
+        return rt_ctl_usage("no command given", NULL);
+    }
+    if (strcmp(argv[0], "token") == 0) {
+        return rt_ctl_token(argv + 1);
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            return commands[i].run(&c, argv + 1);
         }
     }
-    if (i == argc) {
-        return usage("no command given", NULL);
-    }
-    if (strcmp(argv[i], "token") == 0) {
-        return rt_ctl_token(argv + i + 1);
-    }
-    if (strcmp(argv[i], "status") == 0) {
-        return rt_ctl_status(path, json);
-    }
-    for (size_t c = 0; c < sizeof commands / sizeof commands[0]; c++) {
-        if (strcmp(argv[i], commands[c].name) == 0) {
-            return run_command(&commands[c], path, argv + i + 1, json);
-        }
-    }
-    return usage("unknown command", argv[i]);
+    return rt_ctl_usage(argv[0][0] == '-' ? "unknown option" : "unknown command", argv[0]);
 }

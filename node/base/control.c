@@ -168,6 +168,11 @@ void rt_asker_end(struct rt_asker *a)
     }
 }
 
+size_t rt_asker_queued(const struct rt_asker *a)
+{
+    return a->doomed ? 0 : rt_ipc_queued(a->ipc);
+}
+
 void rt_asker_set_user(struct rt_asker *a, void *user)
 {
     a->user = user;

@@ -7,13 +7,16 @@
  * line; `last` ends the answer. A row {"error": "text"} is trouble to be shown, exit code 1.
  *
  * The owner answers what it knows and passes the rest on as CTL frames, with an id of its own:
- *   to edges: connections {}, channels {}, pub {topic, event, payload}, sub {topic}
- *   to db:    slots {}
+ *   to edges: connections {}, channels {}, topics {}, pub {topic, event, payload}, sub {topic}
+ *   to db:    slots {}, doctor {}
+ *   to nodes: the same command, for all that is about the whole cluster; but not if the arguments
+ *             have "local": true, and only to that one with "at": "NODE". A node so asked asks no
+ *             others. Every row has the name of its node in `node`.
  * Who is asked answers with one or more CTL_REPLY of that id, the last one with last = true, within
- * RT_CONTROL_TIMEOUT_MS; else the owner ends the answer with an error row that names the process.
- * `sub` streams and has no time limit: rows until a CTL frame with cmd "cancel" and the same id
- * comes (the asker went away; no answer is expected), or the edge ends it by last = true. `pub`
- * goes to one edge.
+ * RT_CONTROL_TIMEOUT_MS; else the owner ends the answer with an error row that names the process
+ * or node. `sub` and `tail` stream and have no time limit: rows until a CTL frame with cmd "cancel"
+ * and the same id comes (the asker went away; no answer is expected), or the edge ends it by last =
+ * true. `pub`, `sub` and `tail` go to one edge of a node.
  */
 #ifndef NODE_BASE_CONTROL_H
 #define NODE_BASE_CONTROL_H
@@ -47,6 +50,8 @@ void rt_control_close(struct rt_control_server *s);
 /* Rows to the asker. One that does not read is cut (on_gone is called from a later turn). */
 void rt_asker_rows(struct rt_asker *a, struct pr_slice rows);
 void rt_asker_end(struct rt_asker *a);
+/* Bytes that wait for it. */
+size_t rt_asker_queued(const struct rt_asker *a);
 void rt_asker_set_user(struct rt_asker *a, void *user);
 void *rt_asker_user(const struct rt_asker *a);
 

@@ -7,6 +7,7 @@
 #include "node/db/db.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/heart.h"
@@ -48,6 +49,8 @@ void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate)
     uint64_t now = rt_now_ms(d->loop);
     uint64_t chance;
 
+    (void)snprintf(d->last_error, sizeof d->last_error, "%s", why);
+    (void)snprintf(d->last_sqlstate, sizeof d->last_sqlstate, "%s", sqlstate);
     if (d->up || d->down_since_ms == 0) {
         d->down_since_ms = now;
     }

@@ -145,6 +145,7 @@ struct rt_db {
     uint64_t up_ms;         /* since when it is up */
     uint64_t down_since_ms; /* 0: it is up, or was never tried */
     uint64_t janitor_ms;
+    char last_error[256], last_sqlstate[8]; /* of the last connection that ended or failed */
 
     struct rt_subs *subs;
     struct rt_chains regs; /* struct rt_reg, regs_in.h */
@@ -175,6 +176,9 @@ void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message);
 void rt_db_link_held(struct rt_db *d, uint64_t lsn);
 /* Edges that did not answer CHG_SYNC in time are forgotten; calls rt_stream_kick. */
 void rt_db_link_sync_check(struct rt_db *d);
+
+/* look.c: a question of realtimectl, passed on by the owner. */
+void rt_db_on_ctl(struct rt_db *d, const struct pr_frame *f);
 
 /* boots.c */
 /* NULL if it is not known. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* link.c - the owner: registrations and acknowledgements in, changes and verdicts out. */
-#include <stdio.h>
 #include <string.h>
 
-#include "node/base/control.h"
 #include "node/db/db_in.h"
 #include "proto/mesh_node.h"
 
@@ -176,52 +174,6 @@ static void on_reg(struct rt_db *d, const struct pr_frame *f)
     }
 }
 
-static const char *state_name(const struct rt_db *d)
-{
-    if (d->cfg->database_url == NULL) {
-        return "none";
-    }
-    if (!d->elected) {
-        return "standby";
-    }
-    if (d->stream.state == RT_STREAM_ON) {
-        return "held";
-    }
-    if (d->stream.state == RT_STREAM_BUSY) {
-        return "busy";
-    }
-    return d->stream.trouble != NULL ? "error" : "starting";
-}
-
-static void on_slots(struct rt_db *d, uint32_t id)
-{
-    char row[700];
-    uint64_t lsn = d->stream.confirmed_lsn, got = d->stream.received_lsn;
-    int n = snprintf(row, sizeof row,
-                     "{\"project\":\"%s\",\"slot\":\"%s\",\"reader\":\"%s\",\"state\":\"%s\","
-                     "\"confirmed_lsn\":\"%X/%X\",\"received_lsn\":\"%X/%X\",\"unconfirmed\":%u,"
-                     "\"subscriptions\":%u}\n",
-                     d->cfg->project, d->stream.slot, d->cfg->node, state_name(d),
-                     (uint32_t)(lsn >> 32), (uint32_t)lsn, (uint32_t)(got >> 32), (uint32_t)got,
-                     d->stream.sent_count, d->nregs);
-
-    (void)rt_control_reply(d->owner, id, pr_bytes(row, (size_t)n), true);
-}
-
-static void on_ctl(struct rt_db *d, const struct pr_frame *f)
-{
-    struct pr_ctl m;
-
-    if (pr_ctl_decode(f, &m) != PR_OK || pr_slice_is(m.cmd, RT_CONTROL_CANCEL)) {
-        return;
-    }
-    if (pr_slice_is(m.cmd, "slots")) {
-        on_slots(d, m.id);
-    } else {
-        (void)rt_control_reply(d->owner, m.id, pr_str("{\"error\":\"unknown command\"}\n"), true);
-    }
-}
-
 static void on_start(struct rt_db *d, uint64_t node)
 {
     struct pr_chg_sync m = {.project = pr_str(d->cfg->project)};
@@ -309,7 +261,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         }
         break;
     case PR_T_CTL:
-        on_ctl(d, f);
+        rt_db_on_ctl(d, f);
         break;
     default:
         rt_log(d->log, RT_WARN, "unexpected_frame", rt_kv_u("type", f->type));

@@ -20,6 +20,10 @@ struct rt_observer {
 /* Room for a row behind those that are sent at RT_CONTROL_ROWS_BYTES; a longer one is left out. */
 #define ROWS_CAP ((size_t)2 * RT_CONTROL_ROWS_BYTES)
 
+/* Most topics that a question for the largest is told, and that one for all is. */
+#define TOP_MAX     1000u
+#define TOPICS_TOLD 50000u
+
 /* Rows of one answer in the making. */
 struct rows {
     struct rt_edge *edge;
@@ -68,10 +72,15 @@ static void put_hex(struct pr_outbuf *o, uint64_t v)
     }
 }
 
-static void put_head(struct rows *r, const struct rt_socket *s)
+static void put_edge(struct rows *r)
 {
     pr_put_str(&r->o, "{\"edge\":");
     pr_put_dec(&r->o, r->edge->args->index);
+}
+
+static void put_head(struct rows *r, const struct rt_socket *s)
+{
+    put_edge(r);
     pr_put_str(&r->o, ",\"conn\":\"");
     put_hex(&r->o, s->id);
     pr_put_str(&r->o, "\"");
@@ -122,6 +131,116 @@ static void channels(struct rt_edge *e, uint32_t id)
             put_flag(&r.o, "changes", ch->changes != NULL);
             row_end(&r);
         }
+    }
+    rows_end(&r);
+}
+
+static uint32_t members_of(const struct rt_topic *t)
+{
+    return t->seats[0].count + t->seats[1].count;
+}
+
+static void topic_row(struct rows *r, const struct rt_topic *t)
+{
+    size_t kind = rt_topic_key(t).n - rt_topic_sub(t).n - 1;
+
+    put_edge(r);
+    pr_put_str(&r->o, ",\"topic\":");
+    pr_put_json_str(&r->o, rt_topic_sub(t));
+    put_flag(&r->o, "private", rt_topic_key(t).p[kind] == '1');
+    pr_put_str(&r->o, ",\"members\":");
+    pr_put_dec(&r->o, members_of(t));
+    row_end(r);
+}
+
+/* The topics with most members, at most `n`, in no order. */
+static void top_topics(struct rows *r, uint32_t n)
+{
+    const struct rt_topics *v = &r->edge->topics;
+    const struct rt_topic *best[TOP_MAX];
+    uint32_t count = 0;
+    uint32_t least = 0; /* place of the smallest of `best` */
+
+    for (uint32_t i = 0; i < v->cap; i++) {
+        const struct rt_topic *t = v->at[i];
+
+        if (t == NULL || n == 0) {
+            continue;
+        }
+        if (count < n) {
+            best[count++] = t;
+        } else if (members_of(t) > members_of(best[least])) {
+            best[least] = t;
+        } else {
+            continue;
+        }
+        least = 0;
+        for (uint32_t k = 1; k < count; k++) {
+            least = members_of(best[k]) < members_of(best[least]) ? k : least;
+        }
+    }
+    for (uint32_t k = 0; k < count; k++) {
+        topic_row(r, best[k]);
+    }
+}
+
+/* A list of names; what is no text is passed over. */
+static void named_topics(struct rows *r, struct pr_slice names, struct pr_outbuf *scratch)
+{
+    struct pr_json_iter it;
+    struct pr_json v;
+    struct pr_slice name;
+
+    if (pr_json_open(&it, names) != PR_OK) {
+        return;
+    }
+    while (pr_json_next(&it, NULL, &v) == 1) {
+        scratch->len = 0;
+        for (int k = 0; pr_json_text(&v, scratch, &name) == PR_OK && k <= 1; k++) {
+            const struct rt_topic *t = rt_topic_find(r->edge, name, k == 1);
+
+            scratch->len = 0;
+            if (t != NULL) {
+                topic_row(r, t);
+            }
+        }
+    }
+}
+
+static void all_topics(struct rows *r)
+{
+    const struct rt_topics *v = &r->edge->topics;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < v->cap; i++) {
+        if (v->at[i] != NULL && count++ < TOPICS_TOLD) {
+            topic_row(r, v->at[i]);
+        }
+    }
+    if (count > TOPICS_TOLD) {
+        pr_put_str(&r->o, "{\"error\":\"this edge has more topics than are told; see --top\"");
+        row_end(r);
+    }
+}
+
+/* "top": N the largest; "names": [...] these; else all. */
+static void topics(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
+{
+    struct pr_json v;
+    struct rows r;
+
+    rows_begin(&r, e, m->id);
+    if (pr_json_member(m->args, "top", &v) == 1) {
+        uint32_t n = 0;
+
+        for (size_t i = 0; i < v.raw.n && n < TOP_MAX; i++) {
+            n = n * 10 + (uint32_t)(v.raw.p[i] - '0');
+        }
+        top_topics(&r, v.type != PR_JSON_NUMBER || n > TOP_MAX ? TOP_MAX : n);
+    } else if (pr_json_member(m->args, "names", &v) == 1) {
+        named_topics(&r, v.raw, scratch);
+    } else {
+        all_topics(&r);
     }
     rows_end(&r);
 }
@@ -256,7 +375,10 @@ void rt_observers_event(struct rt_edge *e, struct rt_topic *t, const struct pr_b
         struct rows r;
 
         rows_begin(&r, e, o->id);
-        pr_put_str(&r.o, "{\"topic\":");
+        put_edge(&r);
+        pr_put_str(&r.o, ",\"at_ms\":");
+        pr_put_dec(&r.o, rt_wall_ms());
+        pr_put_str(&r.o, ",\"topic\":");
         pr_put_json_str(&r.o, rt_topic_name(t));
         if (b->form == PR_BCAST_TEXT) {
             pr_put_str(&r.o, ",\"message\":");
@@ -291,6 +413,8 @@ int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f)
         connections(e, m.id);
     } else if (pr_slice_is(m.cmd, "channels")) {
         channels(e, m.id);
+    } else if (pr_slice_is(m.cmd, "topics")) {
+        topics(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "pub")) {
         publish(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "sub")) {

@@ -86,6 +86,19 @@ static void set_handle(struct rt_topics *v, uint32_t handle, struct rt_topic *t)
     v->by_handle[handle] = t;
 }
 
+struct rt_topic *rt_topic_find(const struct rt_edge *e, struct pr_slice sub, bool is_private)
+{
+    const struct rt_topics *v = &e->topics;
+    uint8_t memory[PR_TOPIC_KEY_MAX];
+    struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
+
+    rt_topic_put_key(&key, e->cfg->project, sub, is_private);
+    if (!pr_out_ok(&key) || v->cap == 0) {
+        return NULL;
+    }
+    return v->at[place_of(v, pr_bytes(memory, key.len), hash_of(v, pr_bytes(memory, key.len)))];
+}
+
 struct rt_topic *rt_topic_get(struct rt_edge *e, struct pr_slice sub, bool is_private)
 {
     struct rt_topics *v = &e->topics;

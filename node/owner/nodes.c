@@ -2,42 +2,17 @@
 #include "node/owner/nodes.h"
 
 #include <openssl/crypto.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cluster/hash.h"
 #include "node/owner/changes.h"
 #include "node/owner/nodes_in.h"
+#include "node/owner/tell.h"
 #include "proto/mesh_node.h"
-
-/* Name of a node for people, its id in hex if no name is known. */
-struct naming {
-    uint64_t id;
-    char text[PR_ID_MAX + 1];
-};
-
-static void find_name(void *ctx, const struct cl_member_row *row)
-{
-    struct naming *n = ctx;
-
-    if (row->id == n->id) {
-        (void)snprintf(n->text, sizeof n->text, "%.*s", (int)row->name.n,
-                       (const char *)row->name.p);
-    }
-}
-
-static struct naming name_of(const struct owner *o, uint64_t id)
-{
-    struct naming n = {.id = id};
-
-    (void)snprintf(n.text, sizeof n.text, "%016llx", (unsigned long long)id);
-    cl_inspect_members(o->cl, find_name, &n);
-    return n;
-}
 
 static struct pr_slice text_of(const char *s)
 {
-    return s == NULL ? (struct pr_slice){0} : pr_str(s);
+    return s == NULL ? pr_bytes(NULL, 0) : pr_str(s);
 }
 
 int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err)
@@ -68,8 +43,7 @@ static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
                           .name = peer->name,
                           .addr = peer->addr};
 
-    rt_log(n->owner->args->log, RT_INFO, "link_up",
-           rt_kv_s("peer", name_of(n->owner, peer->id).text));
+    rt_tell_link_up(n->owner, peer->name);
     if (rt_owner_step(n->owner, &ev)) {
         rt_changes_link_up(n->owner, peer->id);
     }
@@ -103,8 +77,8 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
 {
     struct nodes *n = ctx;
 
-    rt_log(n->owner->args->log, RT_INFO, "link_down", rt_kv_s("peer", name_of(n->owner, id).text),
-           rt_kv_s("err", why));
+    rt_tell_link_down(n->owner, id, why);
+    rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
 
@@ -126,6 +100,10 @@ static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
         if (!rt_changes_on_link_frame(n->owner, id, f)) {
             rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a frame of changes that is damaged");
         }
+        break;
+    case PR_T_CTL:
+    case PR_T_CTL_REPLY:
+        rt_owner_on_link_ctl(n->owner, id, f);
         break;
     default:
         (void)rt_owner_step(n->owner, &ev);
@@ -253,6 +231,26 @@ size_t rt_owner_link_queued(const struct owner *o, uint64_t node_id)
     return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CHANGES);
 }
 
+size_t rt_owner_link_waits(const struct owner *o, uint64_t node_id)
+{
+    return o->nodes == NULL ? 0 : rt_mesh_queued(o->nodes->mesh, node_id, PR_C_CONTROL);
+}
+
+const struct rt_mesh *rt_nodes_mesh(const struct nodes *n)
+{
+    return n->mesh;
+}
+
+const struct rt_mesh_udp *rt_nodes_udp(const struct nodes *n)
+{
+    return n->udp;
+}
+
+const struct rt_keyring *rt_nodes_keys(const struct nodes *n)
+{
+    return n->keys;
+}
+
 static void link_send(struct owner *o, const struct cl_action *a)
 {
     for (uint32_t w = 0; w < CL_NODES_MAX / 64; w++) {
@@ -298,8 +296,7 @@ static void member(struct owner *o, const struct cl_action *a)
     bool gone = is_end(a->state);
 
     o->nodes->stale = true;
-    rt_log(o->args->log, RT_INFO, "member", rt_kv_s("peer", name_of(o, a->id).text),
-           rt_kv_s("state", a->state), rt_kv_s("why", a->reason == NULL ? "" : a->reason));
+    rt_tell_member(o, a);
     if (a->id == o->node_id) {
         return;
     }
@@ -411,6 +408,9 @@ void rt_nodes_reload(struct owner *o)
     } else {
         rt_log(o->args->log, RT_INFO, "cluster_keys_reloaded", rt_kv_u("changed", (uint64_t)rv),
                rt_kv_s("keys", ids));
+        if (rv > 0) {
+            rt_tell_node(o, "has other keys now");
+        }
     }
 }
 

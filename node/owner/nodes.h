@@ -6,7 +6,9 @@
 #ifndef NODE_OWNER_NODES_H
 #define NODE_OWNER_NODES_H
 
+#include "node/owner/mesh.h"
 #include "node/owner/owner_in.h"
+#include "node/owner/udp.h"
 
 struct nodes;
 
@@ -16,6 +18,10 @@ int rt_nodes_about(struct owner *o, struct cl_about *about, struct rt_error *err
 struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err);
 /* NULL is allowed. */
 void rt_nodes_free(struct nodes *n);
+/* For those who only look; keys are NULL if there are none (insecure). */
+const struct rt_mesh *rt_nodes_mesh(const struct nodes *n);
+const struct rt_mesh_udp *rt_nodes_udp(const struct nodes *n);
+const struct rt_keyring *rt_nodes_keys(const struct nodes *n);
 /* Actions of the core that are not for own edges. */
 void rt_nodes_action(struct owner *o, const struct cl_action *a);
 /* Reads the settings again and takes the keys from them; trouble is logged and changes nothing. */

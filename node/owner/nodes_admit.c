@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "node/owner/nodes_in.h"
+#include "node/owner/tell.h"
 
 static void used_by(const struct owner *o, const struct pr_addr *holder, char *text, size_t cap)
 {
@@ -57,12 +58,14 @@ uint32_t rt_nodes_admit(void *ctx, const struct rt_mesh_peer *peer, char *text, 
         (void)pr_addr_format(&holder, where, sizeof where);
         (void)snprintf(text, cap, "node name %.*s is used by %s; set REALTIME_NODE",
                        (int)peer->name.n, (const char *)peer->name.p, where);
+        rt_tell_refused(o, peer->name, &peer->addr, text);
         return PR_BYE_NAME;
     case CL_ID_CLASH:
         (void)snprintf(text, cap,
                        "node name %.*s has the same hash as that of another node; set "
                        "REALTIME_NODE to another",
                        (int)peer->name.n, (const char *)peer->name.p);
+        rt_tell_refused(o, peer->name, &peer->addr, text);
         return PR_BYE_NAME;
     case CL_IS_SELF:
         (void)snprintf(text, cap, "this is %s itself", o->cfg->node);
@@ -92,7 +95,6 @@ void rt_nodes_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32
                       struct pr_slice text)
 {
     struct nodes *n = ctx;
-    char where[PR_ADDR_TEXT_MAX];
     char why[PR_ID_MAX + 1];
 
     (void)id;
@@ -105,7 +107,5 @@ void rt_nodes_refused(void *ctx, uint64_t id, const struct pr_addr *addr, uint32
         code == PR_BYE_OVER) {
         return; /* no news; who is wrongly held for dead hears of it by gossip */
     }
-    (void)pr_addr_format(addr, where, sizeof where);
-    rt_log(n->owner->args->log, RT_WARN, "link_refused", rt_kv_s("by", where),
-           rt_kv_s("code", rt_mesh_bye_name(code)), rt_kv_s("err", why));
+    rt_tell_refused_by(n->owner, addr, rt_mesh_bye_name(code), why);
 }

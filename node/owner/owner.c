@@ -2,12 +2,15 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cluster/hash.h"
 #include "node/base/heart.h"
 #include "node/owner/changes.h"
+#include "node/owner/events.h"
 #include "node/owner/nodes.h"
+#include "node/owner/tell.h"
 
 /* Bytes of keys and metas of presences: 512 MiB hold some two million of 200 bytes. */
 #define PRESENCE_BYTES (512u * 1024u * 1024u)
@@ -22,6 +25,9 @@
 /* A node that leaves waits no longer than this for the others to know, in ms: the flush of a view,
  * and a few rounds of gossip. */
 #define LEAVE_MS 3000u
+/* The resolver (resolv.conf(5)), unless the environment says otherwise. Its own 5 s would let a
+ * silent name server hold the end of the process for longer than anybody waits for it. */
+#define RESOLVER_OPTIONS "timeout:2 attempts:2"
 /* Metrics are read every few seconds; once a second is fresh enough and costs nothing. */
 #define STATS_MS 1000u
 
@@ -59,6 +65,7 @@ static void do_action(struct owner *o, const struct cl_action *a, struct cuts *c
         cuts->why = a->reason;
         break;
     case CL_ACT_READER:
+        rt_tell_reader(o, a->id);
         rt_changes_reader(o, a->id);
         break;
     case CL_ACT_UDP_SEND:
@@ -166,6 +173,7 @@ static void on_turn(void *ctx)
     uint64_t at = cl_deadline(o->cl);
     uint64_t now = rt_now_ms(o->loop);
 
+    rt_tell_changes(o);
     if (o->leaving && cl_gone(o->cl)) {
         rt_loop_stop(o->loop);
     }
@@ -234,6 +242,7 @@ static void on_stop(void *ctx, int signo)
         return;
     }
     o->leaving = true;
+    rt_tell_node(o, "leaves");
     rt_timer_set(&o->leave, LEAVE_MS);
     (void)rt_owner_step(o, &ev);
 }
@@ -297,6 +306,7 @@ static int serve(struct owner *o)
         return 1;
     }
     rt_log(o->args->log, RT_INFO, "owner_up", rt_kv_u("edges", o->cfg->edges));
+    rt_tell_node(o, "has started");
     rt_loop_run(o->loop);
     return o->exit_code;
 }
@@ -311,12 +321,15 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     o->cfg = cfg;
     o->args = args;
     o->tick_at = UINT64_MAX;
+    (void)setenv("RES_OPTIONS", RESOLVER_OPTIONS, 0);
     o->loop = rt_loop_new();
+    o->events = rt_events_new();
     heart = rt_heart_start(o->loop, args->heart_fd);
     if (cfg->clustered && rt_nodes_about(o, &o->about, &err) != RT_OK) {
         rt_log(args->log, RT_ERROR, "owner_cannot_serve", rt_kv_s("err", err.text));
         rt_heart_stop(heart);
         rt_loop_free(o->loop);
+        rt_events_free(o->events);
         rt_free(o);
         return 1;
     }
@@ -342,6 +355,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_heart_stop(heart);
     rt_loop_free(o->loop);
     cl_free(o->cl);
+    rt_events_free(o->events);
     rt_free(o);
     return code;
 }

@@ -19,6 +19,8 @@
 struct owner;
 struct changes; /* changes.h */
 struct nodes;   /* nodes.h */
+struct asks;    /* asks.h */
+struct rt_events; /* events.h */
 
 /* One local process. */
 struct peer {
@@ -30,15 +32,11 @@ struct peer {
     uint64_t since_ms;
 };
 
-/* One question of realtimectl that others answer. */
-struct ask {
-    struct owner *owner;
-    struct rt_asker *asker; /* NULL: the slot is free */
-    uint32_t id;
-    uint64_t edges; /* bitmap of edges that have not ended their answer */
-    bool db;        /* neither has db */
-    bool stream;
-    struct rt_timer timer;
+/* What was told last, tell.h. */
+struct tells {
+    uint64_t view;
+    uint64_t refused_ms;
+    uint64_t keys, hellos, datagrams; /* refused */
 };
 
 struct owner {
@@ -58,6 +56,7 @@ struct owner {
     struct peer *stranger[RT_STRANGERS_MAX];
     struct changes *changes;
     struct nodes *nodes; /* NULL: no other nodes */
+    struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;
     bool stepping;   /* the core's actions are being carried out */
     uint64_t fallen; /* edges that ended meanwhile */
@@ -65,8 +64,8 @@ struct owner {
     bool leaving;
     int exit_code;
     struct cl_stats counted; /* what the metrics already hold */
-    struct ask asks[RT_CONTROL_ASKERS_MAX];
-    uint32_t next_id;
+    struct tells tells;
+    struct asks *asks;       /* questions of realtimectl under way */
 };
 
 /* owner.c: gives an event to the core and carries out its actions. False: the edge was closed. */
@@ -88,11 +87,19 @@ void rt_owner_cut(struct peer *p, const char *why);
 /* Cuts those that connected and said nothing. Called now and then. */
 void rt_owner_cut_silent(struct owner *o);
 
-/* control_cmds.c: answers to realtimectl. */
+/* Bytes of class CONTROL, the one of questions and answers; the same. */
+size_t rt_owner_link_waits(const struct owner *o, uint64_t node_id);
+
+/* control_cmds.c: answers to realtimectl, here or at another node. */
 int rt_owner_control_open(struct owner *o, struct rt_error *err);
 void rt_owner_control_free(struct owner *o);
+/* CTL or CTL_REPLY of another node. A damaged one is logged and has no effect. */
+void rt_owner_on_link_ctl(struct owner *o, uint64_t from, const struct pr_frame *f);
+
+/* asks.c: those who are asked. */
 void rt_owner_on_ctl_reply(struct owner *o, const struct peer *from, const struct pr_frame *f);
-/* A process that was asked is gone. */
+/* A process that was asked is gone; so is the link to a node. */
 void rt_owner_asks_lost(struct owner *o, const struct peer *gone);
+void rt_owner_asks_node_lost(struct owner *o, uint64_t id);
 
 #endif

@@ -3,11 +3,13 @@
 // change, readiness, leaving. Real processes on loopback; the numbers are those of the cluster's properties.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createSocket } from 'node:dgram'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { freePort, startCluster, startNode, until } from '../harness/process.mjs'
+import { freePort, root, SECRET, startCluster, startNode, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 
 const EXIT_FATAL = 78
@@ -243,4 +245,42 @@ test('a node that is told to end is seen as left, never suspected, and its clien
   // It comes back under its name.
   leaver.start()
   await see(cluster.nodes, NAMES)
+})
+
+test('a name server that says nothing does not hold the end of a node', async (t) => {
+  const dir = mkdtempSync('/tmp/realtime-test-')
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  const silent = createSocket('udp4')
+  t.after(() => silent.close())
+  let asked = 0
+  silent.on('message', () => { asked++ })
+  await new Promise((resolve) => silent.bind(53, '127.53.0.53', resolve))
+  writeFileSync(join(dir, 'resolv.conf'), 'nameserver 127.53.0.53\n')
+  mkdirSync(join(dir, 'run'))
+  const [port, admin, mesh] = [await freePort(), await freePort(), await freePort()]
+  const log = openSync(join(dir, 'log'), 'a')
+  // A mount namespace of its own, in which that is the name server.
+  const node = spawn('unshare', ['--mount', 'sh', '-c', `mount --bind ${dir}/resolv.conf /etc/resolv.conf && exec "$0"`,
+    join(process.env.BUILD_DIR ?? join(root, 'build'), 'realtimed')], {
+    stdio: ['ignore', log, log],
+    env: {
+      PATH: process.env.PATH, REALTIME_JWT_SECRET: SECRET, REALTIME_NODE: 'patient', REALTIME_EDGES: '1',
+      REALTIME_LISTEN: `127.0.0.1:${port}`, REALTIME_ADMIN_LISTEN: `127.0.0.1:${admin}`, REALTIME_RUNTIME_DIR: join(dir, 'run'),
+      REALTIME_CLUSTER_LISTEN: `127.0.0.1:${mesh}`, REALTIME_CLUSTER_SEEDS: 'realtime.invalid:7946',
+      REALTIME_CLUSTER_KEY: randomBytes(32).toString('base64'),
+    },
+  })
+  closeSync(log)
+  t.after(() => node.kill('SIGKILL'))
+  const text = () => readFileSync(join(dir, 'log'), 'utf8')
+  await until('the name server to be asked', () => {
+    if (node.exitCode !== null) throw new Error(`needs root and unshare(1): ${text()}`)
+    return asked > 0
+  })
+  const start = Date.now()
+  node.kill('SIGTERM')
+  await until('the node to end', () => node.exitCode !== null)
+  t.diagnostic(`ended after ${Date.now() - start} ms`)
+  assert.equal(node.exitCode, 0)
+  assert.ok(!text().includes('stop_took_too_long'), text())
 })

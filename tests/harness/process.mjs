@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real processes for the tests: one node of the server or several that form a cluster, one Postgres.
-import { spawn, execFileSync } from 'node:child_process'
+import { spawn, spawnSync, execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
@@ -106,6 +106,12 @@ async function spawnNode(t, opts) {
     },
     ctl: (...args) => execFileSync(join(build, 'realtimectl'), ['--socket', join(env.REALTIME_RUNTIME_DIR, 'control.sock'), ...args], { encoding: 'utf8', stdio: 'pipe' }),
     rows: (...args) => node.ctl('--json', ...args).trim().split('\n').filter(Boolean).map((l) => JSON.parse(l)),
+    /** realtimectl whatever its exit code: { status, rows, stderr }; rows are those of --json. */
+    ask(...args) {
+      const argv = ['--socket', join(env.REALTIME_RUNTIME_DIR, 'control.sock'), '--json', ...args]
+      const { status, stdout, stderr } = spawnSync(join(build, 'realtimectl'), argv, { encoding: 'utf8' })
+      return { status, rows: stdout.trim().split('\n').filter(Boolean).map((l) => JSON.parse(l)), stderr }
+    },
     logText: () => readFileSync(log, 'utf8'),
     /** As after a power cut or its end: a new life of the same node. */
     start() {
@@ -219,7 +225,7 @@ export async function startCluster(t, opts = {}) {
 
 /** How many members a node holds for alive; 0 while it does not answer. */
 function alive(node) {
-  try { return node.rows('members').filter((m) => m.state === 'alive').length } catch { return 0 }
+  try { return node.rows('members', '--local').filter((m) => m.state === 'alive').length } catch { return 0 }
 }
 
 /** A build before the mesh has no such command (exit code 2: usage); its nodes run each alone. */

@@ -308,6 +308,60 @@ static void ctl(uint32_t id, const char *cmd, const char *args)
     settle();
 }
 
+/* Goal: all topics, the largest, or those that are named; whatever the arguments are. */
+static void realtimectl_asks_for_topics(void **state)
+{
+#define A "{\"edge\":0,\"topic\":\"a\",\"private\":false,\"members\":2}\n"
+#define B "{\"edge\":0,\"topic\":\"b\",\"private\":false,\"members\":1}\n"
+    static const struct {
+        const char *args, *expect;
+    } cases[] = {
+        {"{\"top\":1}", A},
+        {"{\"top\":0}", ""},
+        {"{\"names\":[\"b\"]}", B},
+        {"{\"names\":[\"b\",\"\\u0061\",\"nobody\"]}", B A},
+        {"{\"names\":[5,null,[\"b\"],\"b\"]}", B},
+        {"{\"names\":[]}", ""},
+        {"{\"names\":\"b\"}", ""},
+    };
+    static const char *const both[] = {"{}",
+                                       "{\"top\":1000}",
+                                       "{\"top\":99999999999999999999}",
+                                       "{\"top\":\"x\"}",
+                                       "{\"top\":-1}",
+                                       "{\"other\":1}",
+                                       "{\"names\":[\"b\""};
+    struct rt_conn *c[2];
+
+    (void)state;
+    world_open(NULL);
+    for (size_t i = 0; i < 2; i++) {
+        c[i] = client("2.0.0");
+        send_text(c[i], "['1','1','realtime:a','phx_join',{'config':{}}]");
+        (void)heard(c[i]);
+    }
+    send_text(c[0], "['2','2','realtime:b','phx_join',{'config':{}}]");
+    (void)heard(c[0]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char expect[300];
+
+        (void)snprintf(expect, sizeof expect, "1. %s", cases[i].expect);
+        ctl(1, "topics", cases[i].args);
+        if (strcmp(w.ctl, expect) != 0) {
+            fail_msg("%s: %s, expected %s", cases[i].args, w.ctl, expect);
+        }
+    }
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        ctl(1, "topics", both[i]);
+        if (strstr(w.ctl, A) == NULL || strstr(w.ctl, B) == NULL) {
+            fail_msg("%s: %s", both[i], w.ctl);
+        }
+    }
+    world_close();
+#undef A
+#undef B
+}
+
 static void realtimectl_asks(void **state)
 {
     struct rt_conn *c = NULL;
@@ -329,8 +383,9 @@ static void realtimectl_asks(void **state)
     assert_string_equal(w.ctl, "");
     ctl(4, "pub", "{\"topic\":\"a\",\"event\":\"e\",\"payload\":{\"n\":1}}");
     assert_non_null(strstr(w.ctl, "4. {\"published\":true}\n"));
-    assert_non_null(strstr(w.ctl, "3 {\"topic\":\"realtime:a\",\"event\":\"e\",\"payload\":{\"n\":"
-                                  "1}}\n"));
+    assert_non_null(strstr(w.ctl, "3 {\"edge\":0,\"at_ms\":"));
+    assert_non_null(
+        strstr(w.ctl, ",\"topic\":\"realtime:a\",\"event\":\"e\",\"payload\":{\"n\":1}}\n"));
     assert_string_equal(heard(c), "<kind 4>realtime:ae{'n':1}\n");
     ctl(3, "cancel", "{}");
     ctl(4, "pub", "{\"topic\":\"a\",\"event\":\"e\"}");
@@ -352,6 +407,7 @@ int main(void)
         cmocka_unit_test(headers_and_tokens),
         cmocka_unit_test(handshakes),
         cmocka_unit_test(refusals_slow_down),
+        cmocka_unit_test(realtimectl_asks_for_topics),
         cmocka_unit_test(realtimectl_asks),
     };
 

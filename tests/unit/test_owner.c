@@ -559,6 +559,8 @@ static void answers_realtimectl(void **state)
     hear_type(a, PR_T_SUB_OK, &f);
     ctl = dial(w, "control.sock");
     ask_start(ctl, "topics", "{}");
+    answer(a, "topics", "{\"edge\":0,\"topic\":\"room\",\"members\":2}\n");
+    answer(b, "topics", "");
     ask_end(ctl, rows, sizeof rows);
     assert_non_null(strstr(rows, "\"topic\":\"room\",\"project\":\"default\",\"private\":false"));
 
@@ -567,8 +569,8 @@ static void answers_realtimectl(void **state)
     answer(a, "connections", "{\"edge\":0}\n");
     answer(b, "connections", "{\"edge\":1}\n");
     ask_end(ctl, rows, sizeof rows);
-    assert_non_null(strstr(rows, "{\"edge\":0}\n"));
-    assert_non_null(strstr(rows, "{\"edge\":1}\n"));
+    assert_non_null(strstr(rows, "{\"node\":\"n1\",\"edge\":0}\n"));
+    assert_non_null(strstr(rows, "{\"node\":\"n1\",\"edge\":1}\n"));
 
     ctl = dial(w, "control.sock");
     ask_start(ctl, "slots", "{}");
@@ -579,7 +581,7 @@ static void answers_realtimectl(void **state)
     ask_start(ctl, "slots", "{}");
     answer(db, "slots", "{\"state\":\"held\"}\n");
     ask_end(ctl, rows, sizeof rows);
-    assert_string_equal(rows, "{\"state\":\"held\"}\n");
+    assert_string_equal(rows, "{\"node\":\"n1\",\"state\":\"held\"}\n");
 
     ctl = dial(w, "control.sock");
     ask_start(ctl, "nonsense", "{}");
@@ -597,7 +599,7 @@ static void answers_realtimectl(void **state)
     hear_type(b, PR_T_CTL, &f);
     hang_up(b);
     ask_end(ctl, rows, sizeof rows);
-    assert_non_null(strstr(rows, "{\"edge\":0}\n"));
+    assert_non_null(strstr(rows, "{\"node\":\"n1\",\"edge\":0}\n"));
     assert_non_null(strstr(rows, "edge 1 ended while it was asked"));
 
     /* A stream is cancelled when its asker goes. */
@@ -619,7 +621,7 @@ static void a_silent_edge_is_named_in_time(void **state)
 
     ask_start(ctl, "connections", "{}");
     ask_end(ctl, rows, sizeof rows);
-    assert_string_equal(rows, "{\"error\":\"edge 2 did not answer in time\"}\n");
+    assert_string_equal(rows, "{\"node\":\"n1\",\"error\":\"edge 2 did not answer in time\"}\n");
     hang_up(a);
 }
 
