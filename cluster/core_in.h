@@ -58,7 +58,7 @@
 #define CL_SWEEP_MAX  256u
 /* Bytes after which a sweep ends its portion. */
 #define CL_SWEEP_BYTES ((size_t)256 * 1024)
-/* Upper bound of an encoded frame without its texts and payload: head, array, 9 numbers, in bytes.
+/* Upper bound of an encoded frame without its texts and payload: head, array, 13 numbers, in bytes.
  */
 #define CL_FRAME_SMALL ((size_t)160)
 
@@ -268,9 +268,9 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
 /* It is owned here and open: nothing of an owner before comes any more. */
 void cl_follow_opened(const struct cl *cl, struct cl_topic *topic);
-/* An edge has had events of the topic before, in an epoch that says nothing to the topic's owner:
- * what was kept since then is wanted. */
-void cl_follow_since(struct cl_topic *topic, struct pr_epoch epoch);
+/* An edge has had the topic's events before, of an owner process before this one. What came since
+ * is wanted, by the edge that has least: the others pass over what they have. */
+void cl_follow_since(struct cl *cl, struct cl_topic *topic, const struct pr_sub *sub);
 /* Some owner was followed for it. */
 bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);

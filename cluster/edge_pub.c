@@ -319,6 +319,23 @@ static void push_event(struct cle *c, uint32_t topic, const struct pr_event *ev)
     c->stats.events++;
 }
 
+/* Has its place in the owner's count been passed? An owner process that is new asks for what the
+ * edge that has least is missing, and passes it on to all. Else this is the place now. */
+static bool was_passed(struct etopic *t, const struct pr_event *ev)
+{
+    const struct pr_epoch none = {0};
+    struct pr_place p = ev->origin;
+
+    if (pr_epoch_eq(p.epoch, none)) {
+        p = (struct pr_place){.epoch = ev->epoch, .seq = ev->seq};
+    }
+    if (pr_epoch_eq(p.epoch, t->origin.epoch) && p.seq <= t->origin.seq) {
+        return true;
+    }
+    t->origin = p;
+    return false;
+}
+
 int cle_pub_on_event(struct cle *c, const struct pr_event *ev)
 {
     uint32_t i = cle_topic_find(c, ev->topic);
@@ -344,6 +361,7 @@ int cle_pub_on_event(struct cle *c, const struct pr_event *ev)
     }
     lost = ev->seq - t->seq - 1;
     t->seq = ev->seq;
+    repeat = was_passed(t, ev) || repeat;
     if (lost > 0 && t->refs > 0) {
         cle_push(c, CLE_GAP, i)->lost = lost;
         c->stats.gap_lost += lost;

@@ -24,14 +24,24 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
         topic->follow_seq = topic->past_seq = 0;
         topic->follow_presence = false;
         topic->resync = false;
+        topic->since = false;
     }
 }
 
-void cl_follow_since(struct cl_topic *topic, struct pr_epoch epoch)
+void cl_follow_since(struct cl *cl, struct cl_topic *topic, const struct pr_sub *sub)
 {
-    if (!cl_follows(topic)) {
-        topic->follow_epoch = epoch;
-        topic->follow_seq = 0;
+    bool back = pr_epoch_eq(sub->epoch, cl->epoch);
+
+    if (topic->follow == CL_F_NONE && !back) {
+        cl_follow_set(cl, topic, CL_F_NONE); /* who had something of it is gone */
+    }
+    if (!cl_follows(topic) && !back) {
+        topic->follow_epoch = sub->origin.epoch;
+        topic->follow_seq = sub->origin.seq;
+        topic->since = cl_follows(topic);
+    } else if (topic->since && topic->follow == CL_F_DUE && sub->origin.seq < topic->follow_seq &&
+               pr_epoch_eq(topic->follow_epoch, sub->origin.epoch)) {
+        topic->follow_seq = sub->origin.seq;
     }
 }
 
@@ -40,8 +50,8 @@ bool cl_follows(const struct cl_topic *topic)
     return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
 }
 
-/* It is to be owned here. What its owner so far has ordered still comes, until the partition opens;
- * and it goes on from there if another view comes before that. */
+/* It is to be owned here: what its owner so far has ordered still comes, until the partition opens,
+ * and it goes on from there if another view comes before that. Or nobody here wants it. */
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic)
 {
     const struct cl_topic was = *topic;
@@ -180,7 +190,7 @@ int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
         topic->follow_presence = false;
         cl_pres_forget_topic(cl->pres, cl->now, cl_topic_name(topic));
         if (topic->edges == 0) {
-            cl_follow_set(cl, topic, CL_F_NONE);
+            cl_follow_stop(cl, topic); /* an edge that lost its connection may come back */
         }
     }
     return rv;
@@ -218,6 +228,7 @@ static void count_from(struct cl *cl, struct cl_topic *topic, const struct pr_su
         topic->follow_seq = ok->seq;
     } /* else events came since the SUB was sent: they are not counted twice */
     topic->resync = false;
+    topic->since = false;
 }
 
 /* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
@@ -319,6 +330,7 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
     if (rv == CL_OK) {
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
+        out.origin = (struct pr_place){.epoch = ev->epoch, .seq = ev->seq};
         out.epoch = cl->epoch;
         lose(cl, topic, lost);
         out.seq = ++topic->seq;

@@ -131,6 +131,9 @@ static void push_sub_ok(struct cl *cl, uint64_t edges, const struct cl_topic *to
         ok.epoch = cl->epoch;
         ok.seq = topic->seq;
     }
+    if (!refused && cl->route[topic->part] != CL_SELF) {
+        ok.origin = (struct pr_place){.epoch = topic->follow_epoch, .seq = topic->follow_seq};
+    }
     pr_sub_ok_encode(&w, &ok);
     cl_push_send(cl, edges, &w);
 }
@@ -193,11 +196,14 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
     cl_topics_sub(&cl->topics, topic, i, sub->presence);
     topic->owed_edges |= UINT64_C(1) << i;
     if (cl->route[topic->part] == CL_SELF) {
-        rv = cl->swim != NULL && cl->closed[topic->part] ? CL_OK
-                                                         : cl_local_answer(cl, topic, false);
+        rv =
+            cl->swim != NULL && cl->closed[topic->part] ? CL_OK : cl_local_answer(cl, topic, false);
     } else {
-        cl_follow_since(topic, sub->epoch);
+        cl_follow_since(cl, topic, sub);
         rv = cl_follow_want(cl, topic);
+        if (rv == CL_OK && cl_follow_unwant(cl, topic) != CL_OK) {
+            cl_view_sweep(cl); /* no room now to say that presence is no longer wanted */
+        }
     }
     if (rv != CL_OK) {
         topic->edges = before.edges;

@@ -332,8 +332,7 @@ void cl_order_parked(struct cl *cl)
 
         assert(rv == PR_OK); /* it was decoded before it was parked */
         if (rv == PR_OK && !refused(cl, p->boot)) {
-            rv = cl->route[p->part] == CL_SELF ? order(cl, p->from, &pub)
-                                               : pass_over(cl, p, &pub);
+            rv = cl->route[p->part] == CL_SELF ? order(cl, p->from, &pub) : pass_over(cl, p, &pub);
         }
         if (rv != CL_OK) {
             return; /* again in the next step */

@@ -69,11 +69,12 @@ struct cl_topic {
     uint64_t follow_seq;          /* the owner's count of the last event taken */
     struct pr_epoch past_epoch;   /* of another owner that was followed before; zeros: none */
     uint64_t past_seq;
-    uint8_t follow;               /* enum cl_follow */
-    bool follow_presence;         /* the SUB under way, or answered, asked for presence */
-    bool own_due;                 /* no edge is left here; what they had is to be told once more */
-    bool resync;                  /* events are asked again; until then they are passed over */
-    bool idle;                    /* in the list of those without subscribers */
+    uint8_t follow;       /* enum cl_follow */
+    bool follow_presence; /* the SUB under way, or answered, asked for presence */
+    bool own_due;         /* no edge is left here; what they had is to be told once more */
+    bool since;                   /* it is only what edges have told that they have had */
+    bool resync;          /* events are asked again; until then they are passed over */
+    bool idle;            /* in the list of those without subscribers */
 };
 
 struct cl_topics {

@@ -281,8 +281,7 @@ static bool barrier(const struct cl *cl)
 static bool flushed(const struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (cl->node[i].linked &&
-            (cl->node[i].subs != cl->ring.view || !cl_view_same(cl, i))) {
+        if (cl->node[i].linked && (cl->node[i].subs != cl->ring.view || !cl_view_same(cl, i))) {
             return cl->now >= cl->view_at + CL_FLUSH_MS;
         }
     }

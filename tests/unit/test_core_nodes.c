@@ -592,6 +592,31 @@ static void test_presence_compared(void **state)
     n_deinit(&w);
 }
 
+/* Members stay, but nobody wants presence any more: the topic's owner is told at once. */
+static void test_presence_no_longer_wanted(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 2, 1);
+    t = n_topic_of(&w, AB, B, 0);
+    topic = gather(2, t, A);
+    assert_int_equal(cle_presence_want(w.n[A].e[0].c, w.now, topic, false), CL_OK);
+    n_drain_edge(&w, &w.n[A].e[0]);
+    n_settle(&w);
+    w.n[B].to[A].data.held = true;
+    n_del_pres(&w, B, 0, 0);
+    n_settle(&w);
+    assert_int_equal(n_length(&w.n[B].to[A].data), 0);
+    w.n[B].to[A].data.held = false;
+    n_run(&w, 60000);
+    cl_stats(w.n[B].cl, &st);
+    assert_int_equal(st.sums_differ, 0);
+    n_deinit(&w);
+}
+
 /* What does not fit differs for ever: to tell everything again helps less each time. */
 static void test_presence_that_does_not_fit(void **state)
 {
@@ -632,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_presence_when_nodes_come_and_go),
         cmocka_unit_test(test_presence_after_a_cut),
         cmocka_unit_test(test_presence_compared),
+        cmocka_unit_test(test_presence_no_longer_wanted),
         cmocka_unit_test(test_presence_that_does_not_fit),
     };
 
