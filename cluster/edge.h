@@ -67,7 +67,8 @@ void cle_free(struct cle *c);
 /* The connection to the owner is up (HELLO_OK seen: `ok`), or gone. */
 CL_MUST_CHECK int cle_link_up(struct cle *c, cl_ms now, const struct pr_hello_ok *ok);
 void cle_link_down(struct cle *c, cl_ms now);
-/* A frame of types SUB_OK, PUB_OK, EVENT, AGAIN, P_*; others answer CL_EPROTO and are the shell's. */
+/* A frame of types SUB_OK, PUB_OK, EVENT, AGAIN, P_*; others answer CL_EPROTO and are the shell's.
+ */
 CL_MUST_CHECK int cle_frame(struct cle *c, cl_ms now, const struct pr_frame *f);
 CL_MUST_CHECK int cle_tick(struct cle *c, cl_ms now);
 

@@ -233,8 +233,7 @@ void cle_unsubscribe(struct cle *c, cl_ms now, uint32_t handle)
     }
 }
 
-/* While a SUB is under way its answer is waited for: an owner that has to ask another node answers
- * an edge once, however often it was asked. */
+/* While a SUB is under way its answer is waited for: an owner may answer two with one. */
 int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
 {
     struct etopic *t = live(c, handle);

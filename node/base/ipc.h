@@ -4,8 +4,8 @@
  *
  * One FIFO each way. Sends of one loop turn leave in one writev at its end; the receiver reads up
  * to 256 KiB per turn and hands frames out in place. Bound: RT_IPC_QUEUE_MAX bytes waiting to be
- * sent, if no other is set. Overflow: rt_ipc_send refuses, and the caller closes the connection (a peer that does not
- * read hangs; it re-attaches and is told everything).
+ * sent, if no other is set. Overflow: rt_ipc_send refuses, and the caller closes the connection (a
+ * peer that does not read hangs; it re-attaches and is told everything).
  */
 #ifndef NODE_BASE_IPC_H
 #define NODE_BASE_IPC_H

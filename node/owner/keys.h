@@ -26,7 +26,7 @@
 /* "rt1:abcd" and the NUL. */
 #define RT_KEY_IDENTITY_MAX 9u
 /* The names of all keys of a ring, with commas and a NUL. */
-#define RT_KEYS_TEXT_MAX (RT_KEYS_MAX * RT_KEY_IDENTITY_MAX)
+#define RT_KEYS_TEXT_MAX ((size_t)RT_KEYS_MAX * RT_KEY_IDENTITY_MAX)
 
 struct rt_key {
     uint8_t bytes[RT_KEY_BYTES];

@@ -20,10 +20,12 @@ struct nodes {
     struct rt_mesh *mesh;
     struct rt_mesh_udp *udp;
     struct rt_seeds *seeds;
-    struct pr_addr self;    /* where the others reach this node */
-    uint64_t view;          /* last one told to the mesh */
-    struct pr_cluster told; /* to the own edges */
-    bool stale;             /* who is a member has changed since */
+    struct pr_addr self;         /* where the others reach this node */
+    uint64_t view;               /* last one told to the mesh */
+    struct pr_cluster told;      /* to the own edges */
+    bool stale;                  /* who is a member has changed since */
+    struct rt_mesh_counts links; /* what the metrics already hold */
+    struct rt_mesh_udp_counts datagrams;
 };
 
 /* ---- nodes_addr.c ---- */

@@ -17,9 +17,9 @@
 #define RT_HELLO_MS 5000u
 
 struct owner;
-struct changes; /* changes.h */
-struct nodes;   /* nodes.h */
-struct asks;    /* asks.h */
+struct changes;   /* changes.h */
+struct nodes;     /* nodes.h */
+struct asks;      /* asks.h */
 struct rt_events; /* events.h */
 
 /* One local process. */
@@ -55,7 +55,7 @@ struct owner {
     struct peer *db;
     struct peer *stranger[RT_STRANGERS_MAX];
     struct changes *changes;
-    struct nodes *nodes; /* NULL: no other nodes */
+    struct nodes *nodes;      /* NULL: no other nodes */
     struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;
     bool stepping;   /* the core's actions are being carried out */
@@ -65,7 +65,7 @@ struct owner {
     int exit_code;
     struct cl_stats counted; /* what the metrics already hold */
     struct tells tells;
-    struct asks *asks;       /* questions of realtimectl under way */
+    struct asks *asks; /* questions of realtimectl under way */
 };
 
 /* owner.c: gives an event to the core and carries out its actions. False: the edge was closed. */

@@ -138,8 +138,9 @@ static size_t frame(uint8_t *o, uint8_t opcode, const uint8_t *p, size_t n)
 
 static void start(struct client *c)
 {
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons(ports[(c - clients) % nports]), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons(ports[(c - clients) % nports]),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     char head[4096];
     int on = 1;

@@ -3,7 +3,7 @@
 // change, readiness, leaving. Real processes on loopback; the numbers are those of the cluster's properties.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -102,6 +102,48 @@ test('3: one that stood still while its name was taken exits when it goes on', a
   assert.equal(await exited(old), EXIT_FATAL)
   await see([heir, ...cluster.nodes.slice(0, 2)], NAMES)
 })
+
+/** A library that sets the wall clock of a process back by an hour. */
+function slowClock(t) {
+  const dir = mkdtempSync('/tmp/realtime-test-')
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  writeFileSync(join(dir, 'clock.c'), `
+    #define _GNU_SOURCE
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t clock, struct timespec *t)
+    {
+        int rv = (int)syscall(SYS_clock_gettime, clock, t);
+        t->tv_sec -= clock == CLOCK_REALTIME ? 3600 : 0;
+        return rv;
+    }`)
+  execFileSync('cc', ['-shared', '-fPIC', '-o', join(dir, 'clock.so'), join(dir, 'clock.c')])
+  return join(dir, 'clock.so')
+}
+
+for (const where of ['in place', 'at another address']) {
+  test(`2: a node that starts again ${where} with its clock an hour behind takes a higher epoch`, async (t) => {
+    const cluster = await three(t)
+    const [first, second, old] = cluster.nodes
+    await old.signalAll('SIGKILL')
+    const again = await beside(t, cluster, {
+      REALTIME_NODE: old.name, LD_PRELOAD: slowClock(t),
+      ...(where === 'in place' && { REALTIME_CLUSTER_LISTEN: old.mesh }),
+    })
+    await until('its epoch to be raised', () => events(again, 'epoch_raised').length > 0)
+    await see([again, first, second], NAMES)
+    await says(again, 200, '3 members')
+    // They are linked under the new epoch, and stay so.
+    const number = (hex) => BigInt(`0x${hex}`)
+    const epoch = number(events(again, 'epoch_raised').at(-1).epoch)
+    for (const node of [first, second]) assert.equal(number(node.rows('members').find((m) => m.name === old.name).epoch), epoch)
+    const links = events(again, 'link_up').length
+    await delay(1500)
+    assert.equal(events(again, 'link_up').length, links)
+    assert.equal(events(again, 'epoch_raised').length, 1)
+  })
+}
 
 const readyz = async (node) => {
   const res = await fetch(`${node.url}/readyz`)

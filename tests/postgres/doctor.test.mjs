@@ -2,7 +2,7 @@
 // Goal: doctor finds what is wrong with the database, and what it prints as repair does repair it.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { startNode, startPostgres, until } from '../harness/process.mjs'
+import { startCluster, startNode, startPostgres, until } from '../harness/process.mjs'
 import { prepare } from './subscribers.mjs'
 
 async function world(t, opts = {}) {
@@ -125,4 +125,38 @@ test('without a database, and with one that refuses', async (t) => {
   const [refused] = found(wrong, 'database')
   assert.match(refused.fix, /name of the database/)
   assert.doesNotMatch(JSON.stringify(wrong.ask('doctor').rows), /:x@/) // no password
+})
+
+test('three nodes: slots and doctor tell of all of them', async (t) => {
+  const database = await startPostgres(t)
+  await prepare(await database.connect())
+  const { nodes } = await startCluster(t, { nodes: 3, database })
+  const names = nodes.map((n) => n.name)
+  const rows = await until('the slot to be held', () => {
+    const { rows } = nodes[1].ask('slots')
+    return rows[0]?.state === 'held' && rows.length === 3 && rows
+  })
+  const reader = rows[0].node
+  assert.deepEqual(rows.map((r) => r.reader), [reader, reader, reader])
+  assert.deepEqual(rows.map((r) => r.state), ['held', 'standby', 'standby'])
+  assert.deepEqual(rows.map((r) => r.node).sort(), names)
+  assert.equal(rows[0].edges, 6)
+  for (const key of ['confirmed_lsn', 'term']) assert.match(rows[0][key], /^[0-9A-F]+\/[0-9A-F]+$/)
+  for (const node of nodes) {
+    const { status, rows } = node.ask('doctor')
+    assert.deepEqual(rows.filter((r) => !r.ok), [])
+    assert.equal(status, 0)
+    assert.equal(rows.find((r) => r.check === 'server').node, node.name)
+    assert.equal(rows.find((r) => r.check === 'reach').detail, 'all nodes reach the database')
+  }
+  assert.equal(nodes[0].ask('doctor', '--at', names[2]).rows.find((r) => r.check === 'server').node, names[2])
+
+  await nodes.find((n) => n.name === reader).signalAll('SIGKILL')
+  const left = nodes.filter((n) => n.name !== reader)
+  const next = await until('another reader', () => {
+    const { rows } = left[0].ask('slots')
+    return rows[0]?.state === 'held' && rows[0].node !== reader && rows[0]
+  }, 30000)
+  assert.ok(left.some((n) => n.name === next.reader))
+  await until('events to tell', () => left[0].ask('events', '-n', '200').rows.some((r) => r.kind === 'reader' && r.peer === next.reader))
 })

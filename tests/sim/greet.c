@@ -156,8 +156,7 @@ static bool beats(struct sim *s, uint32_t link, uint32_t old)
         return them->epoch > epoch;
     }
     /* Of two that were dialled from here, the other end has kept the one that it answered last. */
-    return s->links[old]->end[0].node == me->node ||
-           s->node[me->node].id < s->node[them->node].id;
+    return s->links[old]->end[0].node == me->node || s->node[me->node].id < s->node[them->node].id;
 }
 
 /* It came from outside while this node dials the same one: that of the smaller id stays. */
@@ -187,8 +186,8 @@ static bool rivals_gone(struct sim *s, uint32_t link, uint32_t end)
         return end == 0 || !crossed(s, me, them);
     }
     if (end == 0 ? !beats(s, link, old)
-                 : epoch > them->epoch || (epoch == them->epoch &&
-                                           s->links[old]->end[mine].heard > me->held_at)) {
+                 : epoch > them->epoch ||
+                       (epoch == them->epoch && s->links[old]->end[mine].heard > me->held_at)) {
         bye(s, link, end, BYE_REPLACED);
         return false;
     }

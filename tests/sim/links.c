@@ -22,8 +22,8 @@
 static bool is_fast(enum item_kind kind, uint8_t type)
 {
     return kind == ITEM_PING || kind == ITEM_PONG ||
-           (kind == ITEM_FRAME && (type == PR_T_PING || type == PR_T_PONG ||
-                                   type == PR_T_SYNC || type == PR_T_SYNC_HASH));
+           (kind == ITEM_FRAME && (type == PR_T_PING || type == PR_T_PONG || type == PR_T_SYNC ||
+                                   type == PR_T_SYNC_HASH));
 }
 
 void sim_link_put(struct sim *s, uint32_t link, uint32_t end, enum item_kind kind,
@@ -56,8 +56,8 @@ void sim_link_put(struct sim *s, uint32_t link, uint32_t end, enum item_kind kin
 /* What goes on for ever without anything happening. */
 static bool is_idle_talk(uint8_t type)
 {
-    return type == PR_T_PING || type == PR_T_PONG || type == PR_T_SYNC ||
-           type == PR_T_SYNC_HASH || type == PR_T_P_SUM;
+    return type == PR_T_PING || type == PR_T_PONG || type == PR_T_SYNC || type == PR_T_SYNC_HASH ||
+           type == PR_T_P_SUM;
 }
 
 void sim_link_send(struct sim *s, uint32_t n, uint32_t peer, struct pr_slice frame)

@@ -283,8 +283,7 @@ void sim_check_pub_done(struct sim *s, uint32_t e, uint64_t cookie, uint32_t res
         sim_fail(s, "P5: publish %u is done, but was not ordered", (uint32_t)cookie - 1);
     }
     if (result != PR_PUB_DONE && strict(s)) {
-        sim_fail(s, "I5: publish %u of edge %u is answered by %u", (uint32_t)cookie - 1, e,
-                 result);
+        sim_fail(s, "I5: publish %u of edge %u is answered by %u", (uint32_t)cookie - 1, e, result);
     }
     p->answered = true;
     p->result = result;

@@ -124,10 +124,8 @@ void sim_node_crash(struct sim *s, uint32_t n)
 void sim_edge_start(struct sim *s, uint32_t e)
 {
     struct edge_proc *p = &s->edge[e];
-    struct cle_config cfg = {.index = e % EDGES_MAX,
-                             .topics_max = 128,
-                             .presences_max = 1024,
-                             .mem = &p->mem.alloc};
+    struct cle_config cfg = {
+        .index = e % EDGES_MAX, .topics_max = 128, .presences_max = 1024, .mem = &p->mem.alloc};
 
     if (p->up || !p->used || !s->node[e / EDGES_MAX].member || s->lives == LIVES_MAX) {
         return;

@@ -135,7 +135,8 @@ static void quiet_cluster(struct sim *s, uint32_t n)
         sim_fail(s, "quiet: node %u has another reader, or a dead one", n);
     }
     for (uint32_t part = 0; part < CL_PARTITIONS; part++) {
-        if (cl_owner_of(p->cl, part) == 0 || cl_owner_of(p->cl, part) != cl_owner_of(one->cl, part)) {
+        if (cl_owner_of(p->cl, part) == 0 ||
+            cl_owner_of(p->cl, part) != cl_owner_of(one->cl, part)) {
             sim_fail(s, "quiet: node %u has another owner of partition %u", n, part);
             return;
         }
@@ -156,7 +157,8 @@ static void quiet_pubs(struct sim *s)
     for (uint32_t i = 0; i < s->npubs; i++) {
         const struct pub *p = &s->pubs[i];
 
-        if (s->dead_at[p->life] == 0 && ((p->ack && !p->answered) || (!p->ordered && !p->answered))) {
+        if (s->dead_at[p->life] == 0 &&
+            ((p->ack && !p->answered) || (!p->ordered && !p->answered))) {
             sim_fail(s, "quiet: publish %u was never answered, or not ordered in silence", i);
         }
     }

@@ -139,10 +139,8 @@ void sim_join(struct sim *s, uint32_t client, uint32_t topic, bool presence)
     if (m == NULL) {
         return;
     }
-    *m = (struct member){.topic = topic,
-                          .presence = presence,
-                          .last_index = -1,
-                          .strict_next = NOBODY};
+    *m = (struct member){
+        .topic = topic, .presence = presence, .last_index = -1, .strict_next = NOBODY};
     rv = cle_subscribe(p->c, s->now, pr_bytes(s->topic[topic].key, s->topic[topic].key_len),
                        &m->handle, &subscribed);
     if (rv != 0) {

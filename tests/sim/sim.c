@@ -317,9 +317,8 @@ static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
     ok = run_seed(s);
     *hash = s->t.hash;
     if (!ok) {
-        printf("seed %llu FAILED at step %llu, t=%llu ms, %u nodes: %s\n",
-               (unsigned long long)seed, (unsigned long long)s->step, (unsigned long long)s->now,
-               s->k.nodes, s->why);
+        printf("seed %llu FAILED at step %llu, t=%llu ms, %u nodes: %s\n", (unsigned long long)seed,
+               (unsigned long long)s->step, (unsigned long long)s->now, s->k.nodes, s->why);
     } else if (o->many == 0) {
         tell(s);
     }

@@ -89,8 +89,8 @@ enum end_state {
 struct link_end {
     enum end_state state;
     uint32_t node, run;
-    uint64_t epoch;      /* that it has said */
-    struct pr_addr addr; /* where it is reached */
+    uint64_t epoch;         /* that it has said */
+    struct pr_addr addr;    /* where it is reached */
     struct pipe fast, data; /* what it has written */
     cl_ms heard, held_at, clock_at;
     bool asked; /* it waits for an answer on the older link */
@@ -132,8 +132,8 @@ struct member {
     uint32_t strict_from, strict_next; /* next: NOBODY before the first */
     uint64_t missing, gap;             /* not got since the join; told by CLE_GAP since the join */
     uint64_t got;
-    uint32_t last[LIVES_MAX];   /* number of the last publish got, by publishing edge process */
-    uint64_t seq_of[RUNS_MAX];  /* the last one got that this owner process has ordered */
+    uint32_t last[LIVES_MAX];  /* number of the last publish got, by publishing edge process */
+    uint64_t seq_of[RUNS_MAX]; /* the last one got that this owner process has ordered */
     struct shown *list;
     uint32_t nlist, room;
 };
@@ -225,7 +225,7 @@ enum ev_kind {
     EV_DOWN,    /* at an edge; who: conn */
     EV_CONNECT, /* who: edge; arg: life */
     EV_NODE_TICK,
-    EV_EDGE_TICK, /* who: edge */
+    EV_EDGE_TICK,  /* who: edge */
     EV_NODE_START, /* who: node; arg: 1, its edges too */
     EV_EDGE_START, /* who: edge */
     EV_WORK,
@@ -237,7 +237,7 @@ enum ev_kind {
     EV_DIAL,       /* who: node; arg: run << 32 | peer << 1 | seed */
     EV_SEEDS,      /* who: node; arg: run */
     EV_PART_ENDS,
-    EV_WATCH       /* what must hold at any time */
+    EV_WATCH /* what must hold at any time */
 };
 struct event {
     cl_ms at;

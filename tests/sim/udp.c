@@ -53,8 +53,7 @@ static void send_one(struct sim *s, uint32_t n, const struct cl_action *a)
     if (d == NULL) {
         abort();
     }
-    *d = (struct datagram){
-        .from = s->node[n].addr, .to = a->addr, .sender = n, .n = a->bytes.n};
+    *d = (struct datagram){.from = s->node[n].addr, .to = a->addr, .sender = n, .n = a->bytes.n};
     memcpy(d->bytes, a->bytes.p, a->bytes.n);
     sim_at(s, s->now + delay(s), EV_UDP, n, (uint64_t)(uintptr_t)d);
 }
@@ -74,8 +73,7 @@ void sim_udp_arrive(struct sim *s, const struct event *ev)
 {
     struct datagram *d = (struct datagram *)(uintptr_t)ev->arg;
     uint32_t n = sim_node_at(s, &d->to);
-    struct cl_event in = {
-        .type = CL_EV_UDP_IN, .addr = d->from, .bytes = pr_bytes(d->bytes, d->n)};
+    struct cl_event in = {.type = CL_EV_UDP_IN, .addr = d->from, .bytes = pr_bytes(d->bytes, d->n)};
 
     if (n != NOBODY && s->node[n].up && !s->blocked[d->sender][n]) {
         if (sim_put_off(s, ev, s->node[n].stalled_until)) {

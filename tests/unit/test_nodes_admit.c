@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "cluster/hash.h"
+#include "node/owner/events.h"
 #include "node/owner/nodes_in.h"
 #include "proto/gossip.h"
 
@@ -58,6 +59,7 @@ static void open_bed(struct bed *b, bool joined)
     b->o.node_id = ME;
     b->o.epoch = EPOCH;
     b->o.about = (struct cl_about){.addr = at(1), .weight = 100};
+    b->o.events = rt_events_new();
     b->n.owner = &b->o;
     b->lim = (struct cl_limits){.edges = 1,
                                 .topics = 10,
@@ -85,6 +87,7 @@ static void open_bed(struct bed *b, bool joined)
 static void close_bed(struct bed *b)
 {
     cl_free(b->o.cl);
+    rt_events_free(b->o.events);
     (void)uv_run(rt_loop_uv(b->o.loop),
                  UV_RUN_NOWAIT); /* takes back the stop of a node that ends */
     rt_loop_free(b->o.loop);
