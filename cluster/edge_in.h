@@ -175,6 +175,8 @@ uint64_t cle_held_hash(uint32_t part, uint64_t oseq);
 struct held *cle_held(const struct cle *c, uint32_t i);
 CL_MUST_CHECK int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok);
 CL_MUST_CHECK int cle_pub_on_event(struct cle *c, const struct pr_event *ev);
+/* Everything after the place of this answer comes. */
+void cle_pub_fence(struct etopic *t, const struct pr_sub_ok *ok);
 CL_MUST_CHECK int cle_pub_tick(struct cle *c);
 /* Sends the next held one; 0 or an error. */
 CL_MUST_CHECK int cle_pub_resend(struct cle *c);

@@ -274,20 +274,6 @@ static uint64_t missed(const struct etopic *t, const struct pr_sub_ok *ok)
     return ok->seq > t->seq ? ok->seq - t->seq : 0;
 }
 
-/* The same fence in the owner's count. What this edge has had beyond it need not come again. */
-static void fence_origin(struct etopic *t, const struct pr_sub_ok *ok)
-{
-    const struct pr_epoch none = {0};
-    struct pr_place p = ok->origin;
-
-    if (pr_epoch_eq(p.epoch, none)) {
-        p = (struct pr_place){.epoch = ok->epoch, .seq = ok->seq};
-    }
-    if (!pr_epoch_eq(p.epoch, t->origin.epoch) || p.seq > t->origin.seq) {
-        t->origin = p;
-    }
-}
-
 static int on_refused(struct cle *c, uint32_t i)
 {
     struct etopic *t = cle_topic(c, i);
@@ -335,9 +321,7 @@ int cle_topic_on_sub_ok(struct cle *c, const struct pr_sub_ok *ok)
     }
     t->unanswered--;
     t->state = SUB_OK;
-    t->epoch = ok->epoch;
-    t->seq = ok->seq;
-    fence_origin(t, ok);
+    cle_pub_fence(t, ok);
     if (t->waiting) {
         t->waiting = false;
         list_leave(c, i);

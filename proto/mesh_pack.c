@@ -307,7 +307,7 @@ uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent)
 
 struct pr_place pr_mp_place_or_none(struct pr_mp_in *r)
 {
-    struct pr_place p = {{0}};
+    struct pr_place p = {.seq = 0};
     uint64_t count = 0;
 
     p.epoch.node = pr_mp_uint_or(r, 0);
