@@ -46,6 +46,9 @@
 #define CL_AGAIN_MS 100u
 /* Nodes compare what they hold of presence this often, in ms. */
 #define CL_SUM_MS 10000u
+/* So many sums that differ are passed over at most before all is asked for once more: what does not
+ * fit here differs for ever. */
+#define CL_SUM_PAUSE_MAX 64u
 /* A node that leaves owns nothing for this long before it is gone, in ms: the flush of a view. */
 #define CL_LEAVE_MS (CL_FLUSH_MS + 200u)
 /* A frame with all that is known of all members, in bytes. */
@@ -55,7 +58,7 @@
 #define CL_SWEEP_MAX  256u
 /* Bytes after which a sweep ends its portion. */
 #define CL_SWEEP_BYTES ((size_t)256 * 1024)
-/* Upper bound of an encoded frame without its texts and payload: head, array, 9 numbers, in bytes.
+/* Upper bound of an encoded frame without its texts and payload: head, array, 13 numbers, in bytes.
  */
 #define CL_FRAME_SMALL ((size_t)160)
 
@@ -103,6 +106,9 @@ struct node {
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
+    uint32_t sum_pause;   /* sums that differ are passed over before it is asked again; doubles */
+    uint32_t sum_passed;
+    uint32_t sum_same; /* kinds that were the same in this round */
     struct flight flight;
     uint64_t taken, taken_told; /* its last mark on this link; as we told it last */
     cl_ms taken_at;             /* when to tell, while they differ */
@@ -208,8 +214,6 @@ cl_ms cl_local_deadline(const struct cl *cl);
 void cl_local_again(struct cl *cl, uint32_t ms);
 /* Answers the edges that wait for the topic's owner. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused);
-/* Its edges may be answered: it is owned here, and its fence stands. */
-bool cl_local_fenced(const struct cl *cl, const struct cl_topic *topic);
 /* local_presence.c: frames P_*; diffs that are due; questions for a state that is complete now. */
 CL_MUST_CHECK int cl_local_presence(struct cl *cl, uint32_t i, const struct pr_frame *f);
 void cl_local_diffs(struct cl *cl);
@@ -264,6 +268,9 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state);
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic);
 /* It is owned here and open: nothing of an owner before comes any more. */
 void cl_follow_opened(const struct cl *cl, struct cl_topic *topic);
+/* An edge has had the topic's events before, of an owner process before this one. What came since
+ * is wanted, by the edge that has least: the others pass over what they have. */
+void cl_follow_since(struct cl *cl, struct cl_topic *topic, const struct pr_sub *sub);
 /* Some owner was followed for it. */
 bool cl_follows(const struct cl_topic *topic);
 CL_MUST_CHECK int cl_follow_sweep(struct cl *cl, struct cl_topic *topic);
@@ -295,7 +302,7 @@ void cl_serve_settled(struct cl *cl, uint32_t node);
 /* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */
 CL_MUST_CHECK int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                                const struct pr_pub *pub);
-/* The publishes of this edge, of another node, come again from here on. */
+/* All publishes of this edge that are not confirmed come again from here on. */
 void cl_order_anew(struct cl *cl, uint64_t boot);
 /* The link to this node has ended: what it sent is not ordered any more, its edges send it again.
  */
@@ -314,7 +321,7 @@ CL_MUST_CHECK int cl_spread_local(struct cl *cl, uint32_t edge, const struct pr_
 CL_MUST_CHECK int cl_spread_link(struct cl *cl, uint32_t from, const struct pr_frame *f,
                                  const struct pr_p_delta *d);
 CL_MUST_CHECK int cl_spread_pull(struct cl *cl, uint32_t from, const struct pr_p_pull *pull);
-/* What own edges have in the topic, to its owner. */
+/* What own edges have in the topic, or no longer have, to its owner. */
 CL_MUST_CHECK int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic);
 /* All that is known of the topic, to a node that follows it here. */
 CL_MUST_CHECK int cl_spread_state(struct cl *cl, uint32_t node, const struct cl_topic *topic);

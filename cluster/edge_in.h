@@ -56,20 +56,21 @@ struct etopic {
     uint32_t next, prev;
     cl_ms at;
     uint32_t due_next;
-    bool due;              /* in the queue */
-    bool waiting;          /* somebody wants CLE_SUBSCRIBED or CLE_SUB_FAILED */
-    bool presence;         /* members want diffs */
-    bool asked;            /* the last SUB on this link said so */
-    bool told;             /* an owner may hold presences of ours here */
-    bool full_due;         /* its presences must be told as a whole; no deltas before */
-    bool reset_due;        /* CLE_PRES_RESET */
-    bool view_due;         /* P_VIEW_GET, once the owner has synced */
-    bool view_open;        /* inside the parts of a view */
-    uint32_t views;        /* P_VIEW_GET without the last part of its answer */
-    uint32_t views_stale;  /* so many of them were sent before diffs were off: they serve nobody */
-    struct pr_epoch epoch; /* followed; zeros at first */
-    uint64_t seq;          /* last event taken or answered by SUB_OK */
-    uint64_t told_n;       /* the b of the last delta */
+    bool due;               /* in the queue */
+    bool waiting;           /* somebody wants CLE_SUBSCRIBED or CLE_SUB_FAILED */
+    bool presence;          /* members want diffs */
+    bool asked;             /* the last SUB on this link said so */
+    bool told;              /* an owner may hold presences of ours here */
+    bool full_due;          /* its presences must be told as a whole; no deltas before */
+    bool reset_due;         /* CLE_PRES_RESET */
+    bool view_due;          /* P_VIEW_GET, once the owner has synced */
+    bool view_open;         /* inside the parts of a view */
+    uint32_t views;         /* P_VIEW_GET without the last part of its answer */
+    uint32_t views_stale;   /* so many of them were sent before diffs were off: they serve nobody */
+    struct pr_epoch epoch;  /* followed; zeros at first */
+    uint64_t seq;           /* last event taken or answered by SUB_OK */
+    struct pr_place origin; /* the same as the topic's owner counts, who may be another node */
+    uint64_t told_n;        /* the b of the last delta */
     uint32_t pres_head, pres_count;
     size_t pres_bytes;
     uint32_t pub_head, pub_count; /* publishers, last one first */
@@ -174,6 +175,8 @@ uint64_t cle_held_hash(uint32_t part, uint64_t oseq);
 struct held *cle_held(const struct cle *c, uint32_t i);
 CL_MUST_CHECK int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok);
 CL_MUST_CHECK int cle_pub_on_event(struct cle *c, const struct pr_event *ev);
+/* Everything after the place of this answer comes. */
+void cle_pub_fence(struct etopic *t, const struct pr_sub_ok *ok);
 CL_MUST_CHECK int cle_pub_tick(struct cle *c);
 /* Sends the next held one; 0 or an error. */
 CL_MUST_CHECK int cle_pub_resend(struct cle *c);

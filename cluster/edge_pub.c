@@ -319,10 +319,35 @@ static void push_event(struct cle *c, uint32_t topic, const struct pr_event *ev)
     c->stats.events++;
 }
 
+/* This edge has the topic's events up to a place of its own node's count, `origin` in that of the
+ * topic's owner if that is another node. False: it had them before. An owner process that is new
+ * asks for what the edge that has least is missing, and passes it on to all. */
+static bool advance(struct etopic *t, struct pr_place own, struct pr_place origin)
+{
+    const struct pr_epoch none = {0};
+    struct pr_place p = pr_epoch_eq(origin.epoch, none) ? own : origin;
+
+    if (pr_epoch_eq(p.epoch, t->origin.epoch) && p.seq <= t->origin.seq) {
+        return false;
+    }
+    t->origin = p;
+    return true;
+}
+
+void cle_pub_fence(struct etopic *t, const struct pr_sub_ok *ok)
+{
+    struct pr_place own = {.epoch = ok->epoch, .seq = ok->seq};
+
+    t->epoch = ok->epoch;
+    t->seq = ok->seq;
+    (void)advance(t, own, ok->origin); /* what it has beyond that need not come again */
+}
+
 int cle_pub_on_event(struct cle *c, const struct pr_event *ev)
 {
     uint32_t i = cle_topic_find(c, ev->topic);
     struct etopic *t = NULL;
+    struct pr_place own = {.epoch = ev->epoch, .seq = ev->seq};
     bool repeat = false;
     uint64_t lost = 0;
     int rv = CL_OK;
@@ -344,6 +369,7 @@ int cle_pub_on_event(struct cle *c, const struct pr_event *ev)
     }
     lost = ev->seq - t->seq - 1;
     t->seq = ev->seq;
+    repeat = !advance(t, own, ev->origin) || repeat;
     if (lost > 0 && t->refs > 0) {
         cle_push(c, CLE_GAP, i)->lost = lost;
         c->stats.gap_lost += lost;

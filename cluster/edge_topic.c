@@ -110,6 +110,7 @@ static void push_sub(struct cle *c, struct etopic *t)
         .presence = t->presence,
         .epoch = t->epoch,
         .seq = t->seq,
+        .origin = t->origin,
     };
 
     pr_sub_encode(&w, &sub);
@@ -320,8 +321,7 @@ int cle_topic_on_sub_ok(struct cle *c, const struct pr_sub_ok *ok)
     }
     t->unanswered--;
     t->state = SUB_OK;
-    t->epoch = ok->epoch;
-    t->seq = ok->seq;
+    cle_pub_fence(t, ok);
     if (t->waiting) {
         t->waiting = false;
         list_leave(c, i);

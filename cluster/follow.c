@@ -24,6 +24,24 @@ void cl_follow_set(struct cl *cl, struct cl_topic *topic, enum cl_follow state)
         topic->follow_seq = topic->past_seq = 0;
         topic->follow_presence = false;
         topic->resync = false;
+        topic->since = false;
+    }
+}
+
+void cl_follow_since(struct cl *cl, struct cl_topic *topic, const struct pr_sub *sub)
+{
+    bool back = pr_epoch_eq(sub->epoch, cl->epoch);
+
+    if (topic->follow == CL_F_NONE && !back) {
+        cl_follow_set(cl, topic, CL_F_NONE); /* who had something of it is gone */
+    }
+    if (!cl_follows(topic) && !back) {
+        topic->follow_epoch = sub->origin.epoch;
+        topic->follow_seq = sub->origin.seq;
+        topic->since = cl_follows(topic);
+    } else if (topic->since && topic->follow == CL_F_DUE && sub->origin.seq < topic->follow_seq &&
+               pr_epoch_eq(topic->follow_epoch, sub->origin.epoch)) {
+        topic->follow_seq = sub->origin.seq;
     }
 }
 
@@ -32,8 +50,8 @@ bool cl_follows(const struct cl_topic *topic)
     return topic->follow_epoch.node != 0 || topic->follow_epoch.boot != 0;
 }
 
-/* It is to be owned here. What its owner so far has ordered still comes, until the partition opens;
- * and it goes on from there if another view comes before that. */
+/* It is to be owned here: what its owner so far has ordered still comes, until the partition opens,
+ * and it goes on from there if another view comes before that. Or nobody here wants it. */
 void cl_follow_stop(struct cl *cl, struct cl_topic *topic)
 {
     const struct cl_topic was = *topic;
@@ -88,13 +106,15 @@ static int send_sub(struct cl *cl, struct cl_topic *topic, uint32_t to)
     return rv;
 }
 
-/* Subscribes at the owner if that is due and possible, behind what own edges have of presence. */
+/* Subscribes at the owner if that is due and possible, behind what own edges have of presence. Not
+ * before all edges have come: what the owner has kept is for each of them, and is told once. */
 static int tell(struct cl *cl, struct cl_topic *topic)
 {
     uint32_t to = cl->route[topic->part];
     int rv = CL_OK;
 
-    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY || !cl->node[to].linked) {
+    if (topic->edges == 0 || topic->follow != CL_F_DUE || to == CL_NOBODY || !cl->node[to].linked ||
+        !cl->edges_ready) {
         return CL_OK;
     }
     rv = cl_spread_own(cl, to, topic);
@@ -104,7 +124,13 @@ static int tell(struct cl *cl, struct cl_topic *topic)
 /* Whatever is due of a topic that another node owns. 0, CL_ENOMEM or CL_EAGAIN. */
 int cl_follow_sweep(struct cl *cl, struct cl_topic *topic)
 {
+    uint32_t to = cl->route[topic->part];
     int rv = cl_follow_unwant(cl, topic);
+
+    if (rv == CL_OK && topic->own_due && to != CL_NOBODY && cl->node[to].linked) {
+        rv = cl_spread_own(cl, to, topic);
+        topic->own_due = rv != CL_OK;
+    }
 
     if (rv == CL_OK && topic->follow == CL_F_DUE) {
         return tell(cl, topic);
@@ -164,7 +190,7 @@ int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
         topic->follow_presence = false;
         cl_pres_forget_topic(cl->pres, cl->now, cl_topic_name(topic));
         if (topic->edges == 0) {
-            cl_follow_set(cl, topic, CL_F_NONE);
+            cl_follow_stop(cl, topic); /* an edge that lost its connection may come back */
         }
     }
     return rv;
@@ -185,8 +211,15 @@ static bool of_zeros(struct pr_epoch e)
     return e.node == 0 && e.boot == 0;
 }
 
-/* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
-static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+/* Events of an owner are passed on: it is followed, or was until the partition came here, which has
+ * not opened yet. */
+static bool wanted(const struct cl *cl, const struct cl_topic *topic)
+{
+    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
+                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
+}
+
+static void count_from(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
 {
     if (!pr_epoch_eq(topic->follow_epoch, ok->epoch)) {
         part(cl, topic);
@@ -197,6 +230,13 @@ static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_s
         topic->follow_seq = ok->seq;
     } /* else events came since the SUB was sent: they are not counted twice */
     topic->resync = false;
+    topic->since = false;
+}
+
+/* What follows from the answer. Nothing here fails: what finds no room is done by a sweep. */
+static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_sub_ok *ok)
+{
+    count_from(cl, topic, ok);
     if (topic->follow_presence) {
         cl_pres_replace_end(cl->pres, cl->now, ok->topic);
         if ((topic->presence_edges & ~topic->owed_edges) == 0) {
@@ -208,6 +248,9 @@ static void take_answer(struct cl *cl, struct cl_topic *topic, const struct pr_s
 /*
  * The owner has answered: everything after ok->seq comes. If it is the epoch followed before, what
  * is between is lost; of an epoch that was not followed nothing is missed before.
+ *
+ * An answer of another node is of a view before, in which it was the owner for a moment: what it
+ * has ordered comes behind it, and ahead of anything of the next owner.
  */
 int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
 {
@@ -216,8 +259,14 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
     bool more = false;
     int rv = CL_OK;
 
-    if (topic == NULL || cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
-        return CL_OK; /* of before it moved */
+    if (topic == NULL || topic->follow == CL_F_OK) {
+        return CL_OK;
+    }
+    if (cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
+        if (!refused && wanted(cl, topic)) {
+            count_from(cl, topic, ok);
+        }
+        return CL_OK;
     }
     more = !refused && topic->presence_edges != 0 && !topic->follow_presence;
     if (!refused) {
@@ -283,6 +332,7 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
     if (rv == CL_OK) {
         struct pr_outbuf w = cl_out_writer(&cl->out);
 
+        out.origin = (struct pr_place){.epoch = ev->epoch, .seq = ev->seq};
         out.epoch = cl->epoch;
         lose(cl, topic, lost);
         out.seq = ++topic->seq;
@@ -291,12 +341,6 @@ static int pass_event(struct cl *cl, struct cl_topic *topic, const struct pr_eve
         cl->stats.events++;
     }
     return rv;
-}
-
-static bool wanted(const struct cl *cl, const struct cl_topic *topic)
-{
-    return topic->edges != 0 && (topic->follow != CL_F_NONE ||
-                                 (cl->route[topic->part] == CL_SELF && cl->closed[topic->part]));
 }
 
 /*

@@ -67,6 +67,7 @@ int cl_local_up(struct cl *cl, uint32_t i, uint64_t boot)
     e->boot = boot;
     e->up = true;
     e->again = 0;
+    cl_order_anew(cl, boot);
     cl->up |= UINT64_C(1) << i;
     return CL_OK;
 }
@@ -130,6 +131,9 @@ static void push_sub_ok(struct cl *cl, uint64_t edges, const struct cl_topic *to
         ok.epoch = cl->epoch;
         ok.seq = topic->seq;
     }
+    if (!refused && cl->route[topic->part] != CL_SELF) {
+        ok.origin = (struct pr_place){.epoch = topic->follow_epoch, .seq = topic->follow_seq};
+    }
     pr_sub_ok_encode(&w, &ok);
     cl_push_send(cl, edges, &w);
 }
@@ -155,15 +159,6 @@ int cl_local_answer(struct cl *cl, struct cl_topic *topic, bool refused)
     return rv;
 }
 
-/*
- * Of a topic that is owned here: whatever is ordered from now on reaches its edges. Before the
- * partition opens, its owner so far may still order, and only if it was followed that comes here.
- */
-bool cl_local_fenced(const struct cl *cl, const struct cl_topic *topic)
-{
-    return cl->swim == NULL || !cl->closed[topic->part] || cl_follows(topic);
-}
-
 /* The limit of topics is reached: the epoch of zeros says so. */
 static int refuse(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 {
@@ -181,8 +176,9 @@ static int refuse(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 }
 
 /*
- * The fence stands at once if the topic is owned here, or if this node follows it already; else
- * the edge is answered when the owner has answered this node.
+ * The fence stands at once if the topic is owned here and no other node may still be ordering it,
+ * or if this node follows it already; else the edge is answered when the partition opens, or when
+ * the owner has answered this node.
  */
 static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
 {
@@ -200,8 +196,9 @@ static int on_sub(struct cl *cl, uint32_t i, const struct pr_sub *sub)
     cl_topics_sub(&cl->topics, topic, i, sub->presence);
     topic->owed_edges |= UINT64_C(1) << i;
     if (cl->route[topic->part] != CL_SELF) {
+        cl_follow_since(cl, topic, sub);
         rv = cl_follow_want(cl, topic);
-    } else if (cl_local_fenced(cl, topic)) {
+    } else if (cl->swim == NULL || !cl->closed[topic->part]) {
         rv = cl_local_answer(cl, topic, false);
     }
     if (rv != CL_OK) {
@@ -253,6 +250,7 @@ static int on_again_ok(struct cl *cl, uint32_t i, const struct pr_again *m)
         return rv;
     }
     cl->edge[i].again = 0;
+    cl_order_anew(cl, cl->edge[i].boot);
     for (uint32_t k = 1; k < cl->n_nodes; k++) {
         if (cl->node[k].linked) {
             cl_bits_set(&to, k);
@@ -381,6 +379,10 @@ void cl_local_ready(struct cl *cl)
     if (!cl->edges_ready &&
         (cl->n_attached >= cl->edges_expected || cl->now >= cl->start + CL_OPEN_MS)) {
         cl->edges_ready = true;
+        if (cl->swim != NULL) { /* owners elsewhere have not heard of it */
+            cl_view_sweep(cl);
+            cl_local_again(cl, 0);
+        }
     }
     again_if_due(cl);
 }

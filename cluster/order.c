@@ -149,8 +149,9 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
     if (rv == CL_OK) {
         rv = topic_of(cl, pub->topic, &topic);
     }
-    if (rv == CL_OK && topic != NULL) {
-        rv = cl_serve_owed(cl, topic); /* who follows is answered ahead of the first event */
+    if (rv == CL_OK && topic != NULL) { /* who waits is answered ahead of the first event */
+        rv = cl_serve_owed(cl, topic);
+        rv = rv == CL_OK ? cl_local_answer(cl, topic, false) : rv;
     }
     if (rv == CL_OK) {
         rv = cl_out_reserve(&cl->out, 2 * CL_FRAME_SMALL + pub->topic.n + pub->payload.n, 3);
@@ -208,9 +209,15 @@ static int park(struct cl *cl, struct source from, const struct pr_frame *f,
     return CL_OK;
 }
 
+/* Partitions that are open are ordered: those that stay here do not wait for those that come. */
+static bool ready(const struct cl *cl)
+{
+    return cl->edges_ready && (cl->swim == NULL || !cl_swim_unsure(cl->swim));
+}
+
 bool cl_order_ready(const struct cl *cl)
 {
-    return cl->n_closed == 0 && cl->edges_ready && (cl->swim == NULL || !cl_swim_unsure(cl->swim));
+    return cl->n_closed == 0 && ready(cl);
 }
 
 /*
@@ -235,24 +242,15 @@ static int not_owner(struct cl *cl, uint32_t to, const struct pr_pub *pub)
 }
 
 /* Something of this edge was refused, and it does not come anew yet. */
-static bool refused(const struct cl *cl, struct source from, uint64_t boot)
+static bool refused(const struct cl *cl, uint64_t boot)
 {
-    const struct cl_origin *g = from.node == CL_SELF ? NULL : cl_origins_find(&cl->origins, boot);
+    const struct cl_origin *g = cl_origins_find(&cl->origins, boot);
 
     return g != NULL && g->refused;
 }
 
-void cl_order_anew(struct cl *cl, uint64_t boot)
-{
-    struct cl_origin *g = cl_origins_find(&cl->origins, boot);
-
-    if (g != NULL) {
-        g->refused = false;
-    }
-}
-
-/* To the owner as it came. Without a link it is not passed on: the edge holds it, and is asked
- * again when the link or another view comes. */
+/* To the owner as it came. Without a link, or before all edges have subscribed, it is not passed
+ * on: the edge holds it, and is asked again when the link, another view or the last edge comes. */
 static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
                    const struct pr_pub *pub)
 {
@@ -262,7 +260,7 @@ static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
     if (from.node != CL_SELF) {
         return not_owner(cl, from.node, pub);
     }
-    if (to != CL_NOBODY && cl->node[to].linked) {
+    if (to != CL_NOBODY && cl->node[to].linked && cl->edges_ready) {
         rv = cl_pass_link(cl, to, f->whole);
         cl->stats.forwarded += rv == CL_OK;
     }
@@ -272,13 +270,13 @@ static int forward(struct cl *cl, struct source from, const struct pr_frame *f,
 int cl_order_pub(struct cl *cl, struct source from, const struct pr_frame *f,
                  const struct pr_pub *pub)
 {
-    if (refused(cl, from, pub->boot)) {
+    if (refused(cl, pub->boot)) {
         return CL_OK; /* it comes again */
     }
     if (cl->route[pub->part] != CL_SELF) {
         return forward(cl, from, f, pub);
     }
-    if (cl->closed[pub->part] || cl->parked_in[pub->part] > 0 || !cl_order_ready(cl)) {
+    if (cl->closed[pub->part] || cl->parked_in[pub->part] > 0 || !ready(cl)) {
         return park(cl, from, f, pub); /* behind those that wait: the order of a publisher holds */
     }
     return order(cl, from, pub);
@@ -303,6 +301,26 @@ static void forget(struct cl *cl, struct parked *before)
     cl->mem->put(cl->mem->ctx, p, n);
 }
 
+/* Its partition has moved away meanwhile. An own edge was asked to send everything again when that
+ * happened: until it does, nothing of it is taken, as if another node had refused it. */
+static int pass_over(struct cl *cl, const struct parked *p, const struct pr_pub *pub)
+{
+    struct cl_origin *g = NULL;
+
+    if (p->from.node != CL_SELF) {
+        return not_owner(cl, p->from.node, pub);
+    }
+    if (cl->edge[p->from.edge].boot != p->boot) {
+        return CL_OK; /* it lives no more */
+    }
+    g = cl_origins_get(&cl->origins, p->boot, CL_SELF);
+    if (g == NULL) {
+        return CL_ENOMEM;
+    }
+    g->refused = true;
+    return CL_OK;
+}
+
 void cl_order_parked(struct cl *cl)
 {
     for (uint32_t k = 0; k < CL_UNPARK_MAX && cl->park_head != NULL && cl_order_ready(cl); k++) {
@@ -313,11 +331,9 @@ void cl_order_parked(struct cl *cl)
         int rv = n > 0 ? pr_pub_decode(&f, &pub) : PR_ESHORT;
 
         assert(rv == PR_OK); /* it was decoded before it was parked */
-        if (rv == PR_OK && cl->route[p->part] == CL_SELF) {
-            rv = order(cl, p->from, &pub);
-        } else if (rv == PR_OK && p->from.node != CL_SELF) {
-            rv = not_owner(cl, p->from.node, &pub);
-        } /* else it moved away: the own edges send it again */
+        if (rv == PR_OK && !refused(cl, p->boot)) {
+            rv = cl->route[p->part] == CL_SELF ? order(cl, p->from, &pub) : pass_over(cl, p, &pub);
+        }
         if (rv != CL_OK) {
             return; /* again in the next step */
         }
@@ -325,7 +341,8 @@ void cl_order_parked(struct cl *cl)
     }
 }
 
-void cl_order_gone(struct cl *cl, uint32_t node)
+/* Forgets what is parked of a node, or of one edge process. O(parked). */
+static void forget_all(struct cl *cl, uint32_t node, uint64_t boot)
 {
     struct parked *before = NULL;
     struct parked *p = cl->park_head;
@@ -333,13 +350,29 @@ void cl_order_gone(struct cl *cl, uint32_t node)
     while (p != NULL) {
         struct parked *next = p->next;
 
-        if (p->from.node == node) {
+        if (p->from.node == node || p->boot == boot) {
             forget(cl, before);
         } else {
             before = p;
         }
         p = next;
     }
+}
+
+/* What still waits of it comes again too, behind what may be missing ahead of it. */
+void cl_order_anew(struct cl *cl, uint64_t boot)
+{
+    struct cl_origin *g = cl_origins_find(&cl->origins, boot);
+
+    if (g != NULL) {
+        g->refused = false;
+    }
+    forget_all(cl, CL_NOBODY, boot);
+}
+
+void cl_order_gone(struct cl *cl, uint32_t node)
+{
+    forget_all(cl, node, 0);
 }
 
 void cl_order_deinit(struct cl *cl)

@@ -19,6 +19,7 @@
 #define SUM_SEEN 2u /* entries of others in topics that the receiver follows with presence here */
 #define SUM_SUBS 4u /* topics that the sender follows there */
 #define SUM_LAST SUM_SUBS
+#define SUM_ALL  (SUM_OWN | SUM_SEEN | SUM_SUBS)
 
 static struct cl_topic *hub_topic(const struct cl *cl, struct pr_slice topic)
 {
@@ -140,6 +141,7 @@ static int or_told(int rv)
     return rv == CL_ERANGE ? CL_OK : rv;
 }
 
+/* Also of edges that have left the topic: that nothing is left may have been lost. */
 int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic)
 {
     struct to_node to = {.cl = cl, .node = node, .but = CL_NOBODY};
@@ -148,7 +150,7 @@ int cl_spread_own(struct cl *cl, uint32_t node, const struct cl_topic *topic)
 
     mark = cl_out_mark(&cl->out);
     for (uint32_t i = 0; rv == CL_OK && i < CL_EDGES_MAX; i++) {
-        if ((topic->edges >> i & 1u) != 0) {
+        if ((cl->up >> i & 1u) != 0) {
             rv = or_told(cl_pres_state_of(cl->pres, cl_topic_name(topic), cl->edge[i].boot,
                                           send_state, &to));
         }
@@ -300,20 +302,47 @@ static int ask_all(struct cl *cl, uint32_t from)
         }
         cl_serve_doubt(cl, from);
         n->sum_asked = true;
-        n->sum_differs = 0;
-        cl->stats.sums_differ++;
     }
     return rv;
+}
+
+/* Is it time to do something about this sum, which a node has told? */
+static bool disagrees(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
+{
+    struct node *n = &cl->node[from];
+    struct pr_p_sum own = sum_of(cl, from, sum->kind == SUM_SEEN, sum->kind);
+
+    if (sum->kind == SUM_OWN) {
+        n->sum_same = 0; /* another round */
+    }
+    if (own.hash == sum->hash && own.entries == sum->entries) {
+        n->sum_differs &= ~sum->kind;
+        n->sum_same |= sum->kind;
+        n->sum_pause = n->sum_same == SUM_ALL ? 0 : n->sum_pause;
+        return false;
+    }
+    if ((n->sum_differs & sum->kind) == 0) {
+        n->sum_differs |= sum->kind;
+        return false;
+    }
+    if (n->sum_passed < n->sum_pause) {
+        n->sum_passed++;
+        return false;
+    }
+    return true;
 }
 
 /* The sum of its own entries comes first, and after an answer ends it. */
 int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 {
     struct node *n = &cl->node[from];
-    struct pr_p_sum own;
+    int rv = CL_OK;
 
     if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN && sum->kind != SUM_SUBS) {
         return CL_OK; /* of a later version */
+    }
+    if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
+        return CL_OK; /* not of the same partitions: what was told may not be all of these */
     }
     if (sum->kind == SUM_OWN && n->sum_asked) {
         for (uint32_t i = 0; i < n->nboots; i++) {
@@ -322,16 +351,7 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
         cl_serve_sure(cl, from);
         n->sum_asked = false;
     }
-    if (n->subs != cl->ring.view || !cl_view_same(cl, from)) {
-        return CL_OK; /* not of the same partitions */
-    }
-    own = sum_of(cl, from, sum->kind == SUM_SEEN, sum->kind);
-    if (own.hash == sum->hash && own.entries == sum->entries) {
-        n->sum_differs &= ~sum->kind;
-        return CL_OK;
-    }
-    if ((n->sum_differs & sum->kind) == 0) {
-        n->sum_differs |= sum->kind;
+    if (!disagrees(cl, from, sum)) {
         return CL_OK;
     }
 #ifdef CL_SABOTAGE_SUM /* for the simulation, which must notice */
@@ -339,9 +359,15 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 #endif
     if (sum->kind == SUM_SEEN) {
         cl_view_retell(cl, from);
-        n->sum_differs &= ~sum->kind;
-        cl->stats.sums_differ++;
-        return CL_OK;
+    } else {
+        rv = ask_all(cl, from);
     }
-    return ask_all(cl, from);
+    if (rv == CL_OK) {
+        n->sum_differs &= sum->kind == SUM_SEEN ? ~SUM_SEEN : 0;
+        n->sum_passed = 0;
+        n->sum_pause = 2 * n->sum_pause + 1;
+        n->sum_pause = n->sum_pause < CL_SUM_PAUSE_MAX ? n->sum_pause : CL_SUM_PAUSE_MAX;
+        cl->stats.sums_differ++;
+    }
+    return rv;
 }

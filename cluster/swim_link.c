@@ -264,8 +264,8 @@ static void redial_tick(struct cl_swim *s, cl_ms now)
 
 void cl_sw_dial_tick(struct cl_swim *s, cl_ms now, struct member *m)
 {
-    if (m->pub.self || m->pub.linked || !cl_sw_live(m)) {
-        return;
+    if (m->pub.self || m->pub.linked || !cl_sw_live(m) || s->leaving) {
+        return; /* a link to who leaves would bring its clients back for a moment */
     }
     if (m->dial_at <= now) {
         m->dial_due = true;

@@ -72,6 +72,8 @@ struct cl_topic {
     uint64_t past_seq;
     uint8_t follow;       /* enum cl_follow */
     bool follow_presence; /* the SUB under way, or answered, asked for presence */
+    bool own_due;         /* no edge is left here; what they had is to be told once more */
+    bool since;           /* it is only what edges have told that they have had */
     bool resync;          /* events are asked again; until then they are passed over */
     bool idle;            /* in the list of those without subscribers */
 };

@@ -126,11 +126,24 @@ void cl_view_forget_presence(struct cl *cl)
     cl_pres_each_topic(cl->pres, forget_if_not_held, cl);
 }
 
-/* An index without node is free again once no route leads there. */
+static bool in_ring(const struct cl *cl, uint64_t id)
+{
+    uint32_t k = 0;
+
+    while (k < cl->ring.n && cl->ring.m[k].id != id) {
+        k++;
+    }
+    return k < cl->ring.n;
+}
+
+/* An index without node is free again once no route leads there. News of a member may still wait
+ * for room although the ring has it. */
 static void free_nodes(struct cl *cl)
 {
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        if (!cl->node[i].linked && !cl->node[i].member) {
+        const struct node *n = &cl->node[i];
+
+        if (!n->linked && !n->member && !in_ring(cl, n->id)) {
             memset(&cl->node[i], 0, sizeof cl->node[i]);
         }
     }
@@ -210,9 +223,14 @@ void cl_view_retell(struct cl *cl, uint32_t node)
 
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
-        if (cl->route[t->part] == node && (t->edges != 0 || t->follow != CL_F_NONE)) {
+        if (cl->route[t->part] != node) {
+            continue;
+        }
+        if (t->edges != 0 || t->follow != CL_F_NONE) {
             t->resync = false;
             cl_follow_set(cl, t, CL_F_DUE);
+        } else {
+            t->own_due = true; /* its last deletion may be lost */
         }
     }
     cl_view_sweep(cl);
@@ -229,9 +247,7 @@ static int tell(struct cl *cl, struct cl_topic *t)
         if (!cl->closed[t->part]) {
             cl_follow_opened(cl, t);
             rv = cl_serve_owed(cl, t);
-        }
-        if (rv == CL_OK && cl_local_fenced(cl, t)) {
-            rv = cl_local_answer(cl, t, false);
+            rv = rv == CL_OK ? cl_local_answer(cl, t, false) : rv;
         }
     }
     return rv == CL_OK ? cl_local_views(cl, t) : rv;

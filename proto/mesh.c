@@ -101,12 +101,13 @@ int pr_attached_decode(const struct pr_frame *f)
 
 void pr_sub_encode(struct pr_outbuf *o, const struct pr_sub *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_SUB, 6);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_SUB, 10);
 
     pr_mp_put_bin(o, m->topic);
     pr_mp_put_bool(o, m->presence);
     pr_mp_put_epoch(o, m->epoch);
     pr_mp_put_uint(o, m->seq);
+    pr_mp_put_place(o, m->origin);
     pr_mp_end(&w);
 }
 
@@ -118,16 +119,18 @@ int pr_sub_decode(const struct pr_frame *f, struct pr_sub *m)
     m->presence = pr_mp_bool(&r);
     m->epoch = pr_mp_epoch(&r);
     m->seq = pr_mp_uint(&r);
+    m->origin = pr_mp_place_or_none(&r);
     return pr_mp_close(&r);
 }
 
 void pr_sub_ok_encode(struct pr_outbuf *o, const struct pr_sub_ok *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_SUB_OK, 5);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_SUB_OK, 9);
 
     pr_mp_put_bin(o, m->topic);
     pr_mp_put_epoch(o, m->epoch);
     pr_mp_put_uint(o, m->seq);
+    pr_mp_put_place(o, m->origin);
     pr_mp_end(&w);
 }
 
@@ -138,6 +141,7 @@ int pr_sub_ok_decode(const struct pr_frame *f, struct pr_sub_ok *m)
     m->topic = pr_mp_topic(&r);
     m->epoch = pr_mp_epoch(&r);
     m->seq = pr_mp_uint(&r);
+    m->origin = pr_mp_place_or_none(&r);
     return pr_mp_close(&r);
 }
 
@@ -206,7 +210,7 @@ int pr_pub_ok_decode(const struct pr_frame *f, struct pr_pub_ok *m)
 
 void pr_event_encode(struct pr_outbuf *o, const struct pr_event *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_EVENT, 9);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_EVENT, 13);
 
     pr_mp_put_bin(o, m->topic);
     pr_mp_put_epoch(o, m->epoch);
@@ -215,6 +219,7 @@ void pr_event_encode(struct pr_outbuf *o, const struct pr_event *m)
     pr_mp_put_uint(o, m->part);
     pr_mp_put_uint(o, m->oseq);
     pr_mp_put_uint(o, m->flags);
+    pr_mp_put_place(o, m->origin);
     pr_put_slice(o, m->payload);
     pr_mp_end(&w);
 }
@@ -230,6 +235,7 @@ int pr_event_decode(const struct pr_frame *f, struct pr_event *m)
     m->part = pr_mp_u32(&r);
     m->oseq = pr_mp_uint(&r);
     m->flags = pr_mp_u32(&r);
+    m->origin = pr_mp_place_or_none(&r);
     return pr_mp_close_payload(&r, &m->payload);
 }
 

@@ -112,6 +112,12 @@ struct pr_epoch {
 };
 bool pr_epoch_eq(struct pr_epoch a, struct pr_epoch b);
 
+/* A place in the count that somebody makes of a topic's events; zeros: none. */
+struct pr_place {
+    struct pr_epoch epoch;
+    uint64_t seq;
+};
+
 struct pr_hello {
     uint32_t proto_min, proto_max;
     uint32_t role;  /* enum pr_role */
@@ -134,11 +140,13 @@ struct pr_sub {
     bool presence;         /* wants presence diffs */
     struct pr_epoch epoch; /* last event taken, zeros if none */
     uint64_t seq;
+    struct pr_place origin; /* of an edge: the same place as the topic's owner counts */
 };
 struct pr_sub_ok {
     struct pr_slice topic;
-    struct pr_epoch epoch; /* zeros: refused, the owner holds no more topics */
-    uint64_t seq;          /* everything after it reaches the subscriber */
+    struct pr_epoch epoch;  /* zeros: refused, the owner holds no more topics */
+    uint64_t seq;           /* everything after it reaches the subscriber */
+    struct pr_place origin; /* to an edge, and if another node owns the topic: the place there */
 };
 struct pr_unsub {
     struct pr_slice topic;
@@ -162,7 +170,7 @@ struct pr_pub_ok {
     uint32_t result; /* enum pr_pub_result */
     uint64_t boot;   /* of the publishing edge; 0 from a peer that does not know this field */
 };
-/* A publish in the owner's order. */
+/* A publish in the owner's order; to an edge as its own node counts, which may not be the owner. */
 struct pr_event {
     struct pr_slice topic;
     struct pr_epoch epoch;
@@ -172,6 +180,8 @@ struct pr_event {
     uint64_t oseq;
     uint32_t flags;
     struct pr_slice payload;
+    struct pr_place
+        origin; /* to an edge: where the topic's owner has it, if that is another node */
 };
 
 /* One presence entry of an actor. */

@@ -96,6 +96,12 @@ void pr_mp_put_epoch(struct pr_outbuf *o, struct pr_epoch e)
     pr_mp_put_uint(o, e.count);
 }
 
+void pr_mp_put_place(struct pr_outbuf *o, struct pr_place p)
+{
+    pr_mp_put_epoch(o, p.epoch);
+    pr_mp_put_uint(o, p.seq);
+}
+
 void pr_mp_put_addr(struct pr_outbuf *o, const struct pr_addr *a)
 {
     uint8_t packed[PR_ADDR_PACKED_MAX];
@@ -297,6 +303,23 @@ uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent)
     }
     r->extra--;
     return pr_mp_uint(r);
+}
+
+struct pr_place pr_mp_place_or_none(struct pr_mp_in *r)
+{
+    struct pr_place p = {.seq = 0};
+    uint64_t count = 0;
+
+    p.epoch.node = pr_mp_uint_or(r, 0);
+    p.epoch.boot = pr_mp_uint_or(r, 0);
+    count = pr_mp_uint_or(r, 0);
+    p.seq = pr_mp_uint_or(r, 0);
+    if (count > UINT32_MAX) {
+        fail(r, PR_ERANGE);
+        count = 0;
+    }
+    p.epoch.count = (uint32_t)count;
+    return p;
 }
 
 struct pr_slice pr_mp_list(struct pr_mp_in *r, uint32_t *count, pr_mp_check_fn check)

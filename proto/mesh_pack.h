@@ -29,6 +29,7 @@ void pr_mp_put_uint(struct pr_outbuf *o, uint64_t v);
 void pr_mp_put_bool(struct pr_outbuf *o, bool v);
 void pr_mp_put_bin(struct pr_outbuf *o, struct pr_slice s);
 void pr_mp_put_epoch(struct pr_outbuf *o, struct pr_epoch e);
+void pr_mp_put_place(struct pr_outbuf *o, struct pr_place p);
 /* As bin of its packed form. */
 void pr_mp_put_addr(struct pr_outbuf *o, const struct pr_addr *a);
 /* An array of `n` elements that are packed already. */
@@ -51,6 +52,8 @@ bool pr_mp_bool(struct pr_mp_in *r);
 /* Bytes of min .. max length. */
 struct pr_slice pr_mp_bin(struct pr_mp_in *r, size_t min, size_t max);
 struct pr_epoch pr_mp_epoch(struct pr_mp_in *r);
+/* Added to its message later: zeros of a sender that does not know it. */
+struct pr_place pr_mp_place_or_none(struct pr_mp_in *r);
 struct pr_slice pr_mp_topic(struct pr_mp_in *r);
 struct pr_addr pr_mp_addr(struct pr_mp_in *r);
 /* Number that was added to the array later and that this build knows; `absent` if the sender is

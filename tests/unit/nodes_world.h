@@ -43,6 +43,8 @@ struct n_edge {
     uint64_t boot;
     bool up;
     struct n_queue to_owner, to_edge;
+    bool reset; /* asks for the state of a topic, as a shell does at CLE_PRES_RESET */
+    uint32_t reset_topic;
     char log[N_LOG_BYTES]; /* what the edge was told, one word per action */
     size_t log_len;
 };
@@ -73,6 +75,7 @@ struct nodes {
     struct cl_limits lim;
     cl_ms now;
     uint64_t lives;
+    bool careful;               /* looks at everything after each step, not only now and then */
     bool cut[N_NODES][N_NODES]; /* neither links nor datagrams */
     struct n_node n[N_NODES];
 };
@@ -222,6 +225,8 @@ static inline void n_say_action(struct n_edge *e, const struct cle_action *a)
         break;
     case CLE_PRES_RESET:
         n_say(e, "reset:%u ", a->topic);
+        e->reset = true;
+        e->reset_topic = a->topic;
         break;
     case CLE_GAP:
         n_say(e, "gap:%u ", (unsigned)a->lost);
@@ -230,7 +235,7 @@ static inline void n_say_action(struct n_edge *e, const struct cle_action *a)
 }
 
 /* Takes the actions of an edge: frames into its queue, the rest into its log. */
-static inline void n_drain_edge(struct n_edge *e)
+static inline void n_drain_edge(struct nodes *w, struct n_edge *e)
 {
     struct cle_action a;
 
@@ -240,6 +245,13 @@ static inline void n_drain_edge(struct n_edge *e)
             n_queue_put(&e->to_owner, 0, a.bytes);
         } else {
             n_say_action(e, &a);
+        }
+    }
+    if (e->reset && cle_presence_view(e->c, w->now, e->reset_topic) == CL_OK) {
+        e->reset = false;
+        while (cle_next_action(e->c, &a)) {
+            assert_int_equal(a.type, CLE_SEND);
+            n_queue_put(&e->to_owner, 0, a.bytes);
         }
     }
 }
@@ -338,6 +350,9 @@ static inline void n_step(struct nodes *w, uint32_t i, const struct cl_event *ev
         n_drain(w, i);
     } while (rv == CL_EAGAIN || rv == CL_ENOMEM);
     assert_true(rv == CL_OK || (rv == CL_ENOENT && ev->type != CL_EV_EDGE_IN));
+    if (w->careful) {
+        n_check(w);
+    }
 }
 
 static inline struct pr_frame n_parse(const struct n_frame *f)
@@ -383,7 +398,7 @@ static inline bool n_move_down(struct nodes *w, uint32_t i, uint32_t k)
     frame = n_parse(e->to_edge.head);
     do {
         rv = cle_frame(e->c, w->now, &frame);
-        n_drain_edge(e);
+        n_drain_edge(w, e);
     } while (rv == CL_EAGAIN || rv == CL_ENOMEM);
     assert_int_equal(rv, CL_OK);
     n_queue_drop(&e->to_edge);
@@ -522,7 +537,7 @@ static inline void n_tick(struct nodes *w)
                 int rv = cle_tick(w->n[i].e[k].c, w->now);
 
                 (void)rv; /* refused memory: again at the next tick */
-                n_drain_edge(&w->n[i].e[k]);
+                n_drain_edge(w, &w->n[i].e[k]);
             }
         }
     }
@@ -589,309 +604,6 @@ static inline void n_run(struct nodes *w, cl_ms ms)
         }
         w->now = next;
     }
-}
-
-/* ---- lives ---- */
-
-static inline void n_disconnect(struct nodes *w, uint32_t i, uint32_t k)
-{
-    struct n_edge *e = &w->n[i].e[k];
-    struct cl_event ev = {.type = CL_EV_EDGE_DOWN, .edge = k};
-
-    if (!e->up) {
-        return;
-    }
-    e->up = false;
-    n_queue_clear(&e->to_owner);
-    n_queue_clear(&e->to_edge);
-    cle_link_down(e->c, w->now);
-    n_drain_edge(e);
-    if (w->n[i].cl != NULL) {
-        n_step(w, i, &ev);
-    }
-}
-
-static inline void n_connect(struct nodes *w, uint32_t i, uint32_t k)
-{
-    struct n_edge *e = &w->n[i].e[k];
-    struct pr_hello_ok ok = {.proto = 1, .node = w->n[i].id, .epoch = w->n[i].epoch};
-    struct cl_event ev = {.type = CL_EV_EDGE_UP, .edge = k, .boot = e->boot};
-
-    n_disconnect(w, i, k);
-    e->up = true;
-    n_step(w, i, &ev);
-    assert_int_equal(cle_link_up(e->c, w->now, &ok), CL_OK);
-    n_drain_edge(e);
-}
-
-static inline void n_edge_start(struct nodes *w, uint32_t i, uint32_t k)
-{
-    struct n_edge *e = &w->n[i].e[k];
-    struct cle_config cfg = {
-        .index = k, .topics_max = 10000, .presences_max = 1000, .mem = &w->mem};
-
-    cfg.boot = e->boot = 1000 * (i + 1) + 100 * k + ++w->lives;
-    while (e->c == NULL) {
-        e->c = cle_new(&cfg, w->now);
-    }
-}
-
-static inline void n_edge_kill(struct nodes *w, uint32_t i, uint32_t k)
-{
-    n_disconnect(w, i, k);
-    cle_free(w->n[i].e[k].c);
-    w->n[i].e[k].c = NULL;
-}
-
-/* An owner process, with its dial to the first node that runs; edges connect for themselves. */
-static inline void n_owner_start(struct nodes *w, uint32_t i)
-{
-    struct n_node *n = &w->n[i];
-    struct cl_config cfg = {
-        .name = pr_str(n->name),
-        .id = n->id,
-        .edges = n->expected,
-        .clustered = true,
-        .about = {.addr = n->addr, .cluster = 5, .weight = 1},
-        .lim = &w->lim,
-        .mem = &w->mem,
-    };
-
-    cfg.epoch = n->epoch = 1000 + ++w->lives;
-    while (n->cl == NULL) {
-        n->cl = cl_new(&cfg, cl_rand_seed(n->epoch), w->now);
-    }
-    for (uint32_t k = 0; k < N_NODES; k++) {
-        if (k != i && w->n[k].cl != NULL) {
-            n->to[k].dial = true;
-            return;
-        }
-    }
-}
-
-static inline void n_owner_kill(struct nodes *w, uint32_t i)
-{
-    cl_free(w->n[i].cl);
-    w->n[i].cl = NULL;
-    n_queue_clear(&w->n[i].udp);
-    for (uint32_t k = 0; k < N_EDGES; k++) {
-        n_disconnect(w, i, k);
-    }
-    for (uint32_t k = 0; k < N_NODES; k++) {
-        n_unlink(w, i, k, CL_HOW_EOF);
-    }
-}
-
-/* The whole node, as after a crash of its host. */
-static inline void n_kill(struct nodes *w, uint32_t i)
-{
-    n_owner_kill(w, i);
-    for (uint32_t k = 0; k < N_EDGES; k++) {
-        if (w->n[i].e[k].c != NULL) {
-            n_edge_kill(w, i, k);
-        }
-    }
-}
-
-static inline void n_start(struct nodes *w, uint32_t i, uint32_t edges)
-{
-    w->n[i].expected = edges;
-    n_owner_start(w, i);
-    for (uint32_t k = 0; k < edges; k++) {
-        n_edge_start(w, i, k);
-        n_connect(w, i, k);
-    }
-}
-
-static inline void n_leave(struct nodes *w, uint32_t i)
-{
-    struct cl_event ev = {.type = CL_EV_LEAVE};
-
-    n_step(w, i, &ev);
-}
-
-/* Nothing runs yet; at time 1000. */
-static inline void n_init(struct nodes *w)
-{
-    static const char *const names[N_NODES] = {"ant", "bee", "cow"};
-
-    memset(w, 0, sizeof *w);
-    w->mem = (struct cl_alloc){.get = n_get, .put = n_put, .ctx = w};
-    w->lim = (struct cl_limits){
-        .edges = 8,
-        .topics = 10000,
-        .presences = 10000,
-        .presences_per_topic = 1000,
-        .presence_bytes = 1u << 20,
-        .pending_bytes = 1u << 20,
-        .kept_bytes = 1u << 20,
-        .actions = 65536,
-    };
-    w->now = 1000;
-    for (uint32_t i = 0; i < N_NODES; i++) {
-        struct n_node *n = &w->n[i];
-        char id[16];
-
-        (void)snprintf(n->name, sizeof n->name, "%s", names[i]);
-        (void)snprintf(id, sizeof id, "node%s", n->name);
-        n->id = cl_hash64(pr_str(id));
-        n->addr = (struct pr_addr){.family = PR_ADDR_V4, .port = 9000, .ip = {10, 0, 0}};
-        n->addr.ip[3] = (uint8_t)(i + 1);
-    }
-}
-
-/* The first `nodes` of them, each with that many edges, have found each other. */
-static inline void n_init_with(struct nodes *w, uint32_t nodes, uint32_t edges)
-{
-    n_init(w);
-    for (uint32_t i = 0; i < nodes; i++) {
-        n_start(w, i, edges);
-    }
-    n_run(w, 6000);
-    for (uint32_t i = 0; i < nodes; i++) {
-        assert_true(cl_joined(w->n[i].cl));
-        assert_true(cl_view(w->n[i].cl) == cl_view(w->n[0].cl));
-    }
-}
-
-static inline void n_deinit(struct nodes *w)
-{
-    for (uint32_t i = 0; i < N_NODES; i++) {
-        n_kill(w, i);
-    }
-    assert_int_equal(w->outstanding, 0);
-}
-
-/* ---- what clients do ---- */
-
-static inline void n_expect(struct nodes *w, uint32_t i, uint32_t k, const char *log)
-{
-    struct n_edge *e = &w->n[i].e[k];
-
-    if (strcmp(e->log, log) != 0) {
-        fail_msg("edge %u of node %u was told\n  %s\nexpected\n  %s", k, i, e->log, log);
-    }
-    e->log_len = 0;
-    e->log[0] = '\0';
-}
-
-static inline void n_forget(struct nodes *w)
-{
-    for (uint32_t i = 0; i < N_NODES; i++) {
-        for (uint32_t k = 0; k < N_EDGES; k++) {
-            w->n[i].e[k].log_len = 0;
-            w->n[i].e[k].log[0] = '\0';
-        }
-    }
-}
-
-static inline uint32_t n_sub(struct nodes *w, uint32_t i, uint32_t k, const char *topic)
-{
-    struct n_edge *e = &w->n[i].e[k];
-    uint32_t handle = 0;
-    bool subscribed = false;
-    int rv = 0;
-
-    do {
-        rv = cle_subscribe(e->c, w->now, pr_str(topic), &handle, &subscribed);
-        n_drain_edge(e);
-    } while (rv == CL_ENOMEM);
-    assert_int_equal(rv, CL_OK);
-    if (subscribed) {
-        n_say(e, "at-once:%u ", handle);
-    }
-    return handle;
-}
-
-static inline void n_pub(struct nodes *w, uint32_t i, uint32_t k, const char *topic,
-                         const char *text)
-{
-    struct n_edge *e = &w->n[i].e[k];
-    int rv = 0;
-
-    do {
-        rv = cle_publish(e->c, w->now, pr_str(topic), 0, pr_str(text), 0);
-        n_drain_edge(e);
-    } while (rv == CL_ENOMEM);
-    assert_int_equal(rv, CL_OK);
-}
-
-static inline void n_put_pres(struct nodes *w, uint32_t i, uint32_t k, uint32_t topic,
-                              const char *key)
-{
-    struct n_edge *e = &w->n[i].e[k];
-
-    while (cle_presence_put(e->c, w->now, topic, 1, pr_str(key), pr_str("{}")) != CL_OK) {
-    }
-    n_drain_edge(e);
-}
-
-static inline void n_del_pres(struct nodes *w, uint32_t i, uint32_t k, uint32_t topic)
-{
-    assert_int_equal(cle_presence_del(w->n[i].e[k].c, w->now, topic, 1), CL_OK);
-    n_drain_edge(&w->n[i].e[k]);
-}
-
-static inline void n_want(struct nodes *w, uint32_t i, uint32_t k, uint32_t topic, bool on)
-{
-    struct n_edge *e = &w->n[i].e[k];
-
-    while (cle_presence_want(e->c, w->now, topic, on) != CL_OK) {
-    }
-    while (cle_presence_view(e->c, w->now, topic) != CL_OK) {
-    }
-    n_drain_edge(e);
-}
-
-/* ---- topics by their owners ---- */
-
-static inline uint32_t n_owner(const struct nodes *w, uint32_t i, const char *topic)
-{
-    return n_by_id(w, cl_owner_of(w->n[i].cl, cl_partition(pr_str(topic))));
-}
-
-/* The view of the nodes of a bitmap. */
-static inline void n_ring(const struct nodes *w, unsigned nodes, struct cl_ring *ring)
-{
-    struct cl_ring_member m[N_NODES];
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < N_NODES; i++) {
-        if ((nodes >> i & 1u) != 0) {
-            m[n++] = (struct cl_ring_member){.id = w->n[i].id, .weight = 1};
-        }
-    }
-    cl_ring_build(ring, m, n);
-}
-
-/* A topic's name, the `nth` one, that `owner` has among the nodes of one bitmap, and `next` among
- * those of another. */
-static inline const char *n_topic(const struct nodes *w, unsigned nodes, uint32_t owner,
-                                  unsigned later, uint32_t next, uint32_t nth)
-{
-    static struct cl_ring a, b;
-    static char name[8][24];
-    static uint32_t used;
-    char *out = name[used++ % 8];
-
-    n_ring(w, nodes, &a);
-    n_ring(w, later, &b);
-    for (unsigned k = 0;; k++) {
-        uint32_t part = 0;
-
-        (void)snprintf(out, sizeof name[0], "t%u", k);
-        part = cl_partition(pr_str(out));
-        if (n_by_id(w, cl_ring_owner_id(&a, part)) == owner &&
-            n_by_id(w, cl_ring_owner_id(&b, part)) == next && nth-- == 0) {
-            return out;
-        }
-    }
-}
-
-static inline const char *n_topic_of(const struct nodes *w, unsigned nodes, uint32_t owner,
-                                     uint32_t nth)
-{
-    return n_topic(w, nodes, owner, nodes, owner, nth);
 }
 
 #endif

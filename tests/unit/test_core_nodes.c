@@ -3,7 +3,7 @@
  * Goal: what nodes promise each other holds when views change, links flap and processes end: every
  * subscriber has each publish once and in order, and presence shows who is there and nobody else.
  */
-#include "nodes_world.h"
+#include "nodes_play.h"
 
 static struct nodes w;
 
@@ -94,7 +94,8 @@ static void many_check(uint32_t i, uint32_t k)
             fail_msg("edge %u of node %u has %u of %u of topic %u", k, i, have[t], sent[t], t);
         }
     }
-    n_forget(&w);
+    w.n[i].e[k].log_len = 0;
+    w.n[i].e[k].log[0] = '\0';
 }
 
 static void test_node_joins(void **state)
@@ -175,6 +176,470 @@ static void test_node_leaves(void **state)
     n_deinit(&w);
 }
 
+/* Edges outlive their owner process, and so do their clients. Both nodes publish all the time. */
+static void restart_owner(uint32_t topic_of, cl_ms down_ms, cl_ms second_edge_ms)
+{
+    const char *t = n_topic_of(&w, AB, topic_of, 0);
+    uint32_t step_ms = 10;
+    cl_ms start = 0;
+
+    for (uint32_t k = 0; k < 2; k++) {
+        (void)n_sub(&w, A, k, t);
+        (void)n_sub(&w, B, k, t);
+    }
+    n_run(&w, 100);
+    n_forget(&w);
+    memset(sent, 0, sizeof sent);
+    start = w.now;
+    for (unsigned k = 0; k < 300; k++) {
+        cl_ms at = w.now - start;
+        char text[32];
+
+        if (k == 5) {
+            n_owner_kill(&w, A);
+        }
+        if (at >= 50 + down_ms && w.n[A].cl == NULL) {
+            n_owner_start(&w, A);
+            n_connect(&w, A, 0);
+        }
+        if (at >= 50 + down_ms + second_edge_ms && !w.n[A].e[1].up) {
+            n_connect(&w, A, 1);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            (void)snprintf(text, sizeof text, "%u.%u", i, ++sent[i]);
+            n_pub(&w, i, 0, t, text);
+        }
+        step_ms = at < 200 ? 10 : 50; /* 64 are kept */
+        n_run(&w, step_ms);
+    }
+    n_run(&w, 3000);
+    for (uint32_t k = 0; k < 2; k++) {
+        many_check(A, k);
+        many_check(B, k);
+    }
+}
+
+static void test_owner_restarts(void **state)
+{
+    static const struct {
+        uint32_t owner;
+        cl_ms down_ms, second_edge_ms;
+    } rows[] = {
+        {B, 20, 0}, {B, 20, 50}, {B, 20, 500}, {B, 300, 100},
+        {A, 20, 0}, {A, 20, 50}, {A, 20, 500}, {A, 300, 100},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        n_init_with(&w, 2, 2);
+        restart_owner(rows[i].owner, rows[i].down_ms, rows[i].second_edge_ms);
+        n_deinit(&w);
+    }
+}
+
+/* No news of members reaches a node, or again. */
+static void hold_news(uint32_t to, bool held)
+{
+    w.n[to].udp.held = held;
+    for (uint32_t i = 0; i < N_NODES; i++) {
+        w.n[i].to[to].fast.held = held;
+    }
+}
+
+/* A join is answered only once all that is published from then on comes: also if another node still
+ * orders by the view before. */
+static void test_join_waits_until_opened(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 2, 1);
+    t = n_topic(&w, AB, B, ABC, C, 0);
+    n_start(&w, C, 1);
+    hold_news(B, true);
+    until_owner(C, t, C);
+    assert_int_equal(n_owner(&w, B, t), B);
+    (void)n_sub(&w, C, 0, t);
+    n_run(&w, 50);
+    n_expect(&w, C, 0, "");
+    n_pub(&w, B, 0, t, "early");
+    n_settle(&w);
+    hold_news(B, false);
+    until_owner(B, t, C);
+    n_run(&w, 20);
+    n_pub(&w, B, 0, t, "late");
+    n_run(&w, 20);
+    n_expect(&w, C, 0, "ok:0 late ");
+    n_deinit(&w);
+}
+
+/* Publishes that wait here, more than one step orders, when the partition goes and comes back. */
+static void test_partition_back_at_once(void **state)
+{
+    const char *t = NULL;
+    char text[16];
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic(&w, ABC, C, AB, B, 0);
+    (void)n_sub(&w, A, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    memset(sent, 0, sizeof sent);
+    n_owner_kill(&w, C);
+    w.n[A].to[B].data.held = true; /* so that it does not open */
+    n_owner_start(&w, C);
+    until_owner(B, t, B);
+    for (unsigned k = 0; k < 200; k++) {
+        (void)snprintf(text, sizeof text, "0.%u", ++sent[0]);
+        n_pub(&w, B, 0, t, text);
+    }
+    n_settle(&w);
+    hold_news(B, true);
+    until_owner(A, t, C);
+    n_owner_kill(&w, C);
+    n_owner_start(&w, C);
+    until_owner(A, t, B);
+    n_run(&w, 150);                    /* of gossip */
+    for (uint32_t k = 0; k < 2; k++) { /* one after the other, and nothing between */
+        while (n_owner(&w, B, t) == (k == 0 ? B : C)) {
+            struct n_queue *q = w.n[B].udp.head != NULL ? &w.n[B].udp : &w.n[A].to[B].fast;
+
+            q->held = false;
+            if (q == &w.n[B].udp) {
+                assert_true(n_move_udp(&w, B));
+            } else {
+                assert_true(n_move_link(&w, A, B, q));
+            }
+        }
+    }
+    n_kill(&w, C);
+    hold_news(B, false);
+    w.n[A].to[B].data.held = false;
+    n_run(&w, 3000);
+    many_check(A, 0);
+    n_deinit(&w);
+}
+
+/* An owner for a short time has ordered; its answer to the follower's SUB is still under way when
+ * the next view comes. */
+static void test_owner_for_a_moment(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic(&w, ABC, C, AB, B, 0);
+    (void)n_sub(&w, A, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    n_owner_kill(&w, C);
+    w.n[A].to[B].data.held = true;
+    n_owner_start(&w, C);
+    n_connect(&w, C, 0);
+    until_owner(A, t, B);
+    until_owner(B, t, B);
+    w.n[B].to[A].data.held = true;
+    w.n[A].to[B].data.held = false;
+    n_settle(&w);
+    n_pub(&w, B, 0, t, "one");
+    n_pub(&w, B, 0, t, "two");
+    n_settle(&w);
+    until_owner(A, t, C);
+    w.n[B].to[A].data.held = false;
+    n_run(&w, 1000);
+    n_pub(&w, B, 0, t, "three");
+    n_run(&w, 1000);
+    n_expect(&w, A, 0, "one two three ");
+    n_deinit(&w);
+}
+
+/* With memory refused now and then, nodes join and leave all the same. */
+static void test_memory_refused(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        uint32_t topic = 0;
+        const char *t = NULL;
+
+        n_init_with(&w, 2, 1);
+        t = n_topic(&w, AB, B, ABC, C, 0);
+        topic = n_sub(&w, A, 0, t);
+        n_want(&w, A, 0, topic, true);
+        n_run(&w, 100);
+        n_forget(&w);
+        w.refuse = cl_rand_seed(seed);
+        w.refuse_1_in = 2 + seed % 4;
+        n_start(&w, C, 1);
+        n_run(&w, 200);
+        topic = n_sub(&w, C, 0, t);
+        n_put_pres(&w, C, 0, topic, "c");
+        n_pub(&w, C, 0, t, "x");
+        n_run(&w, 2500);
+        w.refuse_1_in = 0;
+        n_run(&w, 2000);
+        if (strstr(w.n[A].e[0].log, "x ") == NULL || strstr(w.n[A].e[0].log, "+c={}] ") == NULL) {
+            fail_msg("seed %lu: %s", (unsigned long)seed, w.n[A].e[0].log);
+        }
+        n_deinit(&w);
+    }
+}
+
+/* A queue of actions so short that news of members comes in several steps. */
+static void test_short_queue(void **state)
+{
+    (void)state;
+    for (uint32_t actions = 4; actions < 9; actions++) {
+        const char *t = NULL;
+
+        n_init(&w);
+        w.careful = true;
+        w.lim.actions = actions;
+        for (uint32_t i = 0; i < N_NODES; i++) {
+            n_start(&w, i, 1);
+        }
+        n_run(&w, 6000);
+        t = n_topic_of(&w, ABC, C, 0);
+        (void)n_sub(&w, A, 0, t);
+        n_run(&w, 1000);
+        n_owner_kill(&w, C);
+        n_run(&w, 6000);
+        n_owner_start(&w, C);
+        n_connect(&w, C, 0);
+        n_run(&w, 6000);
+        n_pub(&w, B, 0, t, "x");
+        n_run(&w, 1000);
+        n_expect(&w, A, 0, "ok:0 x ");
+        n_deinit(&w);
+    }
+}
+
+/* Every node has a member who is present in the topic; that of `i` wants to see all. */
+static uint32_t gather(uint32_t nodes, const char *t, uint32_t i)
+{
+    static const char *const names[N_NODES] = {"a", "b", "c"};
+    uint32_t mine = 0;
+
+    for (uint32_t k = 0; k < nodes; k++) {
+        uint32_t topic = n_sub(&w, k, 0, t);
+
+        n_put_pres(&w, k, 0, topic, names[k]);
+        mine = k == i ? topic : mine;
+    }
+    n_run(&w, 2000);
+    n_want(&w, i, 0, mine, true);
+    n_run(&w, 2000);
+    return mine;
+}
+
+/* The last thing told is the state, with all of them. Diffs before it are of what it shows. */
+static void whole(const char *log)
+{
+    const char *view = strstr(log, "view[");
+
+    if (view == NULL || strstr(view, "+a={}") == NULL || strstr(view, "+b={}") == NULL ||
+        strstr(view, "+c={}") == NULL || strstr(view, "diff") != NULL) {
+        fail_msg("not the whole state: %s", log);
+    }
+}
+
+/* Wherever the topic is owned: the first state is whole, and nothing but a real change shows. */
+static void test_presence(void **state)
+{
+    (void)state;
+    for (uint32_t owner = 0; owner < N_NODES; owner++) {
+        for (uint32_t i = 0; i < N_NODES; i++) {
+            const char *t = NULL;
+            const char *log = w.n[i].e[0].log;
+            uint32_t gone = (i + 1) % N_NODES;
+            uint32_t topic = 0;
+
+            n_init_with(&w, 3, 1);
+            t = n_topic_of(&w, ABC, owner, 0);
+            topic = gather(3, t, i);
+            whole(log);
+            n_forget(&w);
+            n_del_pres(&w, gone, 0, topic);
+            n_run(&w, 2000);
+            n_expect(&w, i, 0,
+                     gone == A   ? "diff[-a={}] "
+                     : gone == B ? "diff[-b={}] "
+                                 : "diff[-c={}] ");
+            n_put_pres(&w, gone, 0, topic, "again");
+            n_run(&w, 2000);
+            n_expect(&w, i, 0, "diff[+again={}] ");
+            n_kill(&w, gone);
+            n_run(&w, 8000);
+            n_expect(&w, i, 0, "diff[-again={}] ");
+            n_deinit(&w);
+        }
+    }
+}
+
+/* Owner processes that come back, links that end and come, nodes that come: nobody has left. */
+static void test_presence_does_not_flap(void **state)
+{
+    (void)state;
+    for (uint32_t owner = 0; owner < N_NODES; owner++) {
+        for (uint32_t k = 0; k < N_NODES; k++) {
+            const char *t = NULL;
+
+            n_init_with(&w, 3, 1);
+            t = n_topic_of(&w, ABC, owner, 0);
+            (void)gather(3, t, A);
+            n_forget(&w);
+            if (k != A) {
+                n_flap(&w, A, k);
+                n_run(&w, 3000);
+            }
+            n_flap(&w, k, (k + 1) % N_NODES);
+            n_run(&w, 20000);
+            n_expect(&w, A, 0, "");
+            n_owner_kill(&w, k);
+            n_run(&w, 100);
+            n_owner_start(&w, k);
+            n_connect(&w, k, 0);
+            n_run(&w, 20000);
+            if (k != A) {
+                n_expect(&w, A, 0, "");
+            } else {
+                whole(w.n[A].e[0].log);
+            }
+            n_deinit(&w);
+        }
+    }
+}
+
+static void test_presence_when_nodes_come_and_go(void **state)
+{
+    (void)state;
+    for (uint32_t was = 0; was < 2; was++) {
+        const char *t = NULL;
+
+        n_init_with(&w, 2, 1);
+        t = n_topic(&w, AB, was, ABC, C, 0);
+        (void)gather(2, t, A);
+        n_forget(&w);
+        n_start(&w, C, 1);
+        n_run(&w, 5000);
+        assert_int_equal(n_owner(&w, A, t), C);
+        n_expect(&w, A, 0, "");
+        (void)gather(3, t, A);
+        n_forget(&w);
+        n_leave(&w, C);
+        n_run(&w, 1100);
+        n_expect(&w, A, 0, "");
+        n_run(&w, 2000);
+        n_kill(&w, C);
+        n_run(&w, 5000);
+        n_expect(&w, A, 0, "diff[-c={}] ");
+        n_deinit(&w);
+    }
+}
+
+/* Who leaves while the link to the topic's owner is down, and with it the last member of its node.
+ */
+static void test_presence_after_a_cut(void **state)
+{
+    const char *t = NULL;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, A, 0);
+    (void)gather(2, t, A);
+    topic = n_sub(&w, C, 0, t);
+    n_put_pres(&w, C, 0, topic, "c");
+    n_run(&w, 2000);
+    n_forget(&w);
+    n_cut(&w, A, C, true);
+    n_run(&w, 100);
+    n_del_pres(&w, C, 0, topic);
+    cle_unsubscribe(w.n[C].e[0].c, w.now, topic);
+    n_run(&w, 8000);
+    n_expect(&w, A, 0, "");
+    n_cut(&w, A, C, false);
+    n_run(&w, 6000); /* it is dialled again within 5 s */
+    n_expect(&w, A, 0, "diff[-c={}] ");
+    n_deinit(&w);
+}
+
+/* A frame that a full link has dropped, with nothing behind it: nodes compare, and ask once. */
+static void test_presence_compared(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, B, 0);
+    topic = gather(3, t, A);
+    n_want(&w, C, 0, topic, true);
+    n_run(&w, 1000);
+    n_forget(&w);
+    w.n[C].to[B].data.held = true;
+    n_del_pres(&w, C, 0, topic);
+    n_settle(&w);
+    assert_int_equal(n_length(&w.n[C].to[B].data), 1);
+    n_queue_clear(&w.n[C].to[B].data);
+    w.n[C].to[B].data.held = false;
+    n_run(&w, 5000);
+    n_expect(&w, A, 0, "");
+    n_run(&w, 60000);
+    n_expect(&w, A, 0, "diff[-c={}] ");
+    cl_stats(w.n[B].cl, &st);
+    assert_int_equal(st.sums_differ, 1);
+    n_deinit(&w);
+}
+
+/* Members stay, but nobody wants presence any more: the topic's owner is told at once. */
+static void test_presence_no_longer_wanted(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+    uint32_t topic = 0;
+
+    (void)state;
+    n_init_with(&w, 2, 1);
+    t = n_topic_of(&w, AB, B, 0);
+    topic = gather(2, t, A);
+    assert_int_equal(cle_presence_want(w.n[A].e[0].c, w.now, topic, false), CL_OK);
+    n_drain_edge(&w, &w.n[A].e[0]);
+    n_settle(&w);
+    w.n[B].to[A].data.held = true;
+    n_del_pres(&w, B, 0, 0);
+    n_settle(&w);
+    assert_int_equal(n_length(&w.n[B].to[A].data), 0);
+    w.n[B].to[A].data.held = false;
+    n_run(&w, 60000);
+    cl_stats(w.n[B].cl, &st);
+    assert_int_equal(st.sums_differ, 0);
+    n_deinit(&w);
+}
+
+/* What does not fit differs for ever: to tell everything again helps less each time. */
+static void test_presence_that_does_not_fit(void **state)
+{
+    const char *t = NULL;
+    struct cl_stats st;
+
+    (void)state;
+    n_init(&w);
+    w.lim.presences_per_topic = 1;
+    n_start(&w, B, 1);
+    w.lim.presences_per_topic = 1000;
+    n_start(&w, A, 1);
+    n_start(&w, C, 1);
+    n_run(&w, 6000);
+    t = n_topic_of(&w, ABC, B, 0);
+    (void)gather(3, t, A);
+    n_run(&w, 600000);
+    cl_stats(w.n[B].cl, &st);
+    assert_in_range(st.sums_differ, 2, 20);
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +647,19 @@ int main(void)
         cmocka_unit_test(test_node_joins),
         cmocka_unit_test(test_followers_wait_when_opened),
         cmocka_unit_test(test_node_leaves),
+        cmocka_unit_test(test_owner_restarts),
+        cmocka_unit_test(test_join_waits_until_opened),
+        cmocka_unit_test(test_partition_back_at_once),
+        cmocka_unit_test(test_owner_for_a_moment),
+        cmocka_unit_test(test_memory_refused),
+        cmocka_unit_test(test_short_queue),
+        cmocka_unit_test(test_presence),
+        cmocka_unit_test(test_presence_does_not_flap),
+        cmocka_unit_test(test_presence_when_nodes_come_and_go),
+        cmocka_unit_test(test_presence_after_a_cut),
+        cmocka_unit_test(test_presence_compared),
+        cmocka_unit_test(test_presence_no_longer_wanted),
+        cmocka_unit_test(test_presence_that_does_not_fit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,12 +30,12 @@ static void make_control(struct pr_outbuf *o, unsigned which)
 {
     const struct pr_hello hello = {1, 2, PR_ROLE_DB, 63, UINT64_MAX};
     const struct pr_hello_ok hello_ok = {1, 5, 1u << 31, pr_str("web-1")};
-    const struct pr_sub sub = {TOPIC, true, epoch, 1000};
-    const struct pr_sub_ok sub_ok = {TOPIC, epoch, 0};
+    const struct pr_sub sub = {TOPIC, true, epoch, 1000, {epoch, UINT64_MAX}};
+    const struct pr_sub_ok sub_ok = {TOPIC, epoch, 0, {epoch, 1}};
     const struct pr_unsub unsub = {TOPIC};
     const struct pr_pub pub = {4095, TOPIC, 200, 70000, PR_PUB_ACK, pr_str("{\"a\":1}")};
     const struct pr_pub_ok pub_ok = {4095, 70000, PR_PUB_FULL, UINT64_MAX};
-    const struct pr_event ev = {TOPIC, epoch, 1, 2, 3, 4, 5, pr_str("")};
+    const struct pr_event ev = {TOPIC, epoch, 1, 2, 3, 4, 5, pr_str(""), {epoch, 7}};
     const struct pr_ctl ctl = {9, pr_str("topics"), pr_str("{}")};
     const struct pr_ctl_reply reply = {9, true, pr_str("{}\n{}\n")};
 
@@ -457,6 +457,43 @@ static void test_wrong_numbers(void **state)
     }
 }
 
+/* A place in the owner's count was added later. */
+static void test_place_of_owner(void **state)
+{
+    static const struct {
+        const char *name;
+        uint8_t body[24];
+        uint8_t n;
+        int want;
+        uint64_t seq;
+    } cases[] = {
+        {"of an older sender", {0x95, 0xc4, 1, 'x', 1, 2, 3, 4}, 8, PR_OK, 0},
+        {"cut short", {0x97, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6}, 10, PR_OK, 0},
+        {"whole", {0x99, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6, 7, 8}, 12, PR_OK, 8},
+        {"and more", {0x9a, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6, 7, 8, 0xc0}, 13, PR_OK, 8},
+        {"not a number", {0x99, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6, 7, 0xc0}, 12, PR_ETYPE, 0},
+        {"missing bytes", {0x99, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6, 7}, 11, PR_ESHORT, 0},
+        {"count over 32 bits",
+         {0x99, 0xc4, 1, 'x', 1, 2, 3, 4, 5, 6, 0xcf, 0, 0, 0, 1, 0, 0, 0, 0, 8},
+         20,
+         PR_ERANGE,
+         0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pr_sub_ok m;
+        int rv = 0;
+
+        f = (struct pr_frame){.type = PR_T_SUB_OK, .cls = PR_C_CONTROL};
+        f.body = pr_bytes(cases[i].body, cases[i].n);
+        rv = pr_sub_ok_decode(&f, &m);
+        if (rv != cases[i].want || (rv == PR_OK && m.origin.seq != cases[i].seq)) {
+            fail_msg("%s: %d, expected %d", cases[i].name, rv, cases[i].want);
+        }
+    }
+}
+
 static void test_wrong_type_or_class(void **state)
 {
     struct pr_unsub m;
@@ -579,13 +616,13 @@ static void test_size_pass(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_cut_anywhere),  cmocka_unit_test(test_trailing),
-        cmocka_unit_test(test_longer_array),  cmocka_unit_test(test_wrong_fields),
-        cmocka_unit_test(test_wrong_numbers), cmocka_unit_test(test_wrong_type_or_class),
-        cmocka_unit_test(test_frame_next),    cmocka_unit_test(test_damaged_lists),
-        cmocka_unit_test(test_phx_ref),       cmocka_unit_test(test_positions),
-        cmocka_unit_test(test_size_pass),
+        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_cut_anywhere),        cmocka_unit_test(test_trailing),
+        cmocka_unit_test(test_longer_array),        cmocka_unit_test(test_wrong_fields),
+        cmocka_unit_test(test_wrong_numbers),       cmocka_unit_test(test_place_of_owner),
+        cmocka_unit_test(test_wrong_type_or_class), cmocka_unit_test(test_frame_next),
+        cmocka_unit_test(test_damaged_lists),       cmocka_unit_test(test_phx_ref),
+        cmocka_unit_test(test_positions),           cmocka_unit_test(test_size_pass),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
