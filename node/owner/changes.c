@@ -8,14 +8,33 @@
 
 #define SMALL_FRAME 512u
 
-static void ask_edge(struct changes *c, uint32_t i, uint64_t round)
+/*
+ * `n` asks edge i anew, NULL: our db. What it answers to a question of before, which the end of a
+ * link may have cut in two, must not look like the whole answer to this one: a node asks with the
+ * same round on each of its links.
+ */
+static void ask_edge(struct changes *c, uint32_t i, struct change_node *n)
 {
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
-    rt_change_put_sync(c, &o, round);
+    if (c->o->edge[i] == NULL) {
+        return;
+    }
+    if (n != NULL) {
+        n->earlier[i] = c->due[i];
+    }
+    c->due[i]++;
+    rt_change_put_sync(c, &o, n == NULL ? c->round : n->round);
     assert(pr_out_ok(&o));
     rt_change_to_edge(c, i, pr_bytes(o.p, o.len));
+}
+
+static void ask_edges(struct changes *c, struct change_node *n)
+{
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        ask_edge(c, i, n);
+    }
 }
 
 /* The connection of a living edge ended: frames on their way are lost, and nobody waited for it. */
@@ -39,13 +58,14 @@ void rt_changes_edge_up(struct owner *o, struct peer *edge)
 
     c->cut &= ~(UINT64_C(1) << edge->index);
     c->paused &= ~(UINT64_C(1) << edge->index);
+    c->due[edge->index] = 0;
     rt_changes_name(c, edge->boot);
     if (c->asking) {
-        ask_edge(c, edge->index, c->round);
+        ask_edge(c, edge->index, NULL);
     }
     for (uint32_t i = 0; i < c->nnodes; i++) {
         if (c->nodes[i].asks) {
-            ask_edge(c, edge->index, c->nodes[i].round);
+            ask_edge(c, edge->index, &c->nodes[i]);
         }
     }
     if (again) {
@@ -63,15 +83,21 @@ void rt_changes_edge_down(struct owner *o, const struct peer *edge)
 void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
 {
     struct changes *c = o->changes;
+    bool answer = f->type == PR_T_CHG_SYNCED;
 
     if (c->asking) {
         rt_changes_to_db(c, f->whole);
     }
+    c->due[edge->index] -= answer && c->due[edge->index] > 0;
     for (uint32_t i = 0; i < c->nnodes; i++) {
         struct change_node *n = &c->nodes[i];
 
         if (!n->asks) {
             continue; /* what is not sent is told again when somebody asks */
+        }
+        if (answer && n->earlier[edge->index] > 0) {
+            n->earlier[edge->index]--;
+            continue;
         }
         (void)rt_change_node_send(c, n, f->whole);
         if (rt_owner_link_queued(o, n->id) > RT_CHANGES_LINK_BYTES) {
@@ -236,7 +262,7 @@ static bool on_db_sync(struct changes *c, const struct pr_frame *f)
     if (rt_changes_is_reader(c)) {
         c->asking = true;
         c->round = m.round;
-        rt_change_to_edges(c, f->whole);
+        ask_edges(c, NULL);
         for (uint32_t i = 0; i < c->nnodes; i++) {
             (void)rt_change_node_send(c, &c->nodes[i], f->whole);
         }
@@ -299,7 +325,7 @@ static bool on_link_sync(struct changes *c, struct change_node *n, const struct 
     }
     n->asks = true;
     n->round = m.round;
-    rt_change_to_edges(c, f->whole);
+    ask_edges(c, n);
     return true;
 }
 

@@ -51,6 +51,7 @@ struct change_node {
     /* As a reader. */
     bool asks; /* wants our edges' registrations */
     uint64_t round;
+    uint32_t earlier[RT_EDGES_MAX]; /* answers of an edge that are due to earlier questions */
     struct change_term term; /* of what it sends on this link; none: it may not send changes */
     /* As a node with edges of our reader. */
     bool ready; /* HELD is on its link: changes may follow */
@@ -91,6 +92,7 @@ struct changes {
     struct change_boot *boots; /* sorted, of all nodes that are not gone */
     uint32_t nboots, boots_cap;
     uint64_t ended[RT_EDGES_MAX]; /* boot of the edge whose connection ended last */
+    uint32_t due[RT_EDGES_MAX];   /* CHG_SYNCED: an edge answers each CHG_SYNC, in order */
     uint64_t cut;                 /* bitmap: edges to be cut at the end of the turn */
     struct rt_defer cut_later;
     struct change_split split;

@@ -224,6 +224,24 @@ static void edges_tell_whoever_asks(void **state)
     assert_string_equal(types(&nodes[1].link[2]), "");
 }
 
+/* One cut in two by the end of a link is no whole answer. */
+static void an_answer_to_an_earlier_question(void **state)
+{
+    (void)state;
+    forget_all();
+    assert_true(from_link(1, 0, FRAME(chg_sync, .project = project, .round = 9)));
+    assert_true(from_link(1, 2, FRAME(chg_sync, .project = project, .round = 8)));
+    rt_changes_link_up(&nodes[1].o, 1);
+    assert_true(from_link(1, 0, FRAME(chg_sync, .project = project, .round = 9)));
+    assert_string_equal(types(&nodes[1].edge_ipc[0].out), "66 66 66");
+    for (uint32_t i = 0; i < 3; i++) {
+        rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
+                                 FRAME(chg_synced, .project = project, .boot = 110, .round = 9));
+        assert_string_equal(types(&nodes[1].link[0]), i == 2 ? "67" : "");
+        assert_string_equal(types(&nodes[1].link[2]), i == 0 ? "" : "67");
+    }
+}
+
 static void only_who_is_asked_takes_answers(void **state)
 {
     (void)state;
@@ -549,6 +567,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(one_frame_for_each_that_it_concerns),
         IN_WORLD(edges_tell_whoever_asks),
+        IN_WORLD(an_answer_to_an_earlier_question),
         IN_WORLD(only_who_is_asked_takes_answers),
         IN_WORLD(terms),
         IN_WORLD(damaged_and_unexpected_frames),

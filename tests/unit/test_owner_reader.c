@@ -359,6 +359,10 @@ static void settle(uint64_t seed, uint32_t elected)
             link_up(n, k);
         }
     }
+    for (uint32_t i = chance(20); i > 0; i--) { /* rows that come while all heals */
+        committed += chance(3) == 0;
+        (void)move_all(false);
+    }
     for (uint32_t i = 0; i < 20000; i++) {
         if (!move_all(false) && confirmed == committed) {
             break;
