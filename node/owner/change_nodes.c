@@ -160,6 +160,9 @@ void rt_change_nodes_held(struct changes *c)
             close_gate(c, n);
             continue;
         }
+        if (!n->named) {
+            continue; /* it is asked, and told this, when it has named its edges */
+        }
         n->ready = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
         n->hole = n->hole && !n->ready;
     }
@@ -221,14 +224,12 @@ bool rt_change_nodes_heal(struct changes *c)
     return waits;
 }
 
-/* What our reader has to say to a node whose link is new. */
+/* What our reader has to say to a node that has named its edges on a new link. */
 static void offer(struct changes *c, struct change_node *n)
 {
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
-    n->hole = n->hole || n->ready; /* what was on its way when the last link ended is lost */
-    n->ready = false;
     if (!c->asking) {
         return;
     }
@@ -262,6 +263,9 @@ void rt_changes_link_up(struct owner *o, uint64_t id)
         return;
     }
     n->linked = true;
+    n->named = false;
+    n->hole = n->hole || n->ready; /* what was on its way when the last link ended is lost */
+    n->ready = false;
     n->asks = false; /* it asks anew, if it reads */
     n->term = (struct change_term){0};
     if (n->nboots > 0 && !n->gone) { /* its owner may be new, and has to be found by them first */
@@ -270,8 +274,6 @@ void rt_changes_link_up(struct owner *o, uint64_t id)
         rt_change_queues_watch(c);
     }
     rt_change_missed_again(n);
-    offer(c, n);
-    rt_change_missed_tell(c, n); /* behind the question: not live before it is answered */
 }
 
 /* What is said of a node's edges, and those that may still come. */
@@ -330,13 +332,14 @@ void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint
     if (first && (c->known || c->held.lsn != 0)) { /* db began without its edges */
         rt_change_missed_all(n);
     }
-    if (back && !n->ready) {
+    if (!n->named) {
+        n->named = true;
         offer(c, n);
     }
     if (n->hole) {
         rt_change_queues_watch(c); /* all may be there now */
     }
-    rt_change_missed_tell(c, n);
+    rt_change_missed_tell(c, n); /* behind the question: not live before it is answered */
     rt_changes_check_known(c);
 }
 
@@ -354,6 +357,7 @@ void rt_changes_node_gone(struct owner *o, uint64_t id)
     }
     n->absent = 0;
     n->heard = false;
+    n->named = false;
     n->ready = false;
     n->hole = false;
     for (uint32_t i = 0; i < n->nboots; i++) {

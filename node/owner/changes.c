@@ -264,7 +264,9 @@ static bool on_db_sync(struct changes *c, const struct pr_frame *f)
         c->round = m.round;
         ask_edges(c, NULL);
         for (uint32_t i = 0; i < c->nnodes; i++) {
-            (void)rt_change_node_send(c, &c->nodes[i], f->whole);
+            if (c->nodes[i].named) {
+                (void)rt_change_node_send(c, &c->nodes[i], f->whole);
+            }
         }
     }
     return true;
@@ -351,8 +353,8 @@ bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_fr
     case PR_T_CHG_UNREG:
     case PR_T_CHG_SYNCED:
     case PR_T_CHG_OK:
-        /* Else it has not heard yet that another one reads, or it was given up meanwhile. */
-        if (c->asking && !n->gone) {
+        /* Else it has not heard yet that another one reads, or is to be asked. */
+        if (c->asking && n->named) {
             rt_changes_to_db(c, f->whole);
             rt_change_missed_heard(n);
         }

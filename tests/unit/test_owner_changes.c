@@ -357,6 +357,23 @@ static void a_node_that_is_gone_and_comes_back(void **state)
     assert_string_equal(types(&nodes[0].link[1]), "66");
 }
 
+/* An answer would not find the edge: not taken, but asked for. */
+static void what_is_said_before_the_edges_are_named(void **state)
+{
+    (void)state;
+    read_changes(9, 50);
+    rt_changes_node_gone(&nodes[0].o, 2);
+    rt_changes_link_up(&nodes[0].o, 2);
+    forget_all();
+    assert_true(from_link(0, 1, FRAME(chg_unreg, .project = project, .boot = 110)));
+    assert_string_equal(types(&nodes[0].db_ipc.out), "");
+    tell_actors(1, 0);
+    assert_string_equal(types(&nodes[0].link[1]), "66 63 68 68");
+    assert_string_equal(types(&nodes[0].db_ipc.out), "67 67");
+    assert_true(from_link(0, 1, FRAME(chg_unreg, .project = project, .boot = 110)));
+    assert_string_equal(types(&nodes[0].db_ipc.out), "64");
+}
+
 static void what_a_link_lost_is_read_again(void **state)
 {
     (void)state;
@@ -572,6 +589,7 @@ int main(void)
         IN_WORLD(terms),
         IN_WORLD(damaged_and_unexpected_frames),
         IN_WORLD(a_node_that_is_gone_and_comes_back),
+        IN_WORLD(what_is_said_before_the_edges_are_named),
         IN_WORLD(what_a_link_lost_is_read_again),
         IN_WORLD(edges_of_a_new_owner),
         IN_WORLD(long_queues_stop_the_reader),
