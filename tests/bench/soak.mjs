@@ -36,14 +36,16 @@ async function sample(nodes) {
   return { worst, held }
 }
 
-async function killOne(nodes) {
+async function killOne(fleet, nodes) {
   const node = any(nodes)
   const what = any(['edge', 'owner', 'db', 'node'])
   if (what !== 'node') {
     await node.kill(what, 0)
+    if (what === 'owner') fleet.ended()
     return `${what} of ${node.name}`
   }
   await node.signalAll('SIGKILL')
+  fleet.ended()
   await delay(5000)
   node.start()
   return node.name
@@ -51,7 +53,7 @@ async function killOne(nodes) {
 
 async function minute(fleet, nodes, killed) {
   for (let k = 0; k < 60000 / KILL_EVERY_MS; k++) {
-    killed.push(await killOne(nodes))
+    killed.push(await killOne(fleet, nodes))
     const end = Date.now() + KILL_EVERY_MS
     while (Date.now() < end) {
       const client = any(fleet.clients)

@@ -32,7 +32,7 @@ function cycles(edges) {
   return found
 }
 
-/** Ids that clients of one topic heard in different orders. */
+/** Groups of ids that clients of one topic heard in different orders. */
 function disorder(lists) {
   const edges = new Map()
   for (const list of lists) {
@@ -42,26 +42,41 @@ function disorder(lists) {
       else if (!out.includes(list[i])) out.push(list[i])
     }
   }
-  return cycles(edges).flat()
+  return cycles(edges)
+}
+
+const ON_ITS_WAY_MS = 20 // between the end of an owner and the last of what it sent
+
+/**
+ * Whether one of the group was heard by some before an owner ended and by others after it: it had put it in its
+ * order, and the next one, which did not hear of that, in another. There is one order per owner.
+ */
+function reordered(group, lists, ends) {
+  return group.some((id) => {
+    const at = lists.flatMap((l) => { const i = l.heard.indexOf(id); return i < 0 ? [] : [l.at[i]] })
+    const first = Math.min(...at), last = Math.max(...at)
+    return ends.some((end) => first <= end + ON_ITS_WAY_MS && last > end + ON_ITS_WAY_MS)
+  })
 }
 
 const lives = (fleet) => fleet.clients.flatMap((c) => c.lives)
 
 /**
- * Of the phase: { sent, acked, deliveries, repeated, unordered, crossed: [ids], missed: [{ m, life }],
- * unheard: [m] }. A message that nobody heard is lost before it was ordered; one that a client did not hear though
+ * Of the phase: { sent, acked, deliveries, repeated, unordered, crossed: [ids], turned, missed: [{ m, life }],
+ * unheard: [m] }; turned: how many came in two orders because their owner ended. A message that nobody heard is lost before it was ordered; one that a client did not hear though
  * others did, and though it was joined before it was sent, is missed. Of a socket that closed only holes are
  * counted: what its publisher sent before something that it still heard.
  */
 export function checkBroadcasts(fleet) {
   const { sent, first } = fleet
-  const figures = { sent: sent.length - first, acked: 0, deliveries: 0, repeated: 0, unordered: 0, crossed: [], missed: [], unheard: [] }
+  const figures = { sent: sent.length - first, acked: 0, deliveries: 0, repeated: 0, unordered: 0, crossed: [], turned: 0, missed: [], unheard: [] }
   const heardBy = new Set()
   for (const topic of fleet.topics) {
     const lists = []
     for (const life of lives(fleet)) {
-      const list = life.topics.get(topic)?.heard.filter((id) => id >= first)
-      if (!list) continue
+      const mine = life.topics.get(topic)
+      if (!mine) continue
+      const list = mine.heard.filter((id) => id >= first)
       const unique = [...new Set(list)]
       figures.deliveries += list.length
       figures.repeated += list.length - unique.length
@@ -72,9 +87,12 @@ export function checkBroadcasts(fleet) {
         if (id < (last.get(name) ?? -1)) figures.unordered++
         last.set(name, Math.max(id, last.get(name) ?? -1))
       }
-      lists.push({ life, from: life.topics.get(topic).from, set: new Set(unique), unique, last })
+      lists.push({ life, ...mine, set: new Set(unique), unique, last })
     }
-    figures.crossed.push(...disorder(lists.map((l) => l.unique)))
+    for (const group of disorder(lists.map((l) => l.unique))) {
+      if (reordered(group, lists, fleet.ends)) figures.turned += group.length
+      else figures.crossed.push(...group)
+    }
     for (let id = first; id < sent.length; id++) {
       const m = sent[id]
       if (m.topic !== topic || !heardBy.has(id)) continue

@@ -17,7 +17,7 @@ const HANDSHAKE_MS = 2000 // a stopped node accepts and says nothing
 class Life {
   constructor(client, number, node) {
     Object.assign(this, { client, number, node, name: `${client.index}/${number}`, closedAt: Infinity, ready: false })
-    this.topics = new Map(client.topics.map((topic) => [topic, { from: Infinity, heard: [], presence: null }]))
+    this.topics = new Map(client.topics.map((topic) => [topic, { from: Infinity, heard: [], at: [], presence: null }]))
     this.rows = { from: Infinity, ids: [], at: [], warned: [] } // warned: how many were there at each error message
   }
 }
@@ -87,7 +87,7 @@ class Client {
   #take(life, f) {
     if (f.event === 'phx_reply') return this.#reply(f)
     const mine = life.topics.get(f.topic)
-    if (f.event === 'broadcast') mine.heard.push(f.payload.payload.id)
+    if (f.event === 'broadcast') { mine.heard.push(f.payload.payload.id); mine.at.push(Date.now()) }
     else if (f.event === 'presence_state') mine.presence = f.payload
     else if (f.event === 'presence_diff') this.#diff(life, mine, f)
     else if (f.event === 'postgres_changes') { life.rows.ids.push(f.payload.data.record.id); life.rows.at.push(Date.now()) }
@@ -157,7 +157,7 @@ class Client {
 export class Fleet {
   static async start(t, nodes, database, { clients = 60, topics = 6 } = {}) {
     const fleet = new Fleet()
-    Object.assign(fleet, { t, nodes, sent: [], inserted: 0, oddities: [], leaves: [], watching: null })
+    Object.assign(fleet, { t, nodes, sent: [], inserted: 0, oddities: [], leaves: [], ends: [], watching: null })
     database.psql('-c', `create table ${TABLE} (id int primary key); alter publication supabase_realtime add table ${TABLE}`)
     fleet.sql = await database.connect()
     fleet.topics = Array.from({ length: topics }, (_, i) => `realtime:fault-${i}`)
@@ -201,13 +201,13 @@ export class Fleet {
 
   /** What was before is not looked at again. */
   begin() {
-    this.oddities.length = 0
+    this.oddities.length = this.ends.length = 0
     this.first = this.sent.length
     this.firstRow = this.inserted + 1
     for (const c of this.clients) {
       c.lives = c.lives.slice(-1)
       c.closes = c.refused = 0
-      for (const topic of c.life.topics.values()) topic.heard.length = 0
+      for (const topic of c.life.topics.values()) topic.heard.length = topic.at.length = 0
       c.life.rows.ids.length = c.life.rows.at.length = c.life.rows.warned.length = 0
     }
   }
@@ -276,6 +276,9 @@ export class Fleet {
     }
     await until(`the last broadcasts and rows ${when}`, () => !lacks(), ms).catch((err) => { throw new Error(`${err.message}: ${lacks()}`) })
   }
+
+  /** An owner has just ended: its topics get another one, which makes an order of its own. */
+  ended() { this.ends.push(Date.now()) }
 
   /** From now on the leaves of the clients of `node` (or of all that close) are timed. */
   watch(since = Date.now()) { this.watching = { since, ms: [] }; return this.watching }
