@@ -30,6 +30,7 @@ struct rt_migrate {
     void *ctx;
     struct rt_pg *pg;
     char *publication; /* cfg's as an SQL literal */
+    char *login;       /* the one that asks policies, the same */
     bool *applied;     /* of rt_migrations */
     size_t next;       /* of rt_migrations, the one under way */
     uint32_t drops;    /* statements left for old partitions */
@@ -56,6 +57,7 @@ static void free_all(struct rt_migrate *m)
 {
     rt_pg_close(m->pg);
     rt_free(m->publication);
+    rt_free(m->login);
     rt_free(m->applied);
     rt_free(m);
 }
@@ -118,6 +120,9 @@ static char *text_of(const struct rt_migration *mig)
                    mig->sql, mig->version, mig->name, digest);
     return out;
 }
+
+/* The check login is a setting, and may be another one since the last start. */
+#define ALLOW "select realtime.datafuse_allow(%s);"
 
 /*
  * Partitions. Each step is a statement of its own, since "detach concurrently" cannot run in a
@@ -228,9 +233,14 @@ static void on_partitions_ready(void *ctx, const PGresult *res)
 
 static void start_partitions(struct rt_migrate *m)
 {
+    size_t cap = strlen(m->login) + 128;
+    char *sql = rt_malloc(cap);
+
     /* Writers of messages wait behind a lock that waits: better to try again later. The setting is
      * a text of its own, because it holds from the next one on. */
-    rt_pg_script(m->pg, "set lock_timeout = '2s'", on_partitions_ready, m);
+    (void)snprintf(sql, cap, ALLOW "set lock_timeout = '2s'", m->login);
+    rt_pg_script(m->pg, sql, on_partitions_ready, m);
+    rt_free(sql);
 }
 
 /* Files. */
@@ -358,9 +368,10 @@ static void ask_missing(struct rt_migrate *m)
         " case when not exists (select from pg_class c join pg_namespace n"
         "     on n.oid = c.relnamespace where nspname = 'realtime' and relname = 'messages')"
         "   then 'table realtime.messages' end,"
-        " case when not exists (select from pg_proc p join pg_namespace n"
-        "     on n.oid = p.pronamespace where nspname = 'realtime' and proname = 'topic')"
-        "   then 'function realtime.topic()' end)";
+        " (select string_agg('function realtime.' || f || '()', ', ')"
+        "   from unnest('{topic,datafuse_authorize}'::text[]) f"
+        "   where not exists (select from pg_proc p join pg_namespace n"
+        "     on n.oid = p.pronamespace where nspname = 'realtime' and proname = f)))";
     size_t cap = sizeof form + 2 * strlen(m->publication);
     char *sql = rt_malloc(cap);
 
@@ -448,7 +459,7 @@ static void print_all(const struct rt_migrate *m)
             rt_free(sql);
         }
     }
-    (void)puts("select realtime.datafuse_partitions();\ncommit;");
+    (void)printf(ALLOW "\nselect realtime.datafuse_partitions();\ncommit;\n", m->login);
     (void)fflush(stdout);
 }
 
@@ -463,12 +474,16 @@ rt_migrate_start(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *
                               .node = cfg->node,
                               .options = session_options,
                               .kind = RT_PG_SIMPLE};
+    char *user;
 
     m->cfg = cfg;
     m->log = log;
     m->done = done;
     m->ctx = ctx;
     m->publication = quote(cfg->publication);
+    user = rt_pg_user(cfg->database_check_url);
+    m->login = quote(user);
+    rt_free(user);
     m->applied = rt_calloc(rt_migrations_count, sizeof *m->applied);
     if (strcmp(cfg->migrate, "print") == 0) {
         print_all(m);

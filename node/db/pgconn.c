@@ -332,6 +332,20 @@ struct rt_pg *rt_pg_open(struct rt_loop *l, const struct rt_pg_config *cfg,
     return pg;
 }
 
+char *rt_pg_user(const char *url)
+{
+    PQconninfoOption *all = PQconninfoParse(url, NULL);
+    char *user = NULL;
+
+    for (const PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++) {
+        if (strcmp(o->keyword, "user") == 0 && o->val != NULL) {
+            user = rt_strdup(o->val);
+        }
+    }
+    PQconninfoFree(all);
+    return user != NULL ? user : rt_strdup("");
+}
+
 static struct rt_pg_wait *add_wait(struct rt_pg *pg, rt_pg_fn fn, void *ctx)
 {
     struct rt_pg_wait *w = rt_calloc(1, sizeof *w);

@@ -74,6 +74,9 @@ void rt_pg_copy_more(struct rt_pg *pg);
 /* Sends one CopyData (standby status). False: the connection is failing, on_down follows. */
 bool rt_pg_copy_send(struct rt_pg *pg, struct pr_slice data);
 
+/* The login that a URL names, "" if it names none; rt_free. */
+char *rt_pg_user(const char *url);
+
 /* SQLSTATE of a result, "" if there is none. */
 const char *rt_pg_sqlstate(const PGresult *res);
 /* First line of the message of an error, without "ERROR:  "; static text for NULL. */
