@@ -11,7 +11,8 @@
  * (fields are only ever added at the end) and refuse shorter ones, wrong types, lengths over the
  * bounds below and, in messages without payload, trailing bytes.
  *
- * Messages that only nodes exchange, and those that a change of view needs, are in mesh_node.h.
+ * Messages that only nodes exchange, and those that a change of view needs, are in mesh_node.h;
+ * what the policies of the database allow is asked by mesh_rights.h.
  */
 #ifndef PROTO_MESH_H
 #define PROTO_MESH_H
@@ -61,6 +62,8 @@ enum pr_type {
     PR_T_PUB = 0x30,
     PR_T_PUB_OK = 0x31,
     PR_T_EVENT = 0x32,
+    PR_T_RIGHTS_ASK = 0x40,
+    PR_T_RIGHTS = 0x41,
     PR_T_P_DELTA = 0x50,
     PR_T_P_DIGEST = 0x52,
     PR_T_P_PULL = 0x53,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh_recode.h - any frame through its decoder and back; for test_mesh.c,
- * test_mesh_node.c and fuzz_mesh.c. */
+ * test_mesh_node.c, test_mesh_rights.c and fuzz_mesh.c. */
 #ifndef TESTS_MESH_RECODE_H
 #define TESTS_MESH_RECODE_H
 
 #include "proto/mesh_node.h"
+#include "proto/mesh_rights.h"
 
 #define RECODE(type, name) RECODE_AS(type, name, name)
 /* For two types that share a struct. */
@@ -40,6 +41,8 @@ static int mesh_recode_node(const struct pr_frame *f, struct pr_outbuf *o)
         RECODE(PR_T_RESYNC, resync)
         RECODE(PR_T_P_SUM, p_sum)
         RECODE(PR_T_READER, reader)
+        RECODE(PR_T_RIGHTS_ASK, rights_ask)
+        RECODE(PR_T_RIGHTS, rights)
     default:
         return PR_EVERSION;
     }
