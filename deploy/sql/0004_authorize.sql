@@ -67,6 +67,8 @@ begin
           ok := true;
         end if;
       exception
+        when read_only_sql_transaction then
+          raise;
         when insufficient_privilege then
           null; -- denied; also a function or table that the role may not use
         when check_violation then

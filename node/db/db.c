@@ -167,11 +167,23 @@ static void on_migrated(void *ctx, int rv, const char *sqlstate, const char *tex
     if (d->control == NULL) {
         open_connections(d);
     }
+    rt_desk_ready(d);
 }
 
 static void start(struct rt_db *d)
 {
     d->migrate = rt_migrate_start(d->loop, d->cfg, d->log, on_migrated, d);
+}
+
+bool rt_db_janitor(struct rt_db *d)
+{
+    if (strcmp(d->cfg->migrate, "on") != 0) {
+        return false;
+    }
+    if (d->migrate == NULL) {
+        start(d);
+    }
+    return true;
 }
 
 static void on_retry(void *ctx)
@@ -187,6 +199,7 @@ static void on_poll(void *ctx)
         rt_tables_poll(d);
     }
     if (d->up) {
+        rt_desk_look(d);
         if (d->migrate == NULL && strcmp(d->cfg->migrate, "on") == 0 &&
             rt_now_ms(d->loop) - d->janitor_ms >= JANITOR_MS) {
             start(d);
@@ -227,6 +240,7 @@ static void end(struct rt_db *d)
     rt_tables_free(d);
     rt_rls_free(d->rls);
     rt_db_link_free(d);
+    rt_desk_free(d);
     rt_timer_close(&d->retry, NULL);
     rt_timer_close(&d->poll, NULL);
 }
@@ -254,6 +268,7 @@ int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args)
     d->route = rt_route_new(pr_str(cfg->project), cfg->changes_lsn, on_frame, d);
     rt_stream_init(d);
     rt_batch_init(d);
+    rt_desk_init(d);
     rt_db_link_init(d);
     if (cfg->database_url != NULL) {
         start(d);

@@ -9,6 +9,7 @@
  *   stream.c   the slot: replication connection, confirmation
  *   tables.c   relations of the stream, and what is published
  *   batch.c    rows gathered, judged, routed
+ *   desk.c     what policies allow on private channels
  */
 #ifndef NODE_DB_DB_IN_H
 #define NODE_DB_DB_IN_H
@@ -17,6 +18,7 @@
 #include "node/base/ipc.h"
 #include "node/db/chains.h"
 #include "node/db/db.h"
+#include "node/db/desk.h"
 #include "node/db/migrate.h"
 #include "node/db/pgconn.h"
 #include "node/db/relcache.h"
@@ -160,6 +162,7 @@ struct rt_db {
     struct rt_batch *batch;
     struct rt_rls *rls;
     struct rt_route *route;
+    struct rt_desk *desk; /* desk.h */
 };
 
 /* link.c */
@@ -202,7 +205,10 @@ void rt_boots_ack(struct rt_db *d, uint64_t boot, struct pr_pos pos);
 /* Does not wait any more for those whose time is over. */
 void rt_boots_check(struct rt_db *d);
 
-/* db.c: the connection to the database ended or could not be made. */
+/* db.c: runs the migrations and looks at the partitions, then rt_desk_ready; false: not ours to do.
+ */
+bool rt_db_janitor(struct rt_db *d);
+/* The connection to the database ended or could not be made. */
 void rt_db_lost(struct rt_db *d, const char *why, const char *sqlstate);
 
 /* regs.c */

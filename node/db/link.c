@@ -23,6 +23,7 @@ static void lost(struct rt_db *d)
     d->owner_up = false;
     d->elected = false;
     rt_stream_drop(d);
+    rt_desk_forget(d);
 }
 
 /* At the end of the turn: whoever sent is still walking what a drop of the stream frees. */
@@ -230,6 +231,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     struct rt_db *d = ctx;
     struct pr_chg_unreg unreg;
     struct pr_chg_gone gone;
+    struct pr_rights_ask ask;
 
     (void)ipc;
     switch (f->type) {
@@ -258,6 +260,11 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     case PR_T_CHG_GONE:
         if (pr_chg_gone_decode(f, &gone) == PR_OK) {
             rt_boots_forget(d, gone.boot);
+        }
+        break;
+    case PR_T_RIGHTS_ASK:
+        if (pr_rights_ask_decode(f, &ask) == PR_OK) {
+            rt_desk_ask(d, &ask);
         }
         break;
     case PR_T_CTL:

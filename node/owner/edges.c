@@ -6,6 +6,7 @@
 
 #include "node/owner/changes.h"
 #include "node/owner/nodes.h"
+#include "node/owner/rights.h"
 
 /* Room for a frame made here; the longest holds a node's name. */
 #define SMALL_FRAME 512u
@@ -59,6 +60,7 @@ static void forget(struct peer *p)
         rt_changes_edge_down(o, p);
     } else if (p->role == PR_ROLE_DB) {
         rt_changes_db_down(o);
+        rt_rights_db_down(o);
     }
     rt_free(p);
 }
@@ -180,6 +182,9 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_CTL_REPLY:
         rt_owner_on_ctl_reply(o, p, f);
         break;
+    case PR_T_RIGHTS_ASK:
+        rt_rights_ask(p, f);
+        break;
     default:
         (void)rt_owner_step(o, &ev);
         break;
@@ -190,6 +195,8 @@ static void on_db_frame(struct peer *p, const struct pr_frame *f)
 {
     if (f->type == PR_T_CTL_REPLY) {
         rt_owner_on_ctl_reply(p->owner, p, f);
+    } else if (f->type == PR_T_RIGHTS) {
+        rt_rights_answer(p, f);
     } else if (!rt_changes_on_db_frame(p->owner, f)) {
         rt_owner_cut(p, "malformed or unexpected frame");
     }

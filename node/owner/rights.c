@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/owner/rights.h"
+
+#define SMALL_FRAME 64u
+
+static void send_to(struct peer *p, struct pr_slice frame)
+{
+    if (p != NULL && !rt_ipc_send(p->ipc, frame)) {
+        rt_owner_cut(p, "its queue is full: it does not read");
+    }
+}
+
+static void say_away(struct peer *edge, uint64_t id)
+{
+    struct pr_rights m = {.boot = edge->boot, .id = id, .status = PR_RIGHTS_AWAY};
+    uint8_t bytes[SMALL_FRAME];
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+    pr_rights_encode(&o, &m);
+    send_to(edge, pr_bytes(o.p, o.len));
+}
+
+void rt_rights_ask(struct peer *edge, const struct pr_frame *f)
+{
+    struct owner *o = edge->owner;
+    struct pr_rights_ask m;
+
+    if (pr_rights_ask_decode(f, &m) != PR_OK || m.boot != edge->boot) {
+        rt_owner_cut(edge, "malformed question of rights");
+    } else if (o->db == NULL) {
+        say_away(edge, m.id);
+    } else {
+        send_to(o->db, f->whole);
+    }
+}
+
+void rt_rights_answer(struct peer *db, const struct pr_frame *f)
+{
+    struct owner *o = db->owner;
+    struct pr_rights m;
+
+    if (pr_rights_decode(f, &m) != PR_OK) {
+        rt_owner_cut(db, "malformed answer of rights");
+        return;
+    }
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if (o->edge[i] != NULL && (m.boot == 0 || o->edge[i]->boot == m.boot)) {
+            send_to(o->edge[i], f->whole);
+        }
+    }
+}
+
+void rt_rights_db_down(struct owner *o)
+{
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if (o->edge[i] != NULL) {
+            say_away(o->edge[i], 0);
+        }
+    }
+}
