@@ -82,6 +82,10 @@
     FLAG(auth_helpers, "REALTIME_AUTH_HELPERS", false,                                             \
         "create auth.uid(), auth.role() and kin where they are missing")                           \
     NUM(db_pool, "REALTIME_DB_POOL", 4, 4, 1, 64, "connections that evaluate policies")            \
+    NUM(auth_cache_ms, "REALTIME_AUTH_CACHE_MS", 1000, 1000, 0, 60000,                             \
+        "how long equal questions about private channels get the same answer")                     \
+    NUM(auth_recheck_s, "REALTIME_AUTH_RECHECK", 300, 0, 0, 86400,                                 \
+        "seconds after which a private channel's rights are looked at again; 0 = never")           \
     LIST(rls_claims, "REALTIME_RLS_CLAIMS", true,                                                  \
         "claims passed to policies of tables; default: all")                                       \
     FLAG(delete_rls, "REALTIME_DELETE_RLS", false, "judge deletes by policies too")                \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/broadcast.h"
 
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -74,12 +75,13 @@ static int publish(struct rt_edge *e, struct pr_slice key, const struct pr_bcast
     return rv;
 }
 
-int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, const struct pr_bcast *b)
+int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, bool is_private,
+                      const struct pr_bcast *b)
 {
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
 
-    rt_topic_put_key(&key, e->cfg->project, sub, false);
+    rt_topic_put_key(&key, e->cfg->project, sub, is_private);
     if (!pr_out_ok(&key)) {
         return CL_ERANGE;
     }
@@ -145,6 +147,12 @@ void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
     const char *why = NULL;
     uint64_t cookie = 0;
 
+    if (!rt_rights_may_write(ch, PR_EXT_BROADCAST)) {
+        if (ch->ack) {
+            rt_rights_say_denied(ch, &to);
+        }
+        return;
+    }
     if (m->kind == PR_PHX_BROADCAST) {
         b.form = m->json ? PR_BCAST_JSON : PR_BCAST_BINARY;
         b.event = m->event;

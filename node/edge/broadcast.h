@@ -19,10 +19,12 @@ void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m);
 /* The owner's answer to a publish that asked for one, or one that was given up. */
 void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result);
 /*
- * Publishes for nobody's channel (REST, realtimectl) to a public topic, by its name without prefix.
+ * Publishes for nobody's channel (REST, realtimectl) to a topic, by its name without prefix. Who
+ * calls it has asked whether a private one may be written.
  * 0, or enum cl_err: CL_EAGAIN (too much is waiting for the owner), CL_ERANGE (name too long).
  */
-int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, const struct pr_bcast *b);
+int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, bool is_private,
+                      const struct pr_bcast *b);
 /* Largest payload in bytes, inclusive. */
 size_t rt_broadcast_bytes_max(const struct rt_edge *e);
 /* Takes `n` of the project's events per second; false: over the limit. */

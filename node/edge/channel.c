@@ -9,6 +9,7 @@
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
 #include "node/edge/refresh.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -60,6 +61,7 @@ void rt_channel_sit(struct rt_channel *ch)
 {
     struct rt_seats *seats = &ch->topic->seats[ch->socket->vsn - 1];
 
+    ch->seated = true;
     ch->seat = seats->count;
     rt_seats_add(seats, ch->socket, ch);
 }
@@ -68,6 +70,7 @@ static void stand_up(struct rt_channel *ch)
 {
     struct rt_channel *moved = rt_seats_del(&ch->topic->seats[ch->socket->vsn - 1], ch->seat);
 
+    ch->seated = false;
     if (moved != NULL) {
         moved->seat = ch->seat;
     }
@@ -81,9 +84,11 @@ void rt_channel_end(struct rt_channel *ch)
 
     if (ch->pending != NULL) {
         rt_pending_drop(ch);
-    } else {
+    }
+    if (ch->seated) {
         stand_up(ch);
     }
+    rt_rights_leave(ch);
     rt_presence_leave(ch);
     rt_changes_leave(ch);
     rt_wheel_clear(&e->wheel, &ch->timer);

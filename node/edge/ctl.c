@@ -290,7 +290,7 @@ static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
     }
     if (b.payload.n > rt_broadcast_bytes_max(e)) {
         error_row(e, m->id, "payload is longer than REALTIME_MAX_PAYLOAD_KB");
-    } else if (rt_broadcast_send(e, topic, &b) != CL_OK) {
+    } else if (rt_broadcast_send(e, topic, false, &b) != CL_OK) {
         error_row(e, m->id,
                   "the message cannot be taken now: the owner is away or the topic is "
                   "too long");

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "node/base/heart.h"
+#include "node/edge/access.h"
 #include "node/edge/broadcast.h"
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
@@ -98,6 +99,9 @@ static void on_close(void *ctx, struct rt_conn *c)
         break;
     case RT_USER_DELAY:
         rt_delay_free((struct rt_delay *)(void *)user);
+        break;
+    case RT_USER_PRIVATE:
+        rt_http_private_free((struct rt_private *)(void *)user);
         break;
     }
     if (e->draining && e->sockets == NULL) {
@@ -313,6 +317,7 @@ static void stop(struct rt_edge *e)
     rt_timer_close(&e->cle_timer, NULL);
     rt_timer_close(&e->more, NULL);
     rt_timer_close(&e->drain, NULL);
+    rt_access_free(e);
     rt_wheel_close(&e->wheel, NULL);
     if (e->cle != NULL) {
         rt_broadcast_free(e);
@@ -342,6 +347,7 @@ int rt_edge_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_timer_init(e->loop, &e->more, more, e);
     rt_timer_init(e->loop, &e->drain, drained, e);
     rt_wheel_init(&e->wheel, rt_loop_uv(e->loop), e->now_ms);
+    rt_access_init(e);
     rv = start(e);
     if (rv == 0) {
         rt_log(e->log, RT_INFO, "started", rt_kv_u("index", args->index));

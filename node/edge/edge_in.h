@@ -34,11 +34,13 @@
 
 struct rt_changes;  /* registrations of the process, registrations.h */
 struct rt_bindings; /* of one channel, changes.h */
+struct rt_access;   /* questions of rights, access.h */
+struct rt_rights;   /* of one private channel, rights.h */
 struct rt_pending;  /* a join that is not answered yet, pending.h */
 struct rt_tracker;  /* a channel's side of presence, presence_view.h */
 struct rt_roster;   /* a topic's side of presence, presence_view.h */
 struct rt_observer; /* realtimectl sub, ctl.h */
-struct rt_waiting;  /* a message behind a join, pending.h */
+struct rt_waiting;  /* a message behind a decision, hold.h */
 struct rt_late;     /* a refusal that is held back, say.h */
 
 /* A ref or join_ref kept beyond its message: 14 bytes inline, longer ones on the heap. */
@@ -86,6 +88,7 @@ struct rt_channel {
     struct rt_pending *pending;  /* until the join is answered */
     struct rt_bindings *changes; /* NULL: no postgres_changes */
     struct rt_tracker *tracker;
+    struct rt_rights *rights;    /* NULL: the channel is public */
     char *held_token;            /* pushed too soon after the last one */
     struct rt_wheel_entry timer; /* expiry, or the held token */
     uint64_t refreshed_ms;
@@ -93,6 +96,7 @@ struct rt_channel {
     uint32_t seat;     /* in topic->seats[vsn - 1] */
     uint32_t presence; /* in topic->roster */
     bool self, ack, legacy;
+    bool seated;        /* has a seat in the topic */
     bool presence_on;   /* has a seat in the roster */
     bool presence_told; /* got its presence_state: diffs may follow */
 };
@@ -108,7 +112,8 @@ struct rt_socket {
     struct rt_channel *channels;
     struct rt_token *token; /* of the handshake */
     struct rt_late *late;
-    struct rt_waiting *backlog;  /* behind joins that are answered now, pending.h */
+    struct rt_waiting *backlog;  /* behind decisions that have come, hold.h */
+    char *headers;               /* x- headers of the handshake as JSON; NULL: none */
     struct rt_wheel_entry clock; /* idle, ping, no channels; or the end of a close */
     uint64_t id;
     uint64_t seen_ms;        /* something was received */
@@ -173,6 +178,8 @@ struct rt_edge {
     struct rt_slots channels;
     struct rt_slots acks; /* struct rt_ack, broadcast.c */
     struct rt_changes *changes;
+    struct rt_access *access;
+    size_t private_bytes; /* of requests that wait for the policies, http_private.c */
     struct rt_observer *observers;
     struct rt_socket *sockets;
     struct rt_socket *dirty_head, *dirty_tail;

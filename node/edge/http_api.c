@@ -9,6 +9,7 @@
 #include "node/edge/refresh.h"
 #include "node/edge/say.h"
 #include "proto/json_write.h"
+#include "proto/utf8.h"
 #include "proto/url.h"
 
 #define HEADERS_MAX 12u
@@ -28,7 +29,7 @@ static void respond(const struct rt_http *h, int status, const char *type, struc
     if (body.n > 0) {
         headers[n++] = (struct rt_header){"content-type", type};
     }
-    if (rt_conn_header(h->conn, "origin").n > 0) {
+    if (h->origin) {
         headers[n++] = (struct rt_header){"access-control-allow-origin", "*"};
         headers[n++] = (struct rt_header){"access-control-expose-headers", cors_expose};
     }
@@ -79,6 +80,43 @@ enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out)
         return PR_JWT_MALFORMED;
     }
     return rt_auth_verify(h->edge->auth, value, rt_refresh_now_s(), out, &detail);
+}
+
+/* A header's name: of letters, digits and marks that JSON need not escape (RFC 9110, 5.1). */
+static void put_lower(struct pr_outbuf *o, struct pr_slice name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        bool upper = name.p[i] >= 'A' && name.p[i] <= 'Z';
+
+        pr_put_u8(o, (uint8_t)(upper ? name.p[i] + ('a' - 'A') : name.p[i]));
+    }
+}
+
+static void put_headers(struct pr_outbuf *o, const void *http)
+{
+    const struct rt_http *h = http;
+    struct pr_slice name, value;
+    bool first = true;
+
+    for (uint32_t i = 0; rt_conn_header_at(h->conn, i, &name, &value); i++) {
+        if (name.n < 3 || !pr_slice_is_nocase(pr_bytes(name.p, 2), "x-") ||
+            pr_slice_is_nocase(name, "x-api-key") || !pr_utf8_ok(value)) {
+            continue;
+        }
+        pr_put_str(o, first ? "{\"" : ",\"");
+        put_lower(o, name);
+        pr_put_str(o, "\":");
+        pr_put_json_str(o, value);
+        first = false;
+    }
+    pr_put_str(o, first ? "" : "}");
+}
+
+char *rt_http_headers(const struct rt_http *h)
+{
+    struct pr_slice text = rt_scratch_text(h->edge, put_headers, h);
+
+    return text.n > 0 ? rt_strndup(text.p, text.n) : NULL;
 }
 
 static void preflight(const struct rt_http *h)
@@ -339,6 +377,7 @@ void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_reque
     h.get = pr_slice_is(r->method, "GET");
     h.post = pr_slice_is(r->method, "POST");
     h.head = pr_slice_is(r->method, "HEAD");
+    h.origin = rt_conn_header(c, "origin").n > 0;
     if (split(&h, &prefixed)) {
         route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
     }

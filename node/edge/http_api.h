@@ -12,6 +12,7 @@
 #define NODE_EDGE_HTTP_API_H
 
 #include "node/edge/edge_in.h"
+#include "proto/bcast.h"
 
 /* Tags of the listeners. */
 #define RT_TAG_CLIENT 0
@@ -32,8 +33,8 @@ struct rt_http {
     struct rt_edge *edge;
     struct rt_conn *conn;
     const struct rt_request *request;
-    bool get, post, head;
-    uint32_t nsegments; /* of the path, without realtime/v1 */
+    bool get, post, head, origin; /* origin: has such a header, so CORS applies */
+    uint32_t nsegments;           /* of the path, without realtime/v1 */
     struct pr_slice segment[RT_SEGMENTS_MAX];
 };
 
@@ -54,7 +55,29 @@ void rt_http_message(const struct rt_http *h, int status, const char *text);
 /* Token of `Authorization: Bearer` or `apikey`; PR_JWT_OK gives a reference. */
 enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out);
 
+/* The client's headers that begin with x-, without the key, as policies see them: a JSON object, to
+ * be freed with rt_free; NULL if there is none. */
+char *rt_http_headers(const struct rt_http *h);
+
 void rt_http_connect(const struct rt_http *h);
+/* The answer to a broadcast, with its counters; `dropped`: messages that were not sent. */
+void rt_http_broadcast_answer(const struct rt_http *h, int status, struct pr_slice json,
+                              uint32_t dropped);
+/* One element of a batch, which is known to be good. 0, or an error of rt_broadcast_send. */
+int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_private);
+
+/*
+ * Private broadcasts, http_private.c: answered when the policies have been asked. `messages` is the
+ * array of a good batch, of which the private ones are sent. All is copied; takes the token.
+ */
+struct rt_private;
+void rt_http_private_batch(const struct rt_http *h, struct rt_token *token,
+                           struct pr_slice messages);
+void rt_http_private_single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
+                            const struct pr_bcast *b);
+/* The connection is gone. */
+void rt_http_private_free(struct rt_private *p);
+
 /* TOPIC and EVENT are empty for a batch. */
 void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr_slice event);
 

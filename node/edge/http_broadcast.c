@@ -2,8 +2,9 @@
 /*
  * Broadcasts over HTTP: a batch of text messages, or a single one with its payload as body.
  *
- * Accepted means handed to the owner process. Private topics are not served yet: a batch leaves
- * them out and says so in x-realtime-dropped, a single one is answered 403.
+ * Accepted means handed to the owner process. What is for private topics waits for what the
+ * policies say (http_private.c): a batch leaves out what is denied and says so in
+ * x-realtime-dropped.
  */
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +49,8 @@ static const struct rt_header *rates(struct rt_edge *e, struct rate_headers *r, 
     return r->list;
 }
 
-static void finish(const struct rt_http *h, int status, struct pr_slice json, uint32_t dropped)
+void rt_http_broadcast_answer(const struct rt_http *h, int status, struct pr_slice json,
+                              uint32_t dropped)
 {
     struct rate_headers r = {0};
 
@@ -179,16 +181,23 @@ static void put_error_text(struct pr_outbuf *o, const void *batch)
     put_errors(o, batch, &faults);
 }
 
-/* One element of a good batch. 0 or an error of rt_broadcast_send. */
-static int send_element(struct rt_edge *e, const struct pr_json v[FIELDS])
+int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_private)
 {
-    size_t cap = v[EVENT].raw.n + v[PAYLOAD].raw.n + v[ID].raw.n + 96;
-    struct pr_outbuf body = pr_outbuf(rt_malloc(cap), cap);
-    struct pr_outbuf scratch = pr_outbuf(rt_malloc(v[TOPIC].raw.n), v[TOPIC].raw.n);
+    struct pr_json v[FIELDS];
+    struct pr_json object;
     struct pr_bcast b = {.form = PR_BCAST_TEXT};
     struct pr_slice topic = pr_str("");
-    int rv = 0;
+    struct pr_outbuf body, scratch;
+    size_t cap = 0;
+    int rv = pr_json_value(element, &object);
 
+    if (rv != PR_OK) {
+        return rv;
+    }
+    pick(&object, v);
+    cap = v[EVENT].raw.n + v[PAYLOAD].raw.n + v[ID].raw.n + 96;
+    body = pr_outbuf(rt_malloc(cap), cap);
+    scratch = pr_outbuf(rt_malloc(v[TOPIC].raw.n), v[TOPIC].raw.n);
     pr_put_str(&body, "{\"event\":");
     pr_put_slice(&body, v[EVENT].raw);
     pr_put_str(&body, ",\"payload\":");
@@ -203,7 +212,7 @@ static int send_element(struct rt_edge *e, const struct pr_json v[FIELDS])
     b.payload = pr_bytes(body.p, body.len);
     rv = pr_json_text(&v[TOPIC], &scratch, &topic);
     if (rv == PR_OK) {
-        rv = rt_broadcast_send(e, topic, &b);
+        rv = rt_broadcast_send(e, topic, is_private, &b);
     }
     rt_free(scratch.p);
     rt_free(body.p);
@@ -219,35 +228,47 @@ static bool over_rate(const struct rt_http *h, uint32_t n)
         return false;
     }
     rt_count(e->metrics, RT_M_RATE_LIMITED, 1);
-    finish(h, 429,
-           pr_str(rt_bucket_left(&e->events, &rate, e->now_ms) == 0
-                      ? "{\"message\":\"You have exceeded your rate limit\"}"
-                      : "{\"message\":\"Too many messages to broadcast, please reduce the batch "
-                        "size\"}"),
-           0);
+    rt_http_broadcast_answer(
+        h, 429,
+        pr_str(rt_bucket_left(&e->events, &rate, e->now_ms) == 0
+                   ? "{\"message\":\"You have exceeded your rate limit\"}"
+                   : "{\"message\":\"Too many messages to broadcast, please reduce the batch "
+                     "size\"}"),
+        0);
     return true;
 }
 
-static void send_batch(const struct rt_http *h, const struct batch *b)
+/* Public ones in order of the list; gives how many are left for http_private.c, or an error. */
+static int send_public(struct rt_edge *e, struct pr_slice messages, uint32_t *left)
 {
     struct pr_json_iter it;
     struct pr_json element;
     struct pr_json v[FIELDS];
-    uint32_t dropped = 0;
-    int rv = pr_json_open(&it, b->messages);
+    int rv = pr_json_open(&it, messages);
 
+    *left = 0;
     while (rv == 0 && pr_json_next(&it, NULL, &element) == 1) {
         pick(&element, v);
         if (v[PRIVATE].type == PR_JSON_TRUE) {
-            dropped++;
+            (*left)++;
         } else {
-            rv = send_element(h->edge, v);
+            rv = rt_http_send_element(e, element.raw, false);
         }
     }
-    if (rv == 0) {
-        finish(h, 202, pr_str(""), dropped);
+    return rv;
+}
+
+static void send_batch(const struct rt_http *h, struct rt_token *token, const struct batch *b)
+{
+    uint32_t left = 0;
+
+    if (send_public(h->edge, b->messages, &left) != 0) {
+        rt_http_broadcast_answer(
+            h, 503, pr_str("{\"message\":\"Realtime is restarting, please standby\"}"), 0);
+    } else if (left == 0) {
+        rt_http_broadcast_answer(h, 202, pr_str(""), 0);
     } else {
-        finish(h, 503, pr_str("{\"message\":\"Realtime is restarting, please standby\"}"), 0);
+        rt_http_private_batch(h, rt_token_ref(token), b->messages);
     }
 }
 
@@ -265,7 +286,7 @@ static uint32_t count(struct pr_slice array)
     return n;
 }
 
-static void batch(const struct rt_http *h)
+static void batch(const struct rt_http *h, struct rt_token *token)
 {
     struct batch b = {.edge = h->edge};
     struct pr_outbuf none = pr_outbuf(NULL, 0);
@@ -275,7 +296,7 @@ static void batch(const struct rt_http *h)
     uint32_t n = 0;
 
     if (pr_json_value(h->request->body, &body) != PR_OK) {
-        finish(h, 400, pr_str("{\"message\":\"the body is not JSON\"}"), 0);
+        rt_http_broadcast_answer(h, 400, pr_str("{\"message\":\"the body is not JSON\"}"), 0);
         return;
     }
     if (body.type == PR_JSON_OBJECT && pr_json_member(body.raw, "messages", &messages) == 1 &&
@@ -287,17 +308,18 @@ static void batch(const struct rt_http *h)
         bool invalid =
             messages.raw.n > 0 && messages.type != PR_JSON_ARRAY && messages.type != PR_JSON_NULL;
 
-        finish(h, 422,
-               pr_str(invalid ? "{\"errors\":{\"messages\":[\"is invalid\"]}}"
-                              : "{\"errors\":{\"messages\":[\"can't be blank\"]}}"),
-               0);
+        rt_http_broadcast_answer(h, 422,
+                                 pr_str(invalid
+                                            ? "{\"errors\":{\"messages\":[\"is invalid\"]}}"
+                                            : "{\"errors\":{\"messages\":[\"can't be blank\"]}}"),
+                                 0);
         return;
     }
     put_errors(&none, &b, &faults);
     if (faults > 0) {
-        finish(h, 422, rt_scratch_text(h->edge, put_error_text, &b), 0);
+        rt_http_broadcast_answer(h, 422, rt_scratch_text(h->edge, put_error_text, &b), 0);
     } else if (!over_rate(h, n)) {
-        send_batch(h, &b);
+        send_batch(h, token, &b);
     }
 }
 
@@ -340,11 +362,7 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
                                 struct pr_slice topic, int *status)
 {
     *status = 422;
-    if (private_asked(h)) {
-        *status = 403;
-        return "{\"message\":\"Unauthorized\"}";
-    }
-    if (query_has(h, "persist") || query_has(h, "persist[ttl]")) {
+    if (!private_asked(h) && (query_has(h, "persist") || query_has(h, "persist[ttl]"))) {
         return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
     if (b->payload.n > rt_broadcast_bytes_max(h->edge)) {
@@ -365,7 +383,21 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
     return NULL;
 }
 
-static void single(const struct rt_http *h, struct pr_slice topic, struct pr_slice event)
+static void send_single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
+                        const struct pr_bcast *b)
+{
+    if (private_asked(h)) {
+        rt_http_private_single(h, rt_token_ref(token), topic, b);
+    } else if (rt_broadcast_send(h->edge, topic, false, b) == CL_OK) {
+        rt_http_broadcast_answer(h, 202, pr_str(""), 0);
+    } else {
+        rt_http_broadcast_answer(
+            h, 503, pr_str("{\"message\":\"Realtime is restarting, please standby\"}"), 0);
+    }
+}
+
+static void single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
+                   struct pr_slice event)
 {
     struct pr_bcast b = {.payload = h->request->body};
     uint8_t *memory = rt_malloc(topic.n + event.n);
@@ -387,13 +419,9 @@ static void single(const struct rt_http *h, struct pr_slice topic, struct pr_sli
         fault = single_fault(h, &b, topic, &status);
     }
     if (fault != NULL) {
-        finish(h, status, pr_str(fault), 0);
+        rt_http_broadcast_answer(h, status, pr_str(fault), 0);
     } else if (!over_rate(h, 1)) {
-        if (rt_broadcast_send(h->edge, topic, &b) == CL_OK) {
-            finish(h, 202, pr_str(""), 0);
-        } else {
-            finish(h, 503, pr_str("{\"message\":\"Realtime is restarting, please standby\"}"), 0);
-        }
+        send_single(h, token, topic, &b);
     }
     rt_free(memory);
 }
@@ -403,13 +431,13 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
     struct rt_token *token = NULL;
 
     if (rt_http_token(h, &token) != PR_JWT_OK) {
-        finish(h, 401, pr_str("{\"message\":\"Unauthorized\"}"), 0);
+        rt_http_broadcast_answer(h, 401, pr_str("{\"message\":\"Unauthorized\"}"), 0);
         return;
     }
-    rt_token_unref(token);
     if (topic.n == 0) {
-        batch(h);
+        batch(h, token);
     } else {
-        single(h, topic, event);
+        single(h, token, topic, event);
     }
+    rt_token_unref(token);
 }

@@ -162,6 +162,7 @@ static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key
     enum pr_jwt_result r = rt_auth_verify(e->auth, key, rt_refresh_now_s(), &token, &detail);
     uint8_t memory[BODY_MAX];
     struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+    struct rt_socket *s = NULL;
 
     if (r != PR_JWT_OK) {
         int status = pr_jwt_connect_error(&o, r, &detail);
@@ -173,7 +174,9 @@ static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key
         rt_token_unref(token);
         return;
     }
-    rt_conn_set_user(h->conn, rt_socket_new(e, h->conn, vsn, token));
+    s = rt_socket_new(e, h->conn, vsn, token);
+    s->headers = rt_http_headers(h);
+    rt_conn_set_user(h->conn, s);
     rt_conn_upgrade(h->conn);
 }
 

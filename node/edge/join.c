@@ -9,6 +9,7 @@
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
 #include "node/edge/refresh.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -78,11 +79,12 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
 /* What a good token does not help against, NULL if nothing. */
 static const char *late_refusal(const struct pr_join *j)
 {
-    if (j->is_private) {
-        return "UnableToConnectToProject: Realtime was unable to connect to the project database";
+    if (j->has_replay && !j->is_private) {
+        return "UnableToReplayMessages: Replay is not allowed for public channels";
     }
     if (j->has_replay) {
-        return "UnableToReplayMessages: Replay is not allowed for public channels";
+        return j->replay_bad ? "UnableToReplayMessages: Replay params are not valid"
+                             : "UnableToReplayMessages: Realtime was unable to replay messages";
     }
     return NULL;
 }
@@ -125,7 +127,7 @@ static void begin(struct rt_socket *s, const struct pr_phx_msg *m, const struct 
     struct pr_phx_addr to = rt_answer_addr(m);
     struct pr_slice sub =
         pr_bytes(m->topic.p + RT_TOPIC_PREFIX_LEN, m->topic.n - RT_TOPIC_PREFIX_LEN);
-    struct rt_topic *t = rt_topic_get(s->edge, sub, false);
+    struct rt_topic *t = rt_topic_get(s->edge, sub, j->is_private);
     struct rt_channel *ch = NULL;
 
     if (t == NULL) {
@@ -139,6 +141,9 @@ static void begin(struct rt_socket *s, const struct pr_phx_msg *m, const struct 
     ch->legacy = j->legacy;
     rt_presence_prepare(ch, j->presence, j->presence_key);
     rt_changes_prepare(ch, j);
+    if (j->is_private) {
+        rt_rights_begin(ch, j->presence);
+    }
     rt_pending_begin(ch, m->ref, j);
 }
 

@@ -5,9 +5,8 @@
  *   topic name, draining, private only, connected clients, joins per second, channels of the
  *   socket, token, database (private channels), replay
  *
- * Private channels need policies of a database, which no process evaluates yet; a join with
- * `private: true` is refused as if the database could not be reached: the client tries again, and
- * nothing private ever becomes public.
+ * A public and a private channel of one name are two topics: nothing private ever becomes public.
+ * What the policies say is waited for behind these checks, pending.h.
  */
 #ifndef NODE_EDGE_JOIN_H
 #define NODE_EDGE_JOIN_H

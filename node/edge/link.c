@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/link.h"
 
+#include "node/edge/access.h"
 #include "node/edge/broadcast.h"
 #include "node/edge/changes.h"
 #include "node/edge/ctl.h"
@@ -138,6 +139,7 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
         return;
     }
     rt_changes_attached(e);
+    rt_access_attached(e);
 }
 
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
@@ -156,6 +158,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_CTL:
         rv = rt_ctl_frame(e, f);
+        break;
+    case PR_T_RIGHTS:
+        rv = rt_access_frame(e, f);
         break;
     case PR_T_CHG:
     case PR_T_CHG_REG_OK:

@@ -9,24 +9,17 @@
 #include "node/edge/channel.h"
 #include "node/edge/presence_view.h"
 #include "node/edge/refresh.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
-
-struct rt_waiting {
-    struct rt_waiting *next;
-    bool text;
-    size_t n;
-    uint8_t bytes[];
-};
 
 struct rt_pending {
     struct rt_channel *channel;
     struct rt_pending *next, *prev; /* of the topic, while `fence` */
     struct rt_ref ref;
     struct rt_wheel_entry timer; /* of the verdict */
-    struct rt_waiting *head, *tail;
-    uint32_t count, bytes; /* of the queue */
+    struct rt_hold hold;
     uint32_t wait_ms;
     bool fence;     /* the topic's fence does not stand yet */
     bool wait;      /* the client wants no ok before its changes are live */
@@ -65,63 +58,7 @@ static void list_del(struct rt_topic *t, struct rt_pending *p)
 
 bool rt_pending_wait(struct rt_channel *ch, struct pr_slice message, bool text)
 {
-    struct rt_pending *p = ch->pending;
-    struct rt_waiting *w = NULL;
-
-    if (p->count == RT_PENDING_MESSAGES || message.n > RT_PENDING_BYTES - p->bytes) {
-        return false;
-    }
-    w = rt_malloc(sizeof *w + message.n);
-    w->next = NULL;
-    w->text = text;
-    w->n = message.n;
-    memcpy(w->bytes, message.p, message.n);
-    if (p->tail == NULL) {
-        p->head = w;
-    } else {
-        p->tail->next = w;
-    }
-    p->tail = w;
-    p->count++;
-    p->bytes += (uint32_t)message.n;
-    return true;
-}
-
-/* The queue goes to the socket: it is handled behind this call, not inside it. */
-static void hand_over(struct rt_socket *s, struct rt_pending *p)
-{
-    struct rt_waiting **at = &s->backlog;
-
-    while (*at != NULL) {
-        at = &(*at)->next;
-    }
-    *at = p->head;
-    p->head = NULL;
-    p->tail = NULL;
-    if (s->backlog != NULL) {
-        rt_socket_wake(s);
-    }
-}
-
-void rt_backlog_run(struct rt_socket *s)
-{
-    while (s->backlog != NULL && s->close_code == 0) {
-        struct rt_waiting *w = s->backlog;
-
-        s->backlog = w->next;
-        rt_socket_handle(s, pr_bytes(w->bytes, w->n), w->text);
-        rt_free(w);
-    }
-}
-
-void rt_backlog_free(struct rt_socket *s)
-{
-    while (s->backlog != NULL) {
-        struct rt_waiting *w = s->backlog;
-
-        s->backlog = w->next;
-        rt_free(w);
-    }
+    return rt_hold_add(&ch->pending->hold, message, text);
 }
 
 static void pending_free(struct rt_channel *ch)
@@ -131,12 +68,7 @@ static void pending_free(struct rt_channel *ch)
     list_del(ch->topic, p);
     rt_wheel_clear(&ch->socket->edge->wheel, &p->timer);
     rt_ref_free(&p->ref);
-    while (p->head != NULL) {
-        struct rt_waiting *w = p->head;
-
-        p->head = w->next;
-        rt_free(w);
-    }
+    rt_hold_free(&p->hold);
     rt_free(p);
     ch->pending = NULL;
 }
@@ -159,7 +91,7 @@ static void refuse(struct rt_channel *ch, struct pr_slice reason)
     struct rt_socket *s = ch->socket;
 
     rt_say_refusal(s, &to, reason);
-    hand_over(s, ch->pending);
+    rt_hold_release(&ch->pending->hold, s);
     rt_channel_end(ch);
 }
 
@@ -191,11 +123,11 @@ static void accept_join(struct rt_channel *ch)
 
     rt_say_reply(s, &to, "ok", rt_scratch_text(s->edge, rt_changes_put_reply, ch));
     rt_count(s->edge->metrics, RT_M_JOINS, 1);
-    rt_channel_sit(ch);
+    rt_rights_joined(ch);
     for (uint32_t i = 0; i < p->nbad; i++) {
         say_bad(ch, &p->bad[i]);
     }
-    hand_over(s, p);
+    rt_hold_release(&p->hold, s);
     pending_free(ch);
     rt_presence_joined(ch);
     rt_changes_joined(ch);
@@ -225,13 +157,32 @@ static void refuse_timeout(struct rt_channel *ch)
     refuse(ch, pr_bytes(text, (size_t)n));
 }
 
+/* What the policies say; true: the join goes on. Else it waits, or was refused. */
+static bool admitted(struct rt_channel *ch)
+{
+    struct pr_slice sub = rt_topic_sub(ch->topic);
+    struct pr_outbuf o;
+    bool refused = false;
+
+    if (rt_rights_waits(ch)) {
+        return false;
+    }
+    o = pr_outbuf(rt_malloc(sub.n + RT_RIGHTS_TEXT_MAX), sub.n + RT_RIGHTS_TEXT_MAX);
+    refused = rt_rights_put_refusal(&o, ch);
+    if (refused) {
+        refuse(ch, pr_bytes(o.p, o.len));
+    }
+    rt_free(o.p);
+    return !refused;
+}
+
 /* Answers the join if all it waits for is known. May end the channel. */
 static void decide(struct rt_channel *ch)
 {
     struct rt_pending *p = ch->pending;
     struct pr_slice message = pr_str("");
 
-    if (p->fence) {
+    if (!admitted(ch) || p->fence) {
         return;
     }
     switch (rt_changes_verdict(ch, &message)) {

@@ -10,6 +10,7 @@
 #include "node/edge/broadcast.h"
 #include "node/edge/channel.h"
 #include "node/edge/presence_json.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -157,7 +158,8 @@ static void roster_leave(struct rt_channel *ch)
 
 void rt_presence_joined(struct rt_channel *ch)
 {
-    if (ch->tracker != NULL && ch->tracker->want) {
+    if (ch->tracker != NULL && ch->tracker->want && !ch->presence_on &&
+        rt_rights_may_read(ch, PR_EXT_PRESENCE)) {
         roster_enter(ch);
     }
 }
@@ -379,11 +381,15 @@ static void track(struct rt_channel *ch, const struct pr_phx_addr *to,
         fail(ch, to, "InvalidPresencePayload", "Presence track payload must be a map");
         return;
     }
+    if (!rt_rights_may_write(ch, PR_EXT_PRESENCE)) {
+        rt_rights_say_denied(ch, to);
+        return;
+    }
     if (object.n > rt_broadcast_bytes_max(e)) {
         rt_channel_shut(ch, pr_str("Track message size exceeded"), false);
         return;
     }
-    if (!ch->presence_on) {
+    if (!ch->presence_on && rt_rights_may_read(ch, PR_EXT_PRESENCE)) {
         roster_enter(ch); /* before the entry: the diff that shows it comes after the state */
     }
     meta = pr_outbuf(rt_malloc(object.n), object.n);

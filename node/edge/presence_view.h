@@ -16,7 +16,7 @@
 
 /* What a join says of presence. `key` is copied; empty: a fresh UUID when one is needed. */
 void rt_presence_prepare(struct rt_channel *ch, bool on, struct pr_slice key);
-/* The join was answered with ok. */
+/* The join was answered with ok, or the right to read presence was gained since. */
 void rt_presence_joined(struct rt_channel *ch);
 /* A `presence` message; always answered. May end the channel. */
 void rt_presence_message(struct rt_channel *ch, const struct pr_phx_msg *m);

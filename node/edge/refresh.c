@@ -5,6 +5,7 @@
 
 #include "node/edge/changes.h"
 #include "node/edge/channel.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 
 static void timer_due(struct rt_wheel_entry *timer);
@@ -56,6 +57,7 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
 {
     struct rt_edge *e = ch->socket->edge;
     struct rt_token *token = NULL;
+    struct rt_token *old = NULL;
     struct pr_jwt detail;
     enum pr_jwt_result r = rt_auth_verify(e->auth, text, rt_refresh_now_s(), &token, &detail);
 
@@ -64,10 +66,12 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
         shut(ch, r, &detail);
         return;
     }
-    rt_token_unref(ch->token);
+    old = ch->token;
     ch->token = token;
     rt_changes_refresh(ch);
     rt_refresh_arm(ch);
+    rt_rights_refresh(ch, old); /* may end the channel */
+    rt_token_unref(old);
 }
 
 static void apply_held(struct rt_channel *ch)

@@ -6,6 +6,7 @@
 
 #include "node/edge/channel.h"
 #include "node/edge/pending.h"
+#include "node/edge/rights.h"
 #include "node/edge/say.h"
 
 _Static_assert(sizeof(struct rt_socket) <= 384, "memory budget of an idle client");
@@ -147,6 +148,7 @@ void rt_socket_gone(struct rt_socket *s)
     rt_wheel_clear(&e->wheel, &s->clock);
     rt_outq_clear(&s->out);
     rt_token_unref(s->token);
+    rt_free(s->headers);
     if (s->next != NULL) {
         s->next->prev = s->prev;
     }
@@ -247,8 +249,9 @@ void rt_socket_handle(struct rt_socket *s, struct pr_slice message, bool text)
         return;
     }
     ch = rt_channel_of_message(s, &m);
-    if (ch != NULL && ch->pending != NULL) {
-        if (!rt_pending_wait(ch, message, text)) {
+    if (ch != NULL && (ch->pending != NULL || rt_rights_holds(ch, &m))) {
+        if (!(ch->pending != NULL ? rt_pending_wait(ch, message, text)
+                                  : rt_rights_wait(ch, message, text))) {
             rt_say_unmatched(s, &to);
         }
         return;

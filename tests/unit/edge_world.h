@@ -22,6 +22,7 @@
 #include "cluster/core.h"
 #include "cluster/hash.h"
 #include "node/base/control.h"
+#include "node/edge/access.h"
 #include "node/edge/broadcast.h"
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
@@ -100,6 +101,15 @@ struct pr_slice rt_conn_header(struct rt_conn *c, const char *name)
         }
     }
     return pr_str("");
+}
+bool rt_conn_header_at(struct rt_conn *c, uint32_t i, struct pr_slice *name, struct pr_slice *value)
+{
+    if (i >= c->nheaders) {
+        return false;
+    }
+    *name = pr_str(c->name[i]);
+    *value = pr_str(c->value[i]);
+    return true;
 }
 void rt_conn_upgrade(struct rt_conn *c)
 {
@@ -379,6 +389,7 @@ static void world_open(const char *const *settings)
     rt_timer_init(w.e->loop, &w.e->more, NULL, w.e);
     w.e->auth = rt_auth_new(&w.cfg, &why);
     w.e->changes = rt_regs_new();
+    rt_access_init(w.e);
     rt_pool_init(&w.e->pool, 64u << 20);
     ec.mem = &w.e->pool.alloc;
     w.e->cle = cle_new(&ec, w.e->now_ms);
@@ -399,6 +410,7 @@ static void world_close(void)
     rt_observers_end(w.e);
     rt_link_stop(w.e);
     rt_timer_close(&w.e->more, NULL);
+    rt_access_free(w.e);
     rt_wheel_close(&w.e->wheel, NULL);
     rt_broadcast_free(w.e);
     rt_topics_free(w.e);

@@ -180,8 +180,8 @@ static void singles(void **state)
         {"/api/broadcast/a/events/b", "", "x", "text/plain", 415,
          "{\"error\":\"Unsupported Media Type. Use application/json or "
          "application/octet-stream\"}"},
-        {"/api/broadcast/a/events/b", "private=true", "{}", "", 403,
-         "{\"message\":\"Unauthorized\"}"},
+        {"/api/broadcast/a/events/b", "private=true", "{}", "", 422,
+         "{\"message\":\"Tenant database unavailable\"}"},
         {"/api/broadcast/a/events/b", "persist=true", "{}", "", 422,
          "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}"},
         {"/api/broadcast/a/events/b", "persist%5Bttl%5D=60", "{}", "", 422,

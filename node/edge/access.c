@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/edge/access.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "node/edge/link.h"
+#include "node/edge/rights.h"
+
+/* One question under way, and all who want its answer. */
+struct rt_access_ask {
+    struct rt_access_ask *next, *prev;
+    uint64_t id; /* of rt_access.asks */
+    XXH128_hash_t key;
+    uint32_t read, write;
+    bool again; /* to be sent with the next retry */
+    struct rt_edge *edge;
+    struct rt_wheel_entry end;
+    struct rt_access_wait *waits;
+    struct pr_slice topic, role, claims, sub, headers; /* of `text` */
+    uint8_t text[];
+};
+
+/* Bits that were asked, and what of them was granted. */
+struct cached {
+    XXH128_hash_t key;
+    uint64_t at_ms; /* 0: free */
+    uint32_t read, write, may_read, may_write, raised;
+};
+
+struct rt_access {
+    struct rt_slots asks;
+    struct rt_access_ask *first;
+    uint32_t count;
+    struct rt_timer retry;
+    bool retrying;
+    uint64_t seed;
+    struct cached cache[RT_ACCESS_CACHED];
+};
+
+/* Lengths go in too, so that no two questions make one text. */
+static void put_key(struct pr_outbuf *o, const void *question)
+{
+    const struct rt_question *q = question;
+    const struct pr_slice parts[] = {q->topic, q->token->role, q->token->claims, q->headers};
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        pr_put_u32be(o, (uint32_t)parts[i].n);
+        pr_put_slice(o, parts[i]);
+    }
+}
+
+static XXH128_hash_t key_of(struct rt_edge *e, const struct rt_question *q)
+{
+    struct pr_slice text = rt_scratch_text(e, put_key, q);
+
+    return XXH3_128bits_withSeed(text.p, text.n, e->access->seed);
+}
+
+static struct cached *place_of(struct rt_access *a, XXH128_hash_t key)
+{
+    return &a->cache[key.low64 % RT_ACCESS_CACHED];
+}
+
+static bool look_up(struct rt_edge *e, XXH128_hash_t key, const struct rt_question *q,
+                    struct rt_finding *v)
+{
+    uint64_t cache_ms = e->cfg->auth_cache_ms;
+    const struct cached *c = place_of(e->access, key);
+
+    if (c->at_ms == 0 || XXH128_isEqual(c->key, key) == 0 || e->now_ms - c->at_ms >= cache_ms ||
+        (q->read & ~c->read) != 0 || (q->write & ~c->write) != 0) {
+        return false;
+    }
+    *v = (struct rt_finding){.status = PR_RIGHTS_DONE,
+                             .read = c->may_read & q->read,
+                             .write = c->may_write & q->write,
+                             .raised = c->raised};
+    return true;
+}
+
+static void keep(struct rt_access *a, const struct rt_access_ask *k, const struct rt_finding *v,
+                 uint64_t now_ms)
+{
+    struct cached *c = place_of(a, k->key);
+
+    if (v->status != PR_RIGHTS_DONE) {
+        return;
+    }
+    *c = (struct cached){.key = k->key,
+                         .at_ms = now_ms,
+                         .read = k->read,
+                         .write = k->write,
+                         .may_read = v->read,
+                         .may_write = v->write,
+                         .raised = v->raised};
+}
+
+static void put_ask(struct pr_outbuf *o, const void *msg)
+{
+    pr_rights_ask_encode(o, msg);
+}
+
+/* If the owner is away it is sent when he is back. */
+static void send_ask(struct rt_edge *e, struct rt_access_ask *k)
+{
+    struct pr_rights_ask m = {.project = pr_str(e->cfg->project),
+                              .boot = e->args->boot,
+                              .id = k->id,
+                              .topic = k->topic,
+                              .role = k->role,
+                              .claims = k->claims,
+                              .sub = k->sub,
+                              .headers = k->headers,
+                              .read = k->read,
+                              .write = k->write};
+
+    k->again = false;
+    rt_link_send(e, put_ask, &m);
+}
+
+static void retry_later(struct rt_edge *e)
+{
+    if (!e->access->retrying) {
+        e->access->retrying = true;
+        rt_timer_set(&e->access->retry, RT_ACCESS_RETRY_MS);
+    }
+}
+
+static void on_retry(void *ctx)
+{
+    struct rt_edge *e = ctx;
+
+    e->now_ms = rt_now_ms(e->loop);
+    e->access->retrying = false;
+    for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
+        if (k->again) {
+            send_ask(e, k);
+        }
+    }
+}
+
+static void drop(struct rt_edge *e, struct rt_access_ask *k)
+{
+    struct rt_access *a = e->access;
+
+    if (k->next != NULL) {
+        k->next->prev = k->prev;
+    }
+    *(k->prev != NULL ? &k->prev->next : &a->first) = k->next;
+    rt_slots_del(&a->asks, k->id);
+    a->count--;
+    rt_wheel_clear(&e->wheel, &k->end);
+    rt_free(k);
+}
+
+static void leave(struct rt_access_wait *w)
+{
+    if (w->next != NULL) {
+        w->next->prev = w->prev;
+    }
+    *(w->prev != NULL ? &w->prev->next : &w->ask->waits) = w->next;
+    w->next = NULL;
+    w->prev = NULL;
+    w->ask = NULL;
+}
+
+/* Answers may end channels that wait for the same, so the first is taken each time; new ones cannot
+ * come to a question that is off the list. */
+static void finish(struct rt_edge *e, struct rt_access_ask *k, const struct rt_finding *v)
+{
+    k->read = 0; /* matches no question any more */
+    k->write = 0;
+    while (k->waits != NULL) {
+        struct rt_access_wait *w = k->waits;
+
+        leave(w);
+        w->fn(w, v);
+    }
+    drop(e, k);
+}
+
+static void too_late(struct rt_wheel_entry *timer)
+{
+    struct rt_access_ask *k =
+        (struct rt_access_ask *)(void *)((char *)timer - offsetof(struct rt_access_ask, end));
+    struct rt_finding v = {.status = PR_RIGHTS_DOWN};
+
+    k->edge->now_ms = rt_now_ms(k->edge->loop);
+    finish(k->edge, k, &v);
+}
+
+static struct pr_slice copy(uint8_t **at, struct pr_slice s)
+{
+    struct pr_slice out = {.p = *at, .n = s.n};
+
+    if (s.n > 0) {
+        memcpy(*at, s.p, s.n);
+        *at += s.n;
+    }
+    return out;
+}
+
+static struct rt_access_ask *ask_new(struct rt_edge *e, const struct rt_question *q,
+                                     XXH128_hash_t key)
+{
+    const struct rt_token *t = q->token;
+    struct pr_slice headers = q->headers.n > 0 ? q->headers : pr_str("{}");
+    size_t n = q->topic.n + t->role.n + t->claims.n + t->sub.n + headers.n;
+    struct rt_access_ask *k = rt_calloc(1, sizeof *k + n);
+    uint8_t *at = k->text;
+
+    k->edge = e;
+    k->key = key;
+    k->read = q->read;
+    k->write = q->write;
+    k->topic = copy(&at, q->topic);
+    k->role = copy(&at, t->role);
+    k->claims = copy(&at, t->claims);
+    k->sub = copy(&at, t->sub);
+    k->headers = copy(&at, headers);
+    k->id = rt_slots_add(&e->access->asks, k);
+    k->next = e->access->first;
+    if (k->next != NULL) {
+        k->next->prev = k;
+    }
+    e->access->first = k;
+    e->access->count++;
+    rt_wheel_set(&e->wheel, &k->end, too_late, e->now_ms, q->wait_ms);
+    return k;
+}
+
+static struct rt_access_ask *same(struct rt_access *a, XXH128_hash_t key,
+                                  const struct rt_question *q)
+{
+    struct rt_access_ask *k = a->first;
+
+    while (k != NULL && (XXH128_isEqual(k->key, key) == 0 || (q->read & ~k->read) != 0 ||
+                         (q->write & ~k->write) != 0)) {
+        k = k->next;
+    }
+    return k;
+}
+
+bool rt_access_ask(struct rt_edge *e, const struct rt_question *q, struct rt_access_wait *w,
+                   rt_access_fn fn, struct rt_finding *v)
+{
+    struct rt_access *a = e->access;
+    XXH128_hash_t key = key_of(e, q);
+    struct rt_access_ask *k = NULL;
+
+    assert(w->ask == NULL && (q->read | q->write) != 0);
+    *v = (struct rt_finding){.status = PR_RIGHTS_DOWN};
+    if (e->cfg->database_url == NULL || look_up(e, key, q, v)) {
+        return true;
+    }
+    if (q->topic.n == 0 || q->token->claims.n > PR_TEXT_MAX || q->headers.n > PR_TEXT_MAX) {
+        v->status = PR_RIGHTS_DONE; /* cannot be asked: nothing is allowed */
+        return true;
+    }
+    k = same(a, key, q);
+    if (k == NULL && a->count >= RT_ACCESS_ASKS) {
+        v->status = PR_RIGHTS_BUSY;
+        return true;
+    }
+    if (k == NULL) {
+        k = ask_new(e, q, key);
+        send_ask(e, k);
+    }
+    w->ask = k;
+    w->fn = fn;
+    w->prev = NULL;
+    w->next = k->waits;
+    if (w->next != NULL) {
+        w->next->prev = w;
+    }
+    k->waits = w;
+    return false;
+}
+
+void rt_access_cancel(struct rt_edge *e, struct rt_access_wait *w)
+{
+    (void)e; /* the question goes on: its answer may be of use to the next one */
+    if (w->ask != NULL) {
+        leave(w);
+    }
+}
+
+static void ask_all_again(struct rt_edge *e)
+{
+    for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
+        k->again = true;
+    }
+    if (e->access->first != NULL) {
+        retry_later(e);
+    }
+}
+
+static void on_answer(struct rt_edge *e, struct rt_access_ask *k, const struct pr_rights *m)
+{
+    struct rt_finding v = {.status = m->status, .raised = m->raised, .text = m->text};
+
+    if (m->status > PR_RIGHTS_READ_ONLY) {
+        v.status = PR_RIGHTS_DOWN;
+    } else if (m->status == PR_RIGHTS_DONE) {
+        v.read = m->read & k->read;
+        v.write = m->write & k->write;
+    }
+    keep(e->access, k, &v, e->now_ms);
+    finish(e, k, &v);
+}
+
+int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct rt_access_ask *k = NULL;
+    struct pr_rights m;
+    int rv = pr_rights_decode(f, &m);
+
+    if (rv != PR_OK) {
+        return rv;
+    }
+    k = m.id != 0 ? rt_slots_get(&e->access->asks, m.id) : NULL;
+    if (m.id == 0 && m.status == PR_RIGHTS_CHANGED) {
+        memset(e->access->cache, 0, sizeof e->access->cache);
+        rt_rights_changed(e);
+    } else if (m.id == 0) {
+        ask_all_again(e);
+    } else if (k != NULL && m.status == PR_RIGHTS_AWAY) {
+        k->again = true;
+        retry_later(e);
+    } else if (k != NULL) {
+        on_answer(e, k, &m);
+    }
+    return PR_OK;
+}
+
+void rt_access_attached(struct rt_edge *e)
+{
+    for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
+        send_ask(e, k);
+    }
+}
+
+void rt_access_init(struct rt_edge *e)
+{
+    e->access = rt_calloc(1, sizeof *e->access);
+    rt_random(&e->access->seed, sizeof e->access->seed);
+    rt_timer_init(e->loop, &e->access->retry, on_retry, e);
+}
+
+static void free_access(void *ctx)
+{
+    rt_free(ctx);
+}
+
+void rt_access_free(struct rt_edge *e)
+{
+    while (e->access->first != NULL) {
+        assert(e->access->first->waits == NULL); /* sockets and requests are gone */
+        drop(e, e->access->first);
+    }
+    rt_slots_free(&e->access->asks);
+    e->access->retry.ctx = e->access;
+    rt_timer_close(&e->access->retry, free_access);
+    e->access = NULL;
+}
