@@ -3,6 +3,8 @@
 import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
+import { createClient } from '@supabase/supabase-js'
+import WebSocket from 'ws'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 import { now } from '../harness/jwt.mjs'
@@ -17,7 +19,6 @@ await preparePolicies(sql)
 
 const may = (sub, topic, rights) => allow(sql, sub, topic, rights)
 const all = 'read:broadcast read:presence write:broadcast write:presence'
-const ACK = { private: true, broadcast: { ack: true } }
 const with_ = (config, more) => ({ ...config, private: true, ...more })
 /** Joins as a user; the join's ref is '1'. */
 async function member(t, sub, topic, config = {}, opts = {}) {
@@ -236,4 +237,89 @@ test('an expired token may not start to write', async (t) => {
 test('a wrong replay is refused on private channels too', async (t) => {
   await may('u', 'prep', all)
   assert.equal((await refusal(t, 'u', 'prep', { broadcast: { replay: { since: 'x' } } })).reason, 'UnableToReplayMessages: Replay params are not valid')
+})
+
+test('case 39: three refusals, none of them held back', async (t) => {
+  const s = await connect(t, node)
+  const took = []
+  for (const ref of ['1', '2', '3']) {
+    const start = Date.now()
+    await s.join('realtime:p39', {}, { ref, payload: { config: { private: true }, access_token: node.token({ sub: 'x' }) }, refused: true })
+    took.push(Date.now() - start)
+  }
+  assert.ok(Math.min(...took) < 200 && Math.max(...took) < 2000, `${took} ms`) // one may meet a busy machine
+})
+
+test('case 91: broadcasts over HTTP to a private topic', async (t) => {
+  await may('r91', 'p91', 'read:broadcast')
+  await may('w91', 'p91', 'write:broadcast')
+  await may('w91', 'q91', 'write:broadcast')
+  const s = await member(t, 'r91', 'p91', {}, { vsn: '1.0.0' })
+  const post = async (path, body, sub, more) => {
+    const res = await fetch(node.url + path, { method: 'POST', body, headers: { 'content-type': 'application/json', authorization: `Bearer ${node.token({ sub })}`, ...more } })
+    return [res.status, await res.text(), res.headers.get('x-realtime-dropped')]
+  }
+  const single = (sub, more) => post('/api/broadcast/p91/events/e?private=true', '{"n":1}', sub, more)
+  assert.deepEqual(await single('r91'), [403, '{"message":"Unauthorized"}', null])
+  assert.deepEqual(await single('w91'), [202, '', null])
+  assert.deepEqual((await s.event('realtime:p91', 'broadcast')).payload, { event: 'e', payload: { n: 1 }, type: 'broadcast' })
+  const origin = await fetch(`${node.url}/api/broadcast/p91/events/e?private=true`, { method: 'POST', body: '{}', headers: { origin: 'http://app', 'content-type': 'application/json', authorization: `Bearer ${node.token({ sub: 'r91' })}` } })
+  assert.deepEqual([origin.status, origin.headers.get('access-control-allow-origin')], [403, '*'])
+  const messages = [['p91', true], ['x91', true], ['p91', false], ['q91', true], ['p91', true]].map(([topic, p], n) => ({ topic, event: 'b', payload: { n }, private: p }))
+  assert.deepEqual(await post('/api/broadcast', JSON.stringify({ messages }), 'w91'), [202, '', '1'])
+  assert.deepEqual([0, 4], [(await s.event('realtime:p91', 'broadcast')).payload.payload.n, (await s.event('realtime:p91', 'broadcast')).payload.payload.n])
+  const twice = '{"messages":[{"topic":"p91","topic":"x91","event":"b","payload":{},"private":false,"private":true}]}' // the last of each counts, for asking and for sending
+  assert.deepEqual(await post('/api/broadcast', twice, 'w91'), [202, '', '1'])
+  const many = Array.from({ length: 150 }, (_, n) => ({ topic: `many${n}`, event: 'b', payload: {}, private: true }))
+  assert.deepEqual(await post('/api/broadcast', JSON.stringify({ messages: many }), 'w91'), [202, '', '150'])
+  await s.nothing()
+})
+
+test('case 91: a policy that raises, and one that sleeps, over HTTP', async (t) => {
+  await sql.query(`create function public.odd_write() returns boolean language plpgsql as $$ begin
+      case realtime.topic() when 'hraise' then raise 'bang'; when 'hsleep' then perform pg_sleep(20); return true; else return false; end case; end $$`)
+  await sql.query('create policy odd_write on realtime.messages for insert to authenticated with check (public.odd_write())')
+  t.after(() => sql.query('drop policy odd_write on realtime.messages'))
+  const post = async (topic) => {
+    const res = await fetch(`${node.url}/api/broadcast/${topic}/events/e?private=true`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', authorization: `Bearer ${node.token({ sub: 'u' })}` } })
+    return [res.status, await res.json()]
+  }
+  assert.deepEqual(await post('hraise'), [422, { message: 'RLS policy error' }])
+  assert.deepEqual(await post('hsleep'), [422, { message: 'Query canceled' }])
+})
+
+test('case 100: supabase-js with an accessToken callback joins a private channel', async (t) => {
+  await may('js', 'p100', all)
+  const client = createClient(node.url, node.anonKey, { accessToken: async () => { await delay(300); return node.token({ sub: 'js' }) }, realtime: { transport: WebSocket } })
+  t.after(() => client.realtime.disconnect())
+  const start = Date.now()
+  await new Promise((resolve) => client.channel('p100', { config: { private: true } }).subscribe((status) => status === 'SUBSCRIBED' && resolve()))
+  assert.ok(Date.now() - start < 2500, `${Date.now() - start} ms`)
+})
+
+test('supabase-js: a private channel as the README shows it', async (t) => {
+  await may('a', 'pjs', all)
+  await may('b', 'pjs', 'read:broadcast read:presence')
+  const open = async (sub, config = {}) => {
+    const client = createClient(node.url, node.anonKey, { accessToken: async () => node.token({ sub }), realtime: { transport: WebSocket } })
+    t.after(() => client.realtime.disconnect())
+    await client.realtime.setAuth()
+    const channel = client.channel('pjs', { config: { private: true, broadcast: { ack: true }, presence: { key: sub }, ...config } })
+    const got = []
+    channel.on('broadcast', { event: '*' }, (m) => got.push(m.payload)).on('presence', { event: 'sync' }, () => {})
+    const [status, error] = await new Promise((resolve) => channel.subscribe((...args) => resolve(args)))
+    return { channel, got, status, error }
+  }
+  const [a, b, c] = [await open('a'), await open('b'), await open('c')]
+  assert.deepEqual([a.status, b.status, c.status], ['SUBSCRIBED', 'SUBSCRIBED', 'CHANNEL_ERROR'])
+  assert.match(c.error.message, /^"?Unauthorized: You do not have permissions to read from this Channel topic: pjs/)
+  assert.equal(await a.channel.send({ type: 'broadcast', event: 'e', payload: { n: 1 } }), 'ok')
+  await until('the broadcast', () => b.got.length === 1)
+  assert.equal(await b.channel.send({ type: 'broadcast', event: 'e', payload: { n: 2 } }), 'error')
+  assert.equal(await a.channel.track({ at: 1 }), 'ok')
+  await until('presence', () => 'a' in b.channel.presenceState())
+  assert.equal(await b.channel.track({ at: 1 }), 'error')
+  assert.deepEqual(await a.channel.httpSend('h', { n: 3 }), { success: true })
+  await until('the one over HTTP', () => b.got.length === 2)
+  assert.deepEqual(b.got, [{ n: 1 }, { n: 3 }])
 })
