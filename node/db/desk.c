@@ -52,6 +52,7 @@ struct rt_desk {
     uint32_t waiting;
     struct conn conns[CONNS_MAX];
     uint32_t nconns, nup;
+    uint64_t up_ms; /* since when nup is not 0 */
     bool opening;
     bool ready;   /* migrations have run */
     bool janitor; /* partitions are being looked at */
@@ -127,6 +128,7 @@ static void put_first(struct rt_desk *k, struct ask *a)
 static void expire(struct rt_desk *k)
 {
     uint64_t now = rt_now_ms(k->d->loop);
+    uint64_t from = k->nup > 0 ? k->up_ms : 0; /* nobody waited for a turn before that */
     uint64_t limit = k->nup > 0 ? RT_DESK_WAIT_MS : RT_DESK_DOWN_MS;
     enum pr_rights_status status = k->nup > 0 ? PR_RIGHTS_BUSY : PR_RIGHTS_DOWN;
 
@@ -134,7 +136,8 @@ static void expire(struct rt_desk *k)
         limit = 0;
         status = PR_RIGHTS_LACK;
     }
-    while (k->head != NULL && now - k->head->since_ms >= limit) {
+    while (k->head != NULL &&
+           now - (k->head->since_ms > from ? k->head->since_ms : from) >= limit) {
         finish_as(k, take_first(k), status);
     }
     k->lack = false;
@@ -262,6 +265,9 @@ static void on_up(void *ctx, struct rt_pg *pg)
     (void)pg;
     c->up = true;
     c->idle_ms = rt_now_ms(k->d->loop);
+    if (k->nup == 0) {
+        k->up_ms = c->idle_ms;
+    }
     k->nup++;
     k->opening = false;
     k->failures = 0;
@@ -332,10 +338,10 @@ static void pump(struct rt_desk *k)
     uint64_t now = rt_now_ms(k->d->loop);
     struct conn *c = NULL;
 
-    expire(k);
     while (k->ready && !k->janitor && k->head != NULL && (c = idle_one(k)) != NULL) {
         start(k, c);
     }
+    expire(k);
     if (k->ready && k->head != NULL && !k->opening && k->nconns < k->d->cfg->db_pool &&
         now >= k->retry_ms) {
         open_one(k);
@@ -452,10 +458,9 @@ static void on_fingerprint(void *ctx, const PGresult *res)
     }
     now = PQgetvalue(res, 0, 0);
     if (strcmp(k->policies, now) != 0) {
-        if (k->policies[0] != '\0') {
-            rt_log_plain(d->log, RT_INFO, "policies_changed");
-            send_answer(k, &changed);
-        }
+        /* Also the first time: they may have changed while this process did not live. */
+        rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
+        send_answer(k, &changed);
         (void)snprintf(k->policies, sizeof k->policies, "%s", now);
     }
 }
