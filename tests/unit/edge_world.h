@@ -73,6 +73,7 @@ struct world {
     bool ipc_free;
     char db[HEARD_MAX]; /* types of frames that are for db: "reg 1 public test\n" */
     size_t db_len;
+    uint64_t ask_id;     /* of the last question of rights */
     char ctl[HEARD_MAX]; /* rows */
     size_t ctl_len;
     char *env[8];
@@ -268,8 +269,16 @@ static void note(const struct pr_frame *f)
     struct pr_chg_reg reg;
     struct pr_chg_unreg unreg;
     struct pr_chg_ok ok;
+    struct pr_rights_ask ask;
 
     switch (f->type) {
+    case PR_T_RIGHTS_ASK:
+        assert_int_equal(pr_rights_ask_decode(f, &ask), PR_OK);
+        append(w.db, &w.db_len, "ask %.*s %.*s %u %u\n", (int)ask.topic.n,
+               (const char *)ask.topic.p, (int)ask.role.n, (const char *)ask.role.p, ask.read,
+               ask.write);
+        w.ask_id = ask.id;
+        break;
     case PR_T_CHG_REG:
         assert_int_equal(pr_chg_reg_decode(f, &reg), PR_OK);
         append(w.db, &w.db_len, "reg %u %.*s %.*s.%.*s %.*s %.*s\n", reg.handle, (int)reg.event.n,
@@ -323,7 +332,8 @@ static void settle(void)
             assert_true(n > 0);
             if (f.type == PR_T_HELLO) {
                 say_hello_ok();
-            } else if (f.cls == PR_C_CHANGES || (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
+            } else if (f.cls == PR_C_CHANGES || f.type == PR_T_RIGHTS_ASK ||
+                       (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
                 note(&f);
             } else {
                 to_owner(&ev);
