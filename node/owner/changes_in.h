@@ -156,6 +156,8 @@ void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t r
 /* This edge, or all of the node, may have missed something. */
 void rt_change_missed(struct change_node *n, uint64_t boot);
 void rt_change_missed_all(struct change_node *n);
+/* This edge of another node, says our db: it is told now, and again if that does not arrive. */
+void rt_change_missed_by(struct changes *c, uint64_t boot);
 /* Tells those that can be told. */
 void rt_change_missed_tell(struct changes *c, struct change_node *n);
 /* The link is new: what was told may not have arrived. Or the node has answered. */

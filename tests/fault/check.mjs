@@ -165,12 +165,12 @@ export function delays(fleet, since, fits) {
 }
 
 /**
- * Broadcasts that did not reach somebody they should have: [{ at, from, to }], lives; `to` is the publisher itself
- * where nobody heard it. What was sent into a socket that closed is not counted.
+ * Broadcasts that did not reach somebody they should have: [{ topic, at, from, to }], lives; `to` is the publisher
+ * itself where nobody heard it. What was sent into a socket that closed is not counted.
  */
 export function losses({ missed, unheard }) {
   return [
-    ...missed.map(({ m, life }) => ({ at: m.at, from: m.life, to: life, answer: m.answer })),
-    ...unheard.filter((m) => m.life.closedAt === Infinity).map((m) => ({ at: m.at, from: m.life, to: m.life, answer: m.answer })),
+    ...missed.map(({ m, life }) => ({ topic: m.topic, at: m.at, from: m.life, to: life })),
+    ...unheard.filter((m) => m.life.closedAt === Infinity).map((m) => ({ topic: m.topic, at: m.at, from: m.life, to: m.life })),
   ]
 }
