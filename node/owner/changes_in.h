@@ -48,8 +48,8 @@ struct change_node {
     bool gone;   /* dead or left: its boots are only remembered */
     bool heard;  /* told its edges since it appeared */
     bool linked; /* a link was up, and none of our frames was refused for want of one */
-    /* Told its edges on this link. What they say before that could not be answered: it is not taken,
-     * and they are asked then. */
+    /* Told its edges on this link. What they say before that could not be answered: it is not
+     * taken, and they are asked then. */
     bool named;
     /* As a reader. */
     bool asks; /* wants our edges' registrations */
