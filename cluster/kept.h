@@ -11,7 +11,7 @@
 
 #include "cluster/topic.h"
 
-#define CL_KEPT_EVENTS ((uint32_t)64)
+#define CL_KEPT_EVENTS ((uint32_t)256)
 #define CL_KEPT_BYTES  ((size_t)65536)
 /* Nobody asks later, in ms: a link is dialled again within 5 s, a view settles sooner. */
 #define CL_KEPT_MS 5000u

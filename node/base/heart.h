@@ -2,16 +2,21 @@
 /*
  * heart.h - a child's side of hang detection: one byte each second to the supervisor.
  *
- * A child whose loop stands still for 10 s is ended with SIGABRT (for a core), then SIGKILL.
- * Start it as soon as the loop exists; work that blocks the loop must stay below 10 s.
+ * A child whose loop stands still is ended with SIGABRT (for a core), then SIGKILL. Start it as
+ * soon as the loop exists; work that blocks the loop must stay below these times.
  */
 #ifndef NODE_BASE_HEART_H
 #define NODE_BASE_HEART_H
 
 #include "node/base/loop.h"
 
-#define RT_HEART_BEAT_MS    1000u
-#define RT_HEART_SILENCE_MS 10000u
+#define RT_HEART_BEAT_MS 1000u
+/* An edge: its clients, who only wait, lose their sockets. */
+#define RT_HEART_EDGE_SILENCE_MS 10000u
+/* owner and db: after 5 s nothing is left to lose. Postgres has taken the slot from such a db, the
+ * other nodes have declared the node of such an owner dead and edges give up what it should have
+ * ordered; but while they live, no other one can do their work. */
+#define RT_HEART_INNER_SILENCE_MS 5000u
 
 struct rt_heart;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * change_missed.c - edges that our db did not wait for, because their node seemed dead or because
- * they were late to attach to a new owner: when they are back, they are told that changes may be
- * missing. Clients that were promised nothing are not told by their edge.
+ * change_missed.c - edges that our db did not wait for, because their node seemed dead, because
+ * they were late to attach to a new owner, or because they did not acknowledge in time, as behind a
+ * broken link: when they are back, they are told that changes may be missing. Clients that were
+ * promised nothing are not told by their edge.
  */
 #include <assert.h>
 
@@ -60,6 +61,14 @@ void rt_change_missed_tell(struct changes *c, struct change_node *n)
             n->missed[i].told = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
         }
     }
+}
+
+void rt_change_missed_by(struct changes *c, uint64_t boot)
+{
+    struct change_node *n = &c->nodes[rt_change_node_of(c, boot)];
+
+    rt_change_missed(n, boot);
+    rt_change_missed_tell(c, n);
 }
 
 void rt_change_missed_again(struct change_node *n)

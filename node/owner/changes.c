@@ -206,6 +206,10 @@ static bool on_message(struct changes *c, const struct pr_frame *f, bool own)
             return false;
         }
         boot = sys.boot;
+        if (own && rt_change_node_of(c, boot) != RT_CHANGE_NOWHERE) {
+            rt_change_missed_by(c, boot);
+            return true;
+        }
     }
     if (f->type == PR_T_CHG_REG_OK || boot != 0) {
         to_place(c, own ? any_place(c, boot) : local_place(c, boot), f->whole);

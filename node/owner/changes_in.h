@@ -48,8 +48,8 @@ struct change_node {
     bool gone;   /* dead or left: its boots are only remembered */
     bool heard;  /* told its edges since it appeared */
     bool linked; /* a link was up, and none of our frames was refused for want of one */
-    /* Told its edges on this link. What they say before that could not be answered: it is not taken,
-     * and they are asked then. */
+    /* Told its edges on this link. What they say before that could not be answered: it is not
+     * taken, and they are asked then. */
     bool named;
     /* As a reader. */
     bool asks; /* wants our edges' registrations */
@@ -156,6 +156,8 @@ void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t r
 /* This edge, or all of the node, may have missed something. */
 void rt_change_missed(struct change_node *n, uint64_t boot);
 void rt_change_missed_all(struct change_node *n);
+/* This edge of another node, says our db: it is told now, and again if that does not arrive. */
+void rt_change_missed_by(struct changes *c, uint64_t boot);
 /* Tells those that can be told. */
 void rt_change_missed_tell(struct changes *c, struct change_node *n);
 /* The link is new: what was told may not have arrived. Or the node has answered. */

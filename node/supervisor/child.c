@@ -213,12 +213,22 @@ void rt_child_kill(struct child *c, int signo)
     }
 }
 
+static uint64_t silence_ms(const struct child *c)
+{
+    return c->role == RT_EDGE ? RT_HEART_EDGE_SILENCE_MS : RT_HEART_INNER_SILENCE_MS;
+}
+
+void rt_child_excuse(struct child *c)
+{
+    c->beat_ms = rt_now_ms(c->s->loop);
+}
+
 void rt_child_watch(struct child *c)
 {
     uint64_t now = rt_now_ms(c->s->loop);
     uint64_t silent_ms = now - c->beat_ms;
 
-    if (!c->running || c->ear == NULL || silent_ms < RT_HEART_SILENCE_MS) {
+    if (!c->running || c->ear == NULL || silent_ms < silence_ms(c)) {
         return;
     }
     if (c->abort_ms == 0) {
@@ -227,8 +237,8 @@ void rt_child_watch(struct child *c)
                rt_kv_u("index", c->index), rt_kv_u("silent_ms", silent_ms));
         c->abort_ms = now;
         (void)uv_process_kill(&c->process, SIGABRT);
+        (void)uv_process_kill(&c->process, SIGCONT); /* a stopped process takes no abort */
     } else if (now - c->abort_ms >= CORE_MS) {
-        /* A stopped process takes no abort. */
         (void)uv_process_kill(&c->process, SIGKILL);
     }
 }

@@ -10,7 +10,7 @@
 
 /* How often silence is looked for, and how fine the steps of a stop are. */
 #define WATCH_MS 100u
-/* A watch that comes later than this judges nobody. */
+/* A watch that comes later than this judges nobody: all get their whole time again. */
 #define LATE_MS 1000u
 /* db holds no clients: what it does not end in this time it will not. */
 #define DB_STOP_MS 3000u
@@ -123,8 +123,8 @@ static void on_watch(void *ctx)
     s->watched_ms = now;
     rt_reap_adopted(s);
     if (s->stopping == RUNNING) {
-        for (uint32_t i = 0; i < s->nchildren && !late; i++) {
-            rt_child_watch(&s->child[i]);
+        for (uint32_t i = 0; i < s->nchildren; i++) {
+            (late ? rt_child_excuse : rt_child_watch)(&s->child[i]);
         }
     } else if (now - s->phase_ms > limit_ms) {
         rt_log(s->log, RT_WARN, "stop_took_too_long", rt_kv_u("limit_ms", limit_ms));

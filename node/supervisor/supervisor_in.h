@@ -64,6 +64,8 @@ void rt_child_start(struct child *c);
 void rt_child_kill(struct child *c, int signo);
 /* Ends the process if it has been silent for too long. */
 void rt_child_watch(struct child *c);
+/* It gets its whole time again: we did not listen. */
+void rt_child_excuse(struct child *c);
 /* Closes handles; the process must not run any more. */
 void rt_child_free(struct child *c);
 /* Rewrites RUNTIME_DIR/pids. */

@@ -134,20 +134,32 @@ describe('docker compose', () => {
     }
   })
 
+  /** What a service inside the network tells at /metrics. */
+  async function metrics(address, token = '-') {
+    return stack.docker('exec', await stack.id('haproxy'), 'bash', '-c',
+      `exec 3<>/dev/tcp/${address}; printf 'GET /metrics HTTP/1.0\\r\\nAuthorization: Bearer ${token}\\r\\n\\r\\n' >&3; cat <&3`)
+  }
+
+  /** The load balancer, which asks the DNS and then the node, sends clients to so many. */
+  async function balanced(count) {
+    const start = Date.now()
+    await until(`the load balancer to know ${count} nodes`, async () =>
+      [...(await metrics('127.0.0.1/8405')).matchAll(/^haproxy_server_status\{proxy="realtime",.*state="UP"\} 1$/gm)].length === count, 20_000)
+    say(`the load balancer knows ${count} nodes ${((Date.now() - start) / 1000).toFixed(1)} s later`)
+  }
+
   step('what the dashboard and the alerts ask for exists', async () => {
     const asked = readFileSync(join(root, 'deploy/compose/grafana/realtime.json'), 'utf8') + readFileSync(join(root, 'deploy/compose/alerts.yml'), 'utf8')
     const names = new Set(asked.match(/\b(realtime|haproxy)_\w+/g))
-    const get = (url, token) => stack.docker('exec', haproxy, 'bash', '-c',
-      `exec 3<>/dev/tcp/${url}; printf 'GET /metrics HTTP/1.0\\r\\nAuthorization: Bearer ${token}\\r\\n\\r\\n' >&3; cat <&3`)
-    const haproxy = await stack.id('haproxy')
-    const have = await get('realtime/4001', stack.secrets.REALTIME_ADMIN_TOKEN) + await get('127.0.0.1/8405', '-')
+    const have = await metrics('realtime/4001', stack.secrets.REALTIME_ADMIN_TOKEN) + await metrics('127.0.0.1/8405')
     assert.ok(names.size > 20)
     for (const name of names) assert.match(have, new RegExp(`^${name}[{ ]`, 'm'))
-    assert.match(await get('realtime/4001', 'wrong'), /^HTTP\/1\.[01] 40[13] /)
+    assert.match(await metrics('realtime/4001', 'wrong'), /^HTTP\/1\.[01] 40[13] /)
   })
 
   step('clients of all nodes share topics, presence and changes', async () => {
     crowd = new Crowd(stack)
+    await balanced(3)
     for (let i = 0; i < GUESTS; i++) await crowd.add(`guest${i}`)
     const spread = await stack.connections()
     say(`sockets on the nodes: ${spread.join(' ')}`)
@@ -163,6 +175,7 @@ describe('docker compose', () => {
     const f = await under('3 -> 5', async () => {
       await timed('up -d --scale realtime=5', () => stack.compose('up', '-d', '--scale', 'realtime=5'))
       await settled(5)
+      await balanced(5)
       for (const name of ['late0', 'late1', 'late2', 'late3']) await crowd.add(name)
     })
     assert.equal(f.lost + f.missedAway, 0, 'a node more loses nothing')

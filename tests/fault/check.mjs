@@ -149,3 +149,28 @@ export function rowGap(fleet, since, stayed) {
   }
   return gap
 }
+
+/** How long broadcasts took, in ms, from lives to lives that fit, of those sent from `since` on. */
+export function delays(fleet, since, fits) {
+  const list = []
+  for (const life of lives(fleet).filter(fits)) {
+    for (const { heard, at } of life.topics.values()) {
+      for (const [i, id] of heard.entries()) {
+        const m = fleet.sent[id]
+        if (m.at >= since && fits(m.life)) list.push(at[i] - m.at)
+      }
+    }
+  }
+  return list
+}
+
+/**
+ * Broadcasts that did not reach somebody they should have: [{ topic, at, from, to }], lives; `to` is the publisher
+ * itself where nobody heard it. What was sent into a socket that closed is not counted.
+ */
+export function losses({ missed, unheard }) {
+  return [
+    ...missed.map(({ m, life }) => ({ topic: m.topic, at: m.at, from: m.life, to: life })),
+    ...unheard.filter((m) => m.life.closedAt === Infinity).map((m) => ({ topic: m.topic, at: m.at, from: m.life, to: m.life })),
+  ]
+}

@@ -119,11 +119,13 @@ class Client {
         else have.splice(at, 1)
         if (have?.length === 0) delete mine.presence[key]
         this.fleet.left(life, topic, key, m.life)
+        this.fleet.show(this, topic, key, 'leaves')
       }
     }
     for (const [key, { metas }] of Object.entries(joins)) {
       const have = (mine.presence[key] ??= { metas: [] }).metas
       for (const m of metas) {
+        this.fleet.show(this, topic, key, 'joins')
         if (have.some((h) => h.phx_ref === m.phx_ref)) this.fleet.oddities.push(`${life.name}: join of ${key}/${m.life} twice`)
         else have.push(m)
       }
@@ -157,7 +159,7 @@ class Client {
 export class Fleet {
   static async start(t, nodes, database, { clients = 60, topics = 6 } = {}) {
     const fleet = new Fleet()
-    Object.assign(fleet, { t, nodes, sent: [], inserted: 0, oddities: [], leaves: [], ends: [], watching: null })
+    Object.assign(fleet, { t, nodes, sent: [], inserted: 0, oddities: [], leaves: [], ends: [], watching: null, shown: new Map() })
     database.psql('-c', `create table ${TABLE} (id int primary key); alter publication supabase_realtime add table ${TABLE}`)
     fleet.sql = await database.connect()
     fleet.topics = Array.from({ length: topics }, (_, i) => `realtime:fault-${i}`)
@@ -202,6 +204,7 @@ export class Fleet {
   /** What was before is not looked at again. */
   begin() {
     this.oddities.length = this.ends.length = 0
+    this.shown.clear()
     this.first = this.sent.length
     this.firstRow = this.inserted + 1
     for (const c of this.clients) {
@@ -282,6 +285,13 @@ export class Fleet {
 
   /** From now on the leaves of the clients of `node` (or of all that close) are timed. */
   watch(since = Date.now()) { this.watching = { since, ms: [] }; return this.watching }
+
+  /** Counts what one client is shown of another in a topic. */
+  show(client, topic, key, what) {
+    const name = `${client.index} ${topic} ${key}`
+    if (!this.shown.has(name)) this.shown.set(name, { client, of: this.clients[Number(key.slice(1))], topic, joins: 0, leaves: 0 })
+    this.shown.get(name)[what]++
+  }
 
   left(life, topic, key, number) {
     if (!this.watching) return

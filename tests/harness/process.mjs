@@ -52,10 +52,11 @@ const tail = (file) => existsSync(file) ? readFileSync(file, 'utf8').split('\n')
 
 /** The environment of one node, complete: what is not here is not set. */
 function nodeEnv(opts, dir, port, admin) {
+  const host = opts.place?.host ?? '127.0.0.1'
   const env = {
     PATH: process.env.PATH,
     REALTIME_JWT_SECRET: opts.secret ?? SECRET,
-    REALTIME_LISTEN: `127.0.0.1:${port}`,
+    REALTIME_LISTEN: `${host}:${port}`,
     REALTIME_ADMIN_LISTEN: `127.0.0.1:${admin}`,
     REALTIME_EDGES: String(opts.edges ?? 2),
     REALTIME_NODE: 'test',
@@ -77,20 +78,22 @@ async function spawnNode(t, opts) {
   const log = join(dir, 'log')
   const port = await freePort()
   const admin = await freePort()
+  const { host, within } = opts.place ?? { host: '127.0.0.1', within: [] }
   const env = nodeEnv(opts, dir, port, admin)
+  const [command, ...args] = [...within, join(build, 'realtimed'), ...opts.args ?? []]
   const kill = (pid, signal) => { try { process.kill(pid, signal) } catch { /* gone */ } }
   let child, exit, ended
   mkdirSync(join(dir, 'run'))
   const node = {
     name: env.REALTIME_NODE,
-    dir, port, admin, log,
+    dir, host, port, admin, log,
     realtimectl: join(build, 'realtimectl'),
     mesh: env.REALTIME_CLUSTER_LISTEN,
     runtimeDir: env.REALTIME_RUNTIME_DIR,
     secret: env.REALTIME_JWT_SECRET,
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${host}:${port}`,
     adminUrl: `http://127.0.0.1:${admin}`,
-    ws: `ws://127.0.0.1:${port}`,
+    ws: `ws://${host}:${port}`,
     anonKey: env.REALTIME_JWT_SECRET && sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
     get child() { return child },
     token: (claims) => sign({ role: 'authenticated', ...claims }, env.REALTIME_JWT_SECRET),
@@ -116,7 +119,7 @@ async function spawnNode(t, opts) {
     /** As after a power cut or its end: a new life of the same node. */
     start() {
       const fd = openSync(log, 'a')
-      child = spawn(join(build, 'realtimed'), opts.args ?? [], { env, stdio: ['ignore', fd, fd] })
+      child = spawn(command, args, { env, stdio: ['ignore', fd, fd] })
       closeSync(fd)
       exit = null
       ended = once(child, 'exit').then(([code, signal]) => { exit = { code, signal } })
@@ -192,12 +195,13 @@ function spread({ nodes }) {
 /**
  * Starts nodes that know each other, on loopback; opts as for startNode, and { nodes = 3, name = 'test' }.
  * All get the same database, key and seeds; each its own name (test-1 ...), ports and runtime directory.
+ * `places` says where they run, one each: { host: address, within: argv that runs a command there }.
  * Comes back when every node is ready and sees all others alive: { nodes, key, seeds, members }.
  */
 export async function startCluster(t, opts = {}) {
   const key = randomBytes(32).toString('base64')
   const addresses = []
-  while (addresses.length < (opts.nodes ?? 3)) addresses.push(`127.0.0.1:${await freePort()}`)
+  while (addresses.length < (opts.nodes ?? 3)) addresses.push(`${opts.places?.[addresses.length].host ?? '127.0.0.1'}:${await freePort()}`)
   const seeds = addresses.join(',')
   const nodes = []
   for (const [i, address] of addresses.entries()) {
@@ -208,7 +212,7 @@ export async function startCluster(t, opts = {}) {
       REALTIME_CLUSTER_KEY: key,
       ...opts.env,
     }
-    nodes.push(await spawnNode(t, { ...opts, env }))
+    nodes.push(await spawnNode(t, { ...opts, env, place: opts.places?.[i] }))
   }
   const cluster = {
     nodes, key, seeds,
@@ -245,11 +249,12 @@ const asPostgres = (argv) => process.getuid() === 0
   ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--init-groups', ...argv]]
   : [argv[0], argv.slice(1)]
 
-/** Starts an own Postgres with logical replication. opts: { settings: ['wal_level = replica', …] } */
+/** Starts an own Postgres with logical replication. opts: { settings: ['wal_level = replica', …], host = '127.0.0.1' } */
 export async function startPostgres(t, opts = {}) {
   const bin = pgbin()
   const dir = mkdtempSync('/tmp/realtime-pg-')
   const data = join(dir, 'data')
+  const host = opts.host ?? '127.0.0.1'
   const port = await freePort()
   chmodSync(dir, 0o755)
   mkdirSync(data)
@@ -260,12 +265,13 @@ export async function startPostgres(t, opts = {}) {
   const sh = (...argv) => { const [cmd, args] = asPostgres(argv); return execFileSync(cmd, args, { cwd: '/', stdio: 'pipe', encoding: 'utf8' }) }
   sh(`${bin}/initdb`, '-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync')
   appendFileSync(join(data, 'postgresql.conf'), [
-    `port = ${port}`, "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", 'wal_level = logical',
+    `port = ${port}`, `listen_addresses = '${host}'`, "unix_socket_directories = ''", 'wal_level = logical',
     "timezone = 'UTC'", 'fsync = off', 'max_connections = 60', ...(opts.settings ?? []), ''].join('\n'))
+  if (opts.host) appendFileSync(join(data, 'pg_hba.conf'), 'host all all samenet trust\nhost replication all samenet trust\n')
   const log = join(data, 'server.log')
   const start = () => sh(`${bin}/pg_ctl`, '-D', data, '-w', '-t', '60', '-l', log, 'start')
   start()
-  const url = (user, password = 'x') => `postgresql://${user}:${password}@127.0.0.1:${port}/postgres`
+  const url = (user, password = 'x') => `postgresql://${user}:${password}@${host}:${port}/postgres`
   const psql = (...args) => execFileSync(`${bin}/psql`, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', url('postgres'), ...args], { encoding: 'utf8', stdio: 'pipe' })
   psql('-v', 'realtime_password=x', '-v', 'check_password=x', '-f', join(root, 'deploy/sql/dev.sql'))
   const db = {

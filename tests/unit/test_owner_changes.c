@@ -357,6 +357,45 @@ static void a_node_that_is_gone_and_comes_back(void **state)
     assert_string_equal(types(&nodes[0].link[1]), "66");
 }
 
+/* db has given an edge up that does not acknowledge: what it says of that is not lost with a link.
+ */
+static void an_edge_that_was_given_up_behind_a_broken_link(void **state)
+{
+    const struct pr_slice text = pr_str("x");
+    struct pr_chg_sys told;
+    struct pr_frame f;
+
+    (void)state;
+    read_changes(9, 50);
+    forget_all();
+    /* The link has ended, or takes what will not arrive. */
+    for (uint32_t up = 0; up < 2; up++) {
+        nodes[0].up[1] = up == 1;
+        assert_true(say(0, FRAME(chg_sys, .project = project, .boot = 110, .message = text)));
+        assert_string_equal(types(&nodes[0].link[1]), up == 1 ? "68" : "");
+        nodes[0].up[1] = true;
+        link_again(1);
+        assert_true(fifo_next(&nodes[0].link[1], &f));
+        assert_int_equal(f.type, PR_T_CHG_SYNC);
+        f.type = 0;
+        while (f.type != PR_T_CHG_SYS) {
+            assert_true(fifo_next(&nodes[0].link[1], &f));
+        }
+        assert_int_equal(pr_chg_sys_decode(&f, &told), PR_OK);
+        assert_true(told.boot == 110 && !told.ok);
+        assert_string_equal(types(&nodes[0].link[1]), "");
+        assert_true(from_link(0, 1, FRAME(chg_synced, .project = project, .boot = 110)));
+    }
+    /* It has answered since: told once. */
+    link_again(1);
+    assert_string_equal(types(&nodes[0].link[1]), "66");
+    /* One of this node, and one that nobody knows. */
+    assert_true(say(0, FRAME(chg_sys, .project = project, .boot = 100, .message = text)));
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "68");
+    assert_true(say(0, FRAME(chg_sys, .project = project, .boot = 999, .message = text)));
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "");
+}
+
 /* An answer would not find the edge: not taken, but asked for. */
 static void what_is_said_before_the_edges_are_named(void **state)
 {
@@ -589,6 +628,7 @@ int main(void)
         IN_WORLD(terms),
         IN_WORLD(damaged_and_unexpected_frames),
         IN_WORLD(a_node_that_is_gone_and_comes_back),
+        IN_WORLD(an_edge_that_was_given_up_behind_a_broken_link),
         IN_WORLD(what_is_said_before_the_edges_are_named),
         IN_WORLD(what_a_link_lost_is_read_again),
         IN_WORLD(edges_of_a_new_owner),
