@@ -179,7 +179,7 @@ struct rt_edge {
     struct rt_slots acks; /* struct rt_ack, broadcast.c */
     struct rt_changes *changes;
     struct rt_access *access;
-    size_t private_bytes; /* of requests that wait for the policies, http_private.c */
+    size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
     struct rt_observer *observers;
     struct rt_socket *sockets;
     struct rt_socket *dirty_head, *dirty_tail;

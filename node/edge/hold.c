@@ -12,11 +12,12 @@ struct rt_waiting {
     uint8_t bytes[];
 };
 
-bool rt_hold_add(struct rt_hold *h, struct pr_slice message, bool text)
+bool rt_hold_add(struct rt_hold *h, struct pr_slice message, bool text, uint32_t count_max,
+                 size_t bytes_max)
 {
     struct rt_waiting *w = NULL;
 
-    if (h->count == RT_HOLD_MESSAGES || message.n > RT_HOLD_BYTES - h->bytes) {
+    if (h->count >= count_max || h->bytes + message.n > bytes_max) {
         return false;
     }
     w = rt_malloc(sizeof *w + message.n);

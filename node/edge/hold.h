@@ -3,8 +3,8 @@
  * hold.h - messages of one topic that wait for a decision, while other traffic of the socket goes
  * on: of a join, or of what a private channel may send.
  *
- * Bound: RT_HOLD_MESSAGES and RT_HOLD_BYTES each. Overflow: the message is answered "unmatched
- * topic", as one to a topic that is not joined.
+ * Bounds: RT_HOLD_MESSAGES and RT_HOLD_BYTES behind a join, those of rights.h else. Overflow: the
+ * message is answered "unmatched topic", as one to a topic that is not joined.
  */
 #ifndef NODE_EDGE_HOLD_H
 #define NODE_EDGE_HOLD_H
@@ -20,8 +20,9 @@ struct rt_hold {
     uint32_t count, bytes;
 };
 
-/* Copies a message. False: over the bound. */
-bool rt_hold_add(struct rt_hold *h, struct pr_slice message, bool text);
+/* Copies a message. False: it would be more than `count_max`, or `bytes_max` with those before. */
+bool rt_hold_add(struct rt_hold *h, struct pr_slice message, bool text, uint32_t count_max,
+                 size_t bytes_max);
 /* All go to the socket, which handles them behind this call, not inside it. */
 void rt_hold_release(struct rt_hold *h, struct rt_socket *s);
 void rt_hold_free(struct rt_hold *h);

@@ -3,8 +3,9 @@
  * Broadcasts over HTTP to private topics: one question of rights per topic, one after the other,
  * and the answer when all have been decided.
  *
- * Bounds: PRIVATE_TOPICS_MAX topics of one batch, PRIVATE_BYTES_MAX bytes of all that wait on this
- * edge. Topics above the first are dropped and counted, requests above the second refused with 429.
+ * Bounds: PRIVATE_TOPICS_MAX topics of one batch, RT_ACCESS_BYTES_MAX bytes of all that wait on
+ * this edge. Topics above the first are dropped and counted, requests above the second refused with
+ * 429.
  */
 #include <string.h>
 
@@ -15,7 +16,6 @@
 #include "node/edge/http_api.h"
 
 #define PRIVATE_TOPICS_MAX 100u
-#define PRIVATE_BYTES_MAX  ((size_t)64 * 1024 * 1024)
 
 /* A private message of a batch. */
 struct element {
@@ -68,7 +68,7 @@ static struct rt_private *private_new(const struct rt_http *h, struct rt_token *
 {
     struct rt_private *p = NULL;
 
-    if (len > PRIVATE_BYTES_MAX - h->edge->private_bytes) {
+    if (len > RT_ACCESS_BYTES_MAX - h->edge->private_bytes) {
         rt_token_unref(token);
         rt_http_broadcast_answer(h, 429, pr_str("{\"message\":\"Connection pool exhausted\"}"), 0);
         return NULL;

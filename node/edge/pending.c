@@ -58,7 +58,7 @@ static void list_del(struct rt_topic *t, struct rt_pending *p)
 
 bool rt_pending_wait(struct rt_channel *ch, struct pr_slice message, bool text)
 {
-    return rt_hold_add(&ch->pending->hold, message, text);
+    return rt_hold_add(&ch->pending->hold, message, text, RT_HOLD_MESSAGES, RT_HOLD_BYTES);
 }
 
 static void pending_free(struct rt_channel *ch)

@@ -29,6 +29,7 @@ struct rt_rights {
     char text[RT_RIGHTS_TEXT_MAX / 2]; /* last.text, copied */
     uint64_t trouble_ms;               /* that failure counts until then */
     struct rt_hold hold;
+    size_t large; /* bytes of it that count in rt_edge.private_bytes */
     struct rt_wheel_entry again;
 };
 
@@ -176,6 +177,7 @@ void rt_rights_leave(struct rt_channel *ch)
     }
     rt_access_cancel(e, &ch->rights->wait);
     rt_wheel_clear(&e->wheel, &ch->rights->again);
+    e->private_bytes -= ch->rights->large;
     rt_hold_free(&ch->rights->hold);
     rt_free(ch->rights);
     ch->rights = NULL;
@@ -257,6 +259,9 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
         return false;
     }
     r->needs = ext;
+    if (r->asking == RECHECK) {
+        arm(ch, RT_RIGHTS_TROUBLE_MS); /* this goes first */
+    }
     if (ask(ch, WRITE, ext & ~r->asked, ext, &v)) {
         take_write(ch, &v);
         return false;
@@ -266,7 +271,28 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
 
 bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text)
 {
-    return rt_hold_add(&ch->rights->hold, message, text);
+    struct rt_rights *r = ch->rights;
+    struct rt_edge *e = ch->socket->edge;
+    size_t large = message.n > RT_RIGHTS_BYTES ? message.n : 0;
+
+    if (large > 0 && (r->large > 0 || e->private_bytes + large > RT_ACCESS_BYTES_MAX)) {
+        return false;
+    }
+    if (!rt_hold_add(&r->hold, message, text, RT_RIGHTS_MESSAGES,
+                     RT_RIGHTS_BYTES + r->large + large)) {
+        return false;
+    }
+    r->large += large;
+    e->private_bytes += large;
+    return true;
+}
+
+/* All that waited is handled behind this call, whatever was decided. */
+static void let_go(struct rt_rights *r)
+{
+    r->channel->socket->edge->private_bytes -= r->large;
+    r->large = 0;
+    rt_hold_release(&r->hold, r->channel->socket);
 }
 
 static void shut(struct rt_channel *ch, const char *text, bool with_topic, bool rejoin)
@@ -330,7 +356,7 @@ static void on_verdict(struct rt_access_wait *w, const struct rt_finding *v)
 
     r->asking = NOTHING;
     if (asking != JOIN) {
-        rt_hold_release(&r->hold, ch->socket); /* handled behind this call, whatever it decides */
+        let_go(r);
     }
     switch (asking) {
     case NOTHING:
@@ -365,7 +391,7 @@ void rt_rights_refresh(struct rt_channel *ch, const struct rt_token *old)
         !pr_slice_eq(old->role, ch->token->role) || !pr_slice_eq(old->sub, ch->token->sub);
     arm_again(ch);
     if (ask(ch, REFRESH, r->asked, 0, &v)) {
-        rt_hold_release(&r->hold, ch->socket);
+        let_go(r);
         refreshed(ch, &v);
     }
 }

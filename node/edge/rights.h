@@ -18,6 +18,10 @@
 #include "node/edge/edge_in.h"
 #include "proto/mesh_rights.h"
 
+/* What waits while one question is asked: a client may begin with a burst. One message more may be
+ * of any size, as long as all of that kind fit into RT_ACCESS_BYTES_MAX. */
+#define RT_RIGHTS_MESSAGES 1000u
+#define RT_RIGHTS_BYTES    1048576u
 /* Room for any text of here, without the topic's name. */
 #define RT_RIGHTS_TEXT_MAX 512u
 /* A question that failed is not asked again for so long: what comes meanwhile is denied. */
@@ -43,7 +47,7 @@ bool rt_rights_may_write(const struct rt_channel *ch, uint32_t ext);
 void rt_rights_say_denied(struct rt_channel *ch, const struct pr_phx_addr *to);
 /* Must this message of a joined channel wait? Asks for what it needs. */
 bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m);
-/* Queues it. False: over the bound of hold.h. */
+/* Queues it. False: over the bound. */
 bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text);
 
 /* The channel has a new token in place of `old`. May end the channel. */

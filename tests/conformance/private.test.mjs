@@ -151,8 +151,19 @@ test('many messages behind the first question keep their order', async (t) => {
   const T = 'porder'
   await may('u', T, all)
   const [s, other] = [await member(t, 'u', T), await member(t, 'u', T)]
-  for (let n = 0; n < 60; n++) s.send_('e', { n })
-  for (let n = 0; n < 60; n++) assert.equal((await other.event(`realtime:${T}`, 'broadcast')).payload.payload.n, n)
+  for (let n = 0; n < 500; n++) s.send_('e', { n })
+  for (let n = 0; n < 500; n++) assert.equal((await other.event(`realtime:${T}`, 'broadcast')).payload.payload.n, n)
+})
+
+test('the first message of a channel may be large', async (t) => {
+  const T = 'plarge'
+  await may('u', T, all)
+  const [s, other] = [await member(t, 'u', T, { broadcast: { ack: true } }), await member(t, 'u', T)]
+  s.send_('e', { text: 'x'.repeat(2_000_000) }, 'a')
+  s.send_('e', { text: 'small' }, 'b')
+  assert.equal((await s.reply('a')).payload.status, 'ok')
+  assert.equal((await s.reply('b')).payload.status, 'ok')
+  assert.equal((await other.event(`realtime:${T}`, 'broadcast')).payload.payload.text.length, 2_000_000)
 })
 
 test('track on a channel that joined without presence asks for both rights', async (t) => {
@@ -169,7 +180,7 @@ test('track on a channel that joined without presence asks for both rights', asy
   await u.event(`realtime:${T}`, 'presence_diff')
 })
 
-test('postgres case 61: probes leave nothing behind', async () => {
+test('postgres case 61: the probes leave nothing behind', async () => {
   assert.equal((await sql.query('select count(*)::int as n from realtime.messages')).rows[0].n, 0)
 })
 

@@ -97,7 +97,7 @@ let checks = 0
 for (let bits = 0; bits < 16; bits++) {
   // The other cells get other sets, so that rights of one user or topic taken for those of another are seen.
   const sets = { u1: { a: bits, b: 15 - bits }, u2: { a: 15 - bits, b: bits ^ 5 } }
-  test(`rights ${bits}: ${rightsOf(bits).join(' ') || 'none'}`, async (t) => {
+  test(`postgres case 61, rights ${bits}: ${rightsOf(bits).join(' ') || 'none'}`, async (t) => {
     for (const [sub, topics] of Object.entries(sets)) {
       for (const [letter, own] of Object.entries(topics)) {
         const topic = `m${bits}${letter}`

@@ -5,7 +5,7 @@
  */
 #include "edge_world.h"
 
-#include "node/edge/hold.h"
+#include "node/edge/rights.h"
 
 #define DATABASE "REALTIME_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none"
 
@@ -246,7 +246,7 @@ static void test_bound_of_hold(void **state)
     join(c, "a", "");
     answer(PR_RIGHTS_DONE, PR_EXT_ALL, 0);
     says(c, OK("a"));
-    for (uint32_t i = 0; i < RT_HOLD_MESSAGES; i++) {
+    for (uint32_t i = 0; i < RT_RIGHTS_MESSAGES; i++) {
         send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
     }
     says(c, "");
