@@ -127,6 +127,7 @@ static const char *state_of_refusal(const char *text)
     } known[] = {{"password authentication failed", "28P01"},
                  {"does not exist", "3D000"},
                  {"too many clients", "53300"},
+                 {"too many connections", "53300"},
                  {"remaining connection slots", "53300"},
                  {"max_wal_senders", "53300"},
                  {"starting up", "57P03"},
