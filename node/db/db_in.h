@@ -127,9 +127,10 @@ struct rt_db {
     uint32_t owner_tries;
     bool elected; /* this node reads the changes; else none of what follows is kept */
     uint64_t node;
-    uint64_t round; /* of the last CHG_SYNC; starts at random, since other readers count too */
-    bool known;     /* the owner has named every edge that it knows to live */
-    bool synced;    /* all edges answered it, or their time is over */
+    uint64_t round;     /* of the last CHG_SYNC; starts at random, since other readers count too */
+    bool known;         /* the owner has named every edge that it knows to live */
+    bool synced;        /* all edges answered it, or their time is over */
+    uint64_t synced_ms; /* since when */
     uint64_t sync_ms, sync_heard_ms; /* when it began; the last that was heard of it */
     struct rt_chains boots;          /* struct rt_boot */
 

@@ -133,6 +133,7 @@ void rt_db_link_sync_check(struct rt_db *d)
     if ((d->known && rt_boots_answered(d)) || now - d->sync_heard_ms >= SYNC_MS ||
         now - d->sync_ms >= SYNC_ALL_MS) {
         d->synced = true;
+        d->synced_ms = now;
         rt_boots_drop_unanswered(d);
         rt_stream_kick(d);
     }

@@ -19,8 +19,8 @@
 #define BUSY_TELL_MS 10000u
 /* Settings that only a DBA can mend are looked at again after a minute. */
 #define DBA_RETRY_MS 60000u
-/* Registrations are looked at before the stream starts; a catalog that does not answer must not
- * hold all others up. */
+/* Registrations are looked at before the stream starts, or rows of before would find nobody; a
+ * catalog that does not answer must not hold all others up. */
 #define SETTLE_MS 5000u
 /* Clients are told of a lost database after this: a restart of a second is not worth a message. */
 #define TELL_AFTER_MS 2000u
@@ -339,11 +339,13 @@ void rt_stream_kick(struct rt_db *d)
                                .node = d->cfg->node,
                                .options = options,
                                .kind = RT_PG_REPLICATION};
+    uint64_t settling_ms;
 
     if (d->stream.pg != NULL || !d->up || !d->owner_up || !d->elected || !d->synced) {
         return;
     }
-    if (!rt_db_regs_settled(d) && rt_now_ms(d->loop) - d->up_ms < SETTLE_MS) {
+    settling_ms = rt_now_ms(d->loop) - (d->synced_ms > d->up_ms ? d->synced_ms : d->up_ms);
+    if (!rt_db_regs_settled(d) && settling_ms < SETTLE_MS) {
         rt_timer_set(&d->stream.retry, SETTLE_LOOK_MS);
         return;
     }

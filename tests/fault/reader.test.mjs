@@ -132,6 +132,21 @@ test('the reading node ends', async (t) => {
   assert.ok(Math.max(...w.gaps([i])) < 2000)
 })
 
+test('the next reader has looked at all registrations before it begins', async (t) => {
+  const w = await world(t)
+  const i = await w.reading()
+  await w.rows(600) // the others have been connected for longer than a start may take
+  const { rows } = await w.sql.query("select pid from pg_stat_activity where application_name like 'datafuse:%:check' and application_name <> $1", [`datafuse:${w.nodes[i].name}:check`])
+  assert.equal(rows.length, w.nodes.length - 1)
+  for (const { pid } of rows) process.kill(pid, 'SIGSTOP')
+  const ended = w.nodes[i].stop()
+  await w.rows(100)
+  for (const { pid } of rows) process.kill(pid, 'SIGCONT')
+  await ended
+  await w.rows(50)
+  await w.check([i])
+})
+
 test('SIGKILL of the whole reading node', async (t) => {
   const w = await world(t)
   const i = await w.reading()
