@@ -15,8 +15,10 @@
 #define RT_HEART_EDGE_SILENCE_MS 10000u
 /* owner and db: after 5 s nothing is left to lose. Postgres has taken the slot from such a db, the
  * other nodes have declared the node of such an owner dead and edges give up what it should have
- * ordered; but while they live, no other one can do their work. */
-#define RT_HEART_INNER_SILENCE_MS 5000u
+ * ordered; but while they live, no other one can do their work. db gets more, since libpq looks up
+ * names in the loop: one question to a name server that is lost costs 5 s. */
+#define RT_HEART_OWNER_SILENCE_MS 5000u
+#define RT_HEART_DB_SILENCE_MS    6500u
 
 struct rt_heart;
 

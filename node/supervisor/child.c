@@ -215,7 +215,16 @@ void rt_child_kill(struct child *c, int signo)
 
 static uint64_t silence_ms(const struct child *c)
 {
-    return c->role == RT_EDGE ? RT_HEART_EDGE_SILENCE_MS : RT_HEART_INNER_SILENCE_MS;
+    switch (c->role) {
+    case RT_OWNER:
+        return RT_HEART_OWNER_SILENCE_MS;
+    case RT_DB:
+        return RT_HEART_DB_SILENCE_MS;
+    case RT_EDGE:
+    case RT_SUPERVISOR:
+        break;
+    }
+    return RT_HEART_EDGE_SILENCE_MS;
 }
 
 void rt_child_excuse(struct child *c)

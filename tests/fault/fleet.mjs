@@ -257,6 +257,19 @@ export class Fleet {
       .catch((err) => { throw new Error(`${err.message}: ${this.presenceWrong()}`) })
   }
 
+  /** Whether all that was said from 700 to 300 ms ago has been heard by everybody. */
+  flows() {
+    const now = Date.now()
+    let i = this.sent.length - 1
+    while (i >= 0 && this.sent[i].at > now - 300) i--
+    if (i < 0 || this.sent[i].at < now - 700) return false
+    for (; i >= 0 && this.sent[i].at >= now - 700; i--) {
+      const { id, topic } = this.sent[i]
+      if (this.clients.some((c) => c.topics.includes(topic) && c.life.topics.get(topic).heard.lastIndexOf(id) < 0)) return false
+    }
+    return true
+  }
+
   /** Until all that was ordered and committed so far has come, or never will. */
   async fence(when, ms = 20000) {
     await this.sql.query(`insert into ${TABLE} values ($1)`, [++this.inserted])
