@@ -160,7 +160,7 @@ test('SIGKILL of the whole reading node', async (t) => {
   assert.ok(Math.max(...w.gaps([i])) < 8000)
 })
 
-test('the reading node stands still, and comes back', async (t) => {
+test('30: the reading node stands still, and comes back', async (t) => {
   const w = await world(t)
   const i = await w.reading()
   await w.rows(50)
@@ -181,4 +181,20 @@ test('the reading node stands still, and comes back', async (t) => {
   const holes = ids.some((id, k) => k > 0 && id !== ids[k - 1] + 1)
   assert.equal(new Set(ids).size, ids.length)
   assert.ok(!holes || r.told.some((m) => m.status === 'error' && /Changes may be missing/.test(m.message)), JSON.stringify(r.told))
+})
+
+// The server takes the slot of a reader that says nothing for 5 s.
+test('30: a reader that has nothing to read, or is late for a second, keeps the slot', async (t) => {
+  const w = await world(t)
+  const i = await w.reading()
+  await w.check()
+  const session = async () => (await w.sql.query("select pid, backend_start::text as since from pg_stat_replication where application_name like 'datafuse:%'")).rows
+  const before = await session()
+  assert.equal(before.length, 1)
+  await delay(6000)
+  await w.nodes[i].kill('db', 0, 'SIGSTOP')
+  await delay(1000)
+  await w.nodes[i].kill('db', 0, 'SIGCONT')
+  await delay(6000)
+  assert.deepEqual(await session(), before)
 })

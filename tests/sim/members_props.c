@@ -445,20 +445,20 @@ int props_run(uint64_t seed, bool quick)
         uint32_t trials, quick_trials;
         bool shown_only; /* measured; nothing is promised */
     } props[] = {
-        {"second node with a name in use ends, ms", name_in_use, 200, 10, false},
-        {"container back at another address is let in, ms", returns_elsewhere, 200, 10, false},
-        {"twins of two sides meet: the older ends, ms", twins_meet, 50, 5, false},
-        {"halves unite by seeds, ms", halves_unite, 50, 5, false},
-        {"wrong verdict is refuted everywhere, ms", refutes, 400, 20, false},
+        {"3: second node with a name in use ends, ms", name_in_use, 200, 10, false},
+        {"3: container back at another address is let in, ms", returns_elsewhere, 200, 10, false},
+        {"3: twins of two sides meet: the older ends, ms", twins_meet, 50, 5, false},
+        {"4: halves unite by seeds, ms", halves_unite, 50, 5, false},
+        {"5: wrong verdict is refuted everywhere, ms", refutes, 400, 20, false},
         {"split heals, ms", heals, 400, 20, false},
-        {"node 5 ms slow per step: others dead", slow_5, 200, 10, false},
-        {"node 50 ms slow per step: others dead", slow_50, 200, 10, true},
-        {"node 500 ms slow per step: others dead", slow_500, 200, 5, true},
-        {"list in which all are dead kills nobody", lagging_list, 200, 10, false},
-        {"views equal after the last fact, ms", views_converge, 200, 10, false},
-        {"who stood still is unsure until spoken to, ms", stands_still, 200, 10, false},
+        {"8: node 5 ms slow per step: others dead", slow_5, 200, 10, false},
+        {"8: node 50 ms slow per step: others dead", slow_50, 200, 10, true},
+        {"8: node 500 ms slow per step: others dead", slow_500, 200, 5, true},
+        {"9: list in which all are dead kills nobody", lagging_list, 200, 10, false},
+        {"13: views equal after the last fact, ms", views_converge, 200, 10, false},
+        {"20: who stood still is unsure until spoken to, ms", stands_still, 200, 10, false},
         {"who leaves is not suspected, ms", leaves, 200, 20, false},
-        {"same seed, same trace", same_trace, 10, 2, false},
+        {"36: same seed, same trace", same_trace, 10, 2, false},
     };
     int bad = 0;
 

@@ -108,7 +108,8 @@ int table_run(uint64_t seed, bool quick)
     };
     int bad = 0;
 
-    printf("   n   loss  end    trials    p50 s    p99 s  worst s   until all know of a death\n");
+    printf(
+        "   n   loss  end    trials    p50 s    p99 s  worst s   6: until all know of a death\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         bad += table_row(seed, &rows[i], quick);
     }
@@ -152,7 +153,7 @@ int wrong_run(uint64_t seed, double node_hours, bool quick)
         {100, 0.01, 0, 0.2, true}, {100, 0.05, 0.02, 0.2, true}, {100, 0.2, -1, 0.02, true}};
     int bad = 0;
 
-    printf("   n   loss node-hours    wrong  UDP B/s/n link B/s/n   deaths of nobody\n");
+    printf("   n   loss node-hours    wrong  UDP B/s/n link B/s/n   7: deaths of nobody\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!quick || !rows[i].slow) {
             bad += wrong_row(seed, rows[i].n, rows[i].loss, node_hours * rows[i].share,

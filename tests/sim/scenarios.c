@@ -36,15 +36,7 @@ static void draw_knobs(struct sim *s)
     k->refuse = sim_below(s, 8) == 0;
     k->tight = sim_below(s, 4) == 0;
     k->work_from = 10;
-    k->work_until = (cl_ms)k->work_every_ms * sim_between(s, 100, 900);
-    s->lim = (struct cl_limits){.edges = EDGES_MAX,
-                                .topics = 128,
-                                .presences = 4096,
-                                .presences_per_topic = 4096,
-                                .presence_bytes = 1u << 22,
-                                .pending_bytes = 1u << 22,
-                                .kept_bytes = 1u << 22,
-                                .actions = 4096};
+    k->work_until = k->work_every_ms * sim_between(s, 100, 900);
 }
 
 /* Changes that an operator plans, over a network that loses datagrams: nothing else breaks. */
@@ -90,37 +82,47 @@ static void draw_cluster(struct sim *s)
     k->work_until += k->work_from + 5000;
 }
 
+static void draw_node(struct sim *s, uint32_t n)
+{
+    s->plan.node[n].edges = s->k.clustered ? sim_between(s, 1, s->k.edges) : s->k.edges;
+    s->plan.node[n].weight = !s->k.clustered || sim_half(s) ? 100 : sim_between(s, 20, 300);
+    s->plan.node[n].clock = s->k.clustered ? sim_below(s, 1000000000) : 0;
+    s->plan.node[n].wall_ms = s->k.wall ? (int64_t)sim_below(s, 7200000) - 3600000 : 0;
+}
+
 static void make_node(struct sim *s, uint32_t n)
 {
     struct node_proc *p = &s->node[n];
 
     (void)snprintf(p->name, sizeof p->name, "node%u", n);
     p->id = n + 1;
-    p->edges = s->k.edges;
-    p->weight = 100;
     p->addr = sim_addr(n, 0);
     if (s->k.clustered) {
         char text[16];
         int len = snprintf(text, sizeof text, "node%s", p->name);
 
         p->id = cl_hash64(pr_bytes(text, (size_t)len));
-        p->edges = sim_between(s, 1, s->k.edges);
-        p->weight = sim_half(s) ? 100 : sim_between(s, 20, 300);
-        p->clock = sim_below(s, 1000000000);
-        p->wall_ms = s->k.wall ? (int64_t)sim_below(s, 7200000) - 3600000 : 0;
     }
+    p->edges = s->plan.node[n].edges;
+    p->weight = s->plan.node[n].weight;
+    p->clock = s->plan.node[n].clock;
+    p->wall_ms = s->plan.node[n].wall_ms;
     for (uint32_t k = 0; k < EDGES_MAX; k++) {
         s->edge[n * EDGES_MAX + k].used = k < p->edges;
         s->edge[n * EDGES_MAX + k].conn = NOBODY;
     }
 }
 
-void sim_draw(struct sim *s)
+static void begin(struct sim *s)
 {
-    draw_knobs(s);
-    if (sim_below(s, 3) != 0) {
-        draw_cluster(s);
-    }
+    s->lim = (struct cl_limits){.edges = EDGES_MAX,
+                                .topics = 128,
+                                .presences = 4096,
+                                .presences_per_topic = 4096,
+                                .presence_bytes = 1u << 22,
+                                .pending_bytes = 1u << 22,
+                                .kept_bytes = 1u << 22,
+                                .actions = 4096};
     if (s->k.tight) {
         s->lim.pending_bytes = 2000;
         s->lim.kept_bytes = 2000;
@@ -138,16 +140,40 @@ void sim_draw(struct sim *s)
     for (uint32_t i = 0; i < 4096; i++) {
         s->pub_hash[i] = NOBODY;
     }
-    for (uint32_t n = 0; n < s->k.nodes; n++) {
-        make_node(s, n);
-    }
+    /* From here on it makes no difference whether all this was drawn or given. */
+    s->rand = cl_rand_seed(s->seed ^ 1);
+    s->fault_rand = cl_rand_seed(s->seed ^ 2);
     for (uint32_t n = 0; n < s->k.first_nodes; n++) {
         s->node[n].member = true;
         sim_node_on(s, n);
     }
     sim_at(s, s->k.work_from, EV_WORK, 0, 0);
-    sim_at(s, s->k.work_from + s->k.fault_every_ms, EV_FAULT, 0, 0);
+    if (!s->given || s->plan.nfaults > 0) {
+        sim_at(s, s->given ? s->plan.faults[0].at : s->k.work_from + s->k.fault_every_ms, EV_FAULT,
+               0, 0);
+    }
     sim_at(s, 1000, EV_WATCH, 0, 0);
+}
+
+void sim_draw(struct sim *s)
+{
+    if (s->given) {
+        s->k = s->plan.k;
+    } else {
+        draw_knobs(s);
+        if (sim_below(s, 3) != 0) {
+            draw_cluster(s);
+        }
+        s->plan.seed = s->seed;
+        s->plan.k = s->k;
+        for (uint32_t n = 0; n < s->k.nodes; n++) {
+            draw_node(s, n);
+        }
+    }
+    for (uint32_t n = 0; n < s->k.nodes; n++) {
+        make_node(s, n);
+    }
+    begin(s);
 }
 
 /* Zipf by halving: each next quarter of the topics is half as likely. */

@@ -248,7 +248,7 @@ static void calm(struct sim *s)
         }
     }
     sim_note(s, "calm");
-    s->k.work_until = s->now + s->k.work_every_ms * 100;
+    s->k.work_until = (uint32_t)s->now + s->k.work_every_ms * 100;
     sim_at(s, s->now + 1, EV_WORK, 0, 0);
     run(s, s->k.work_until + 12000);
     if (!s->failed && sim_repairs(s) != repairs) {
@@ -287,7 +287,8 @@ static bool run_seed(struct sim *s)
 }
 
 struct options {
-    uint64_t seed, until, many, base;
+    uint64_t seed, until, many, base, shrink;
+    const char *case_file, *to;
     bool trace, twice, demand; /* demand: some seed must fail */
 };
 
@@ -306,10 +307,10 @@ static void tell(const struct sim *s)
            (unsigned long long)s->t.hash);
 }
 
-static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
+/* `given`: this plan, else what the seed draws. */
+static struct sim *new_sim(const struct options *o, uint64_t seed, const struct plan *given)
 {
     struct sim *s = calloc(1, sizeof *s);
-    bool ok = false;
 
     if (s == NULL) {
         abort();
@@ -318,7 +319,18 @@ static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
     s->rand = cl_rand_seed(seed);
     s->trace = o->trace;
     s->until = o->until;
-    ok = run_seed(s);
+    s->given = given != NULL;
+    if (given != NULL) {
+        s->plan = *given;
+    }
+    return s;
+}
+
+static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
+{
+    struct sim *s = new_sim(o, seed, NULL);
+    bool ok = run_seed(s);
+
     *hash = s->t.hash;
     if (!ok) {
         printf("seed %llu FAILED at step %llu, t=%llu ms, %u nodes: %s\n", (unsigned long long)seed,
@@ -326,8 +338,65 @@ static bool one(const struct options *o, uint64_t seed, uint64_t *hash)
     } else if (o->many == 0) {
         tell(s);
     }
+    free(s->plan.faults);
     free(s);
     return ok;
+}
+
+static int one_case(const struct options *o)
+{
+    struct plan plan;
+    struct sim *s = NULL;
+    bool ok = sim_case_load(&plan, o->case_file);
+
+    if (!ok) {
+        fprintf(stderr, "%s is no case that --shrink has written\n", o->case_file);
+        free(plan.faults);
+        return 2;
+    }
+    s = new_sim(o, plan.seed, &plan);
+    ok = run_seed(s);
+    if (ok) {
+        tell(s);
+    } else {
+        printf("%s FAILED at step %llu, t=%llu ms: %s\n", o->case_file, (unsigned long long)s->step,
+               (unsigned long long)s->now, s->why);
+    }
+    free(plan.faults);
+    free(s);
+    return ok != o->demand ? 0 : 1;
+}
+
+static bool play(const struct plan *p, char *why, size_t room)
+{
+    const struct options silent = {0};
+    struct sim *s = new_sim(&silent, p->seed, p);
+    bool ok = run_seed(s);
+
+    (void)snprintf(why, room, "%s", s->why);
+    free(s);
+    return ok;
+}
+
+static int shrink(const struct options *o)
+{
+    struct sim *s = new_sim(o, o->shrink, NULL);
+    bool ok = run_seed(s);
+    struct plan plan = s->plan;
+    uint32_t faults = plan.nfaults, runs = 0;
+    int rv = 1;
+
+    if (ok) {
+        fprintf(stderr, "seed %llu does not fail\n", (unsigned long long)o->shrink);
+    } else {
+        runs = sim_shrink(&plan, s->why, play);
+        rv = sim_case_save(&plan, s->why, o->to) ? 0 : 1;
+        printf("%u faults of %u, %u ms of work, %u nodes, %u clients, after %u runs: %s\n",
+               plan.nfaults, faults, plan.k.work_until, plan.k.nodes, plan.k.clients, runs, o->to);
+    }
+    free(plan.faults);
+    free(s);
+    return rv;
 }
 
 static int many(const struct options *o, const char *self)
@@ -379,9 +448,43 @@ static int usage(const char *self)
 {
     fprintf(stderr,
             "usage: %s --seed N [--trace] [--until STEP]\n"
-            "       %s --many COUNT --base B [--twice | --must-fail]\n",
-            self, self);
+            "       %s --many COUNT --base B [--twice | --must-fail]\n"
+            "       %s --shrink N --to FILE          less of what makes seed N fail, as a case\n"
+            "       %s --case FILE [--trace] [--until STEP] [--must-fail]\n",
+            self, self, self, self);
     return 2;
+}
+
+/* False: it is none. */
+static bool flag(struct options *o, const char *arg)
+{
+    bool *into = strcmp(arg, "--trace") == 0       ? &o->trace
+                 : strcmp(arg, "--twice") == 0     ? &o->twice
+                 : strcmp(arg, "--must-fail") == 0 ? &o->demand
+                                                   : NULL;
+
+    if (into != NULL) {
+        *into = true;
+    }
+    return into != NULL;
+}
+
+/* An option with its value. False: there is no such option, or the value is none. */
+static bool option(struct options *o, const char *arg, const char *value, bool *seed)
+{
+    if (value == NULL) {
+        return false;
+    }
+    if (strcmp(arg, "--case") == 0 || strcmp(arg, "--to") == 0) {
+        *(strcmp(arg, "--to") == 0 ? &o->to : &o->case_file) = value;
+        return true;
+    }
+    *seed = *seed || strcmp(arg, "--seed") == 0;
+    return (strcmp(arg, "--seed") == 0 && number(value, &o->seed)) ||
+           (strcmp(arg, "--until") == 0 && number(value, &o->until)) ||
+           (strcmp(arg, "--many") == 0 && number(value, &o->many)) ||
+           (strcmp(arg, "--base") == 0 && number(value, &o->base)) ||
+           (strcmp(arg, "--shrink") == 0 && number(value, &o->shrink));
 }
 
 int main(int argc, char **argv)
@@ -391,35 +494,23 @@ int main(int argc, char **argv)
     uint64_t hash = 0;
 
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        uint64_t *into = NULL;
-
-        if (strcmp(argv[i], "--trace") == 0) {
-            o.trace = true;
+        if (flag(&o, argv[i])) {
             continue;
-        } else if (strcmp(argv[i], "--twice") == 0) {
-            o.twice = true;
-            continue;
-        } else if (strcmp(argv[i], "--must-fail") == 0) {
-            o.demand = true;
-            continue;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            into = &o.seed;
-            seed = true;
-        } else if (strcmp(argv[i], "--until") == 0) {
-            into = &o.until;
-        } else if (strcmp(argv[i], "--many") == 0) {
-            into = &o.many;
-        } else if (strcmp(argv[i], "--base") == 0) {
-            into = &o.base;
         }
-        if (into == NULL || !number(value, into)) {
+        if (!option(&o, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &seed)) {
             return usage(argv[0]);
         }
         i++;
     }
-    if (seed == (o.many != 0)) {
+    if (seed + (o.many != 0) + (o.shrink != 0) + (o.case_file != NULL) != 1 ||
+        (o.shrink != 0) != (o.to != NULL)) {
         return usage(argv[0]);
+    }
+    if (o.case_file != NULL) {
+        return one_case(&o);
+    }
+    if (o.shrink != 0) {
+        return shrink(&o);
     }
     if (seed) {
         return one(&o, o.seed, &hash) ? 0 : 1;

@@ -15,6 +15,7 @@
  *   faults.c     the faults, the operator, healing
  *   orders.c     promises about broadcast     presences.c  promises about presence
  *   quiet.c      what must hold when all has settled
+ *   case.c       a run as a file           shrink.c    less of a run that fails
  *   peek.c       the little that no interface tells
  *
  * An edge is named by one number for the whole cluster: node * EDGES_MAX + its index there.
@@ -247,19 +248,91 @@ struct event {
     uint64_t arg;
 };
 
+/* What a seed draws: of each kind of fault half of the seeds have none. Milliseconds, shares of
+ * 1000, yes or no.
+ *   edges        of a node, at most
+ *   first_nodes  that start at once; the others join later
+ *   seeds        nodes 0 .. seeds-1 are in everybody's list
+ *   planned      nothing but planned changes, and loss of datagrams
+ *   burst        one fault soon after the other: into what the first has set off
+ *   tight        little room for what waits or is kept
+ */
+#define KNOBS(X)                                                                                   \
+    X(nodes)                                                                                       \
+    X(edges)                                                                                       \
+    X(clients)                                                                                     \
+    X(topics)                                                                                      \
+    X(first_nodes)                                                                                 \
+    X(seeds)                                                                                       \
+    X(delay_max_ms)                                                                                \
+    X(work_every_ms)                                                                               \
+    X(fault_every_ms)                                                                              \
+    X(down_max_ms)                                                                                 \
+    X(link_delay_ms)                                                                               \
+    X(udp_delay_ms)                                                                                \
+    X(udp_loss)                                                                                    \
+    X(udp_repeat)                                                                                  \
+    X(clustered)                                                                                   \
+    X(planned)                                                                                     \
+    X(owner_crash)                                                                                 \
+    X(edge_crash)                                                                                  \
+    X(cut)                                                                                         \
+    X(stall)                                                                                       \
+    X(refuse)                                                                                      \
+    X(burst)                                                                                       \
+    X(tight)                                                                                       \
+    X(node_crash)                                                                                  \
+    X(link_cut)                                                                                    \
+    X(half_open)                                                                                   \
+    X(part)                                                                                        \
+    X(overflow)                                                                                    \
+    X(move)                                                                                        \
+    X(wall)                                                                                        \
+    X(operator)                                                                                    \
+    X(work_from)                                                                                   \
+    X(work_until)
 struct knobs {
-    uint32_t nodes, edges, clients, topics; /* edges: of a node, at most */
-    uint32_t first_nodes;                   /* that start at once; the others join later */
-    uint32_t seeds;                         /* nodes 0 .. seeds-1 are in everybody's list */
-    uint32_t delay_max_ms, work_every_ms, fault_every_ms, down_max_ms;
-    uint32_t link_delay_ms, udp_delay_ms, udp_loss, udp_repeat; /* of 1000 */
-    bool clustered;
-    bool planned; /* nothing but planned changes, and loss of datagrams */
-    bool owner_crash, edge_crash, cut, stall, refuse;
-    bool burst; /* one fault soon after the other: into what the first has set off */
-    bool tight; /* little room for what waits or is kept */
-    bool node_crash, link_cut, half_open, part, overflow, move, wall, operator;
-    cl_ms work_from, work_until;
+#define KNOB(name) uint32_t name;
+    KNOBS(KNOB)
+#undef KNOB
+};
+
+enum fault_kind {
+    FAULT_NONE = 0, /* drawn, but this seed has none of the kind */
+    FAULT_OWNER_CRASH,
+    FAULT_EDGE_CRASH,
+    FAULT_CUT, /* of the connection between an edge and its owner */
+    FAULT_STALL_OWNER,
+    FAULT_STALL_EDGE,
+    FAULT_NODE_LOST,
+    FAULT_LINK_CUT,
+    FAULT_HALF_OPEN,
+    FAULT_PARTITION,
+    FAULT_OPERATOR,
+    FAULT_KINDS
+};
+struct fault {
+    cl_ms at;
+    enum fault_kind kind;
+    uint32_t who, other; /* node or edge; the node at the other end of a link, and which end */
+    uint32_t end;
+    uint32_t ms; /* how long; of the operator: which clients go before */
+    bool dark, moves, wall;
+    int64_t wall_ms;
+    uint32_t blocked[NODES_MAX]; /* bitmap: to whom nothing passes */
+};
+
+/* All that makes one run what it is, besides the draws of its work and of its network. */
+struct plan {
+    uint64_t seed;
+    struct knobs k;
+    struct {
+        uint32_t edges, weight;
+        uint64_t clock;
+        int64_t wall_ms;
+    } node[NODES_MAX];
+    struct fault *faults;
+    uint32_t nfaults, room;
 };
 
 struct sim {
@@ -270,7 +343,11 @@ struct sim {
     cl_ms now;
     cl_ms faults_at; /* last change of what is broken */
     struct cl_rand rand;
-    struct knobs k;
+    struct cl_rand fault_rand;
+    struct plan plan;
+    uint32_t struck; /* faults of the plan */
+    bool given; /* the plan: by a case; else it is drawn, and its faults are kept as they strike */
+    struct knobs k; /* in force: all of the plan's at first */
     struct cl_limits lim;
     struct event *heap;
     uint32_t nheap, heap_room;
@@ -411,6 +488,7 @@ bool sim_shown_of(const struct pr_pshown *from, struct shown *out);
 uint32_t sim_topic_by_key(const struct sim *s, struct pr_slice key);
 
 /* scenarios.c */
+/* Draws from the seed, unless that was given by a case; the first nodes start. */
 void sim_draw(struct sim *s);
 void sim_work(struct sim *s);
 uint32_t sim_between(struct sim *s, uint32_t lo, uint32_t hi);
@@ -446,6 +524,16 @@ void sim_check_diff(struct sim *s, uint32_t client, struct member *m, const stru
 void sim_check_ghosts(struct sim *s);
 void sim_check_presence_quiet(struct sim *s);
 void sim_check_member_presence(struct sim *s, uint32_t client, const struct member *m);
+
+/* case.c */
+/* A plan as JSON, with what went wrong. False: it cannot be written, or is none. */
+bool sim_case_save(const struct plan *p, const char *why, const char *path);
+bool sim_case_load(struct plan *p, const char *path);
+/* shrink.c */
+/* Takes away from the plan what the failure `why` does not need; how a plan fails is asked of
+ * `play`, which writes it down, or returns true. Returns the number of runs. */
+uint32_t sim_shrink(struct plan *p, const char *why,
+                    bool (*play)(const struct plan *p, char *why, size_t room));
 
 /* quiet.c */
 /* Everything has settled. */

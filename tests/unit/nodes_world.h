@@ -77,6 +77,7 @@ struct nodes {
     uint64_t lives;
     bool careful;               /* looks at everything after each step, not only now and then */
     bool cut[N_NODES][N_NODES]; /* neither links nor datagrams */
+    uint32_t not_owner;         /* such frames went over links */
     struct n_node n[N_NODES];
 };
 
@@ -276,6 +277,7 @@ static inline void n_link_send(struct nodes *w, uint32_t from, uint64_t id, stru
     if (l == NULL || !l->up) {
         return; /* as the shell: it is told on the next link */
     }
+    w->not_owner += f.type == PR_T_NOT_OWNER;
     switch (f.type) {
     case PR_T_PING:
     case PR_T_PONG:

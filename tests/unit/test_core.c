@@ -333,7 +333,7 @@ static void life(long k)
     w_deinit(&w);
 }
 
-static void test_memory_refused(void **state)
+static void property_35_memory_refused(void **state)
 {
     (void)state;
     life(-1);
@@ -569,11 +569,16 @@ static void test_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_publish),       cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_bad_events),        cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_new_boot_replaces), cmocka_unit_test(test_full_queue),
-        cmocka_unit_test(test_inspect),           cmocka_unit_test(test_digest_heals),
-        cmocka_unit_test(test_memory_refused),    cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_bad_publish),
+        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_bad_events),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_new_boot_replaces),
+        cmocka_unit_test(test_full_queue),
+        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_digest_heals),
+        cmocka_unit_test(property_35_memory_refused),
+        cmocka_unit_test(test_storm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

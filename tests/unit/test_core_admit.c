@@ -132,7 +132,7 @@ static enum cl_verdict claim(struct bed *b, uint64_t epoch, uint8_t addr, struct
     return cl_admit(b->cl, b->now, &c, holder);
 }
 
-static void test_at_once(void **state)
+static void property_3_at_once(void **state)
 {
     static const struct {
         const char *name;
@@ -196,7 +196,7 @@ static void test_silent_holder(void **state)
     cl_free(b.cl);
 }
 
-static void test_holder_who_speaks(void **state)
+static void property_3_holder_who_speaks(void **state)
 {
     const struct pr_ping ping = {.token = 5};
     struct pr_addr holder;
@@ -240,9 +240,9 @@ static void test_without_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_at_once),
+        cmocka_unit_test(property_3_at_once),
         cmocka_unit_test(test_silent_holder),
-        cmocka_unit_test(test_holder_who_speaks),
+        cmocka_unit_test(property_3_holder_who_speaks),
         cmocka_unit_test(test_without_others),
     };
 

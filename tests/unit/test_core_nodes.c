@@ -219,7 +219,7 @@ static void restart_owner(uint32_t topic_of, cl_ms down_ms, cl_ms second_edge_ms
     }
 }
 
-static void test_owner_restarts(void **state)
+static void property_19_owner_restarts(void **state)
 {
     static const struct {
         uint32_t owner;
@@ -248,7 +248,7 @@ static void hold_news(uint32_t to, bool held)
 
 /* A join is answered only once all that is published from then on comes: also if another node still
  * orders by the view before. */
-static void test_join_waits_until_opened(void **state)
+static void property_17_join_waits_until_opened(void **state)
 {
     const char *t = NULL;
 
@@ -274,7 +274,7 @@ static void test_join_waits_until_opened(void **state)
 }
 
 /* Publishes that wait here, more than one step orders, when the partition goes and comes back. */
-static void test_partition_back_at_once(void **state)
+static void property_17_partition_back_at_once(void **state)
 {
     const char *t = NULL;
     char text[16];
@@ -355,7 +355,7 @@ static void test_owner_for_a_moment(void **state)
 }
 
 /* With memory refused now and then, nodes join and leave all the same. */
-static void test_memory_refused(void **state)
+static void property_35_memory_refused(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 60; seed++) {
@@ -647,11 +647,11 @@ int main(void)
         cmocka_unit_test(test_node_joins),
         cmocka_unit_test(test_followers_wait_when_opened),
         cmocka_unit_test(test_node_leaves),
-        cmocka_unit_test(test_owner_restarts),
-        cmocka_unit_test(test_join_waits_until_opened),
-        cmocka_unit_test(test_partition_back_at_once),
+        cmocka_unit_test(property_19_owner_restarts),
+        cmocka_unit_test(property_17_join_waits_until_opened),
+        cmocka_unit_test(property_17_partition_back_at_once),
         cmocka_unit_test(test_owner_for_a_moment),
-        cmocka_unit_test(test_memory_refused),
+        cmocka_unit_test(property_35_memory_refused),
         cmocka_unit_test(test_short_queue),
         cmocka_unit_test(test_presence),
         cmocka_unit_test(test_presence_does_not_flap),

@@ -53,7 +53,7 @@ static const struct {
     {5000, 500}, {9999, 999}, {10000, 1000}, {10001, 1000}, {2000000, 1000},
 };
 
-static void test_windows(void **state)
+static void property_25_windows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
@@ -176,7 +176,7 @@ static void test_comes_and_goes(void **state)
 }
 
 /* A delayed delta of an actor that is gone, or was never here, is shown to nobody. */
-static void test_no_ghosts(void **state)
+static void property_26_no_ghosts(void **state)
 {
     struct bed *b = bed_new();
 
@@ -345,9 +345,9 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_windows),         cmocka_unit_test(test_when),
+        cmocka_unit_test(property_25_windows),  cmocka_unit_test(test_when),
         cmocka_unit_test(test_order_of_topics), cmocka_unit_test(test_update),
-        cmocka_unit_test(test_comes_and_goes),  cmocka_unit_test(test_no_ghosts),
+        cmocka_unit_test(test_comes_and_goes),  cmocka_unit_test(property_26_no_ghosts),
         cmocka_unit_test(test_settle),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_large),           cmocka_unit_test(test_random),
     };

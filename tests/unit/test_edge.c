@@ -372,7 +372,7 @@ static void test_presence_of_a_dead_edge(void **state)
 }
 
 /* Property: an owner restart shows no presence event to anybody, only a whole state. */
-static void test_presence_over_owner_restart(void **state)
+static void property_27_presence_over_owner_restart(void **state)
 {
     uint32_t a = 0;
     uint32_t b = 0;
@@ -411,7 +411,7 @@ static void test_presence_over_owner_restart(void **state)
 }
 
 /* What was deleted while the connection was down must not stay as a ghost. */
-static void test_no_ghost_after_reconnect(void **state)
+static void property_26_no_ghost_after_reconnect(void **state)
 {
     uint32_t a = 0;
     uint32_t b = 0;
@@ -574,8 +574,8 @@ int main(void)
         cmocka_unit_test(test_many_parked_keep_their_order),
         cmocka_unit_test(test_presence),
         cmocka_unit_test(test_presence_of_a_dead_edge),
-        cmocka_unit_test(test_presence_over_owner_restart),
-        cmocka_unit_test(test_no_ghost_after_reconnect),
+        cmocka_unit_test(property_27_presence_over_owner_restart),
+        cmocka_unit_test(property_26_no_ghost_after_reconnect),
         cmocka_unit_test(test_no_ghost_of_a_lost_deletion),
         cmocka_unit_test(test_bad_frames),
         cmocka_unit_test(test_limits),

@@ -271,7 +271,7 @@ static void packet_recodes_to_itself(void **state)
 }
 
 /* Cut anywhere, or with anything behind, it is refused as a whole. */
-static void cut_packets_are_refused(void **state)
+static void property_34_cut_packets_are_refused(void **state)
 {
     size_t n = packet_of_all();
     struct pr_gossip g;
@@ -418,7 +418,7 @@ static void ping_req_needs_an_address(void **state)
     assert_int_equal(open_of(&o, &g), PR_ERANGE);
 }
 
-static void huge_counts_cost_nothing(void **state)
+static void property_34_huge_counts_cost_nothing(void **state)
 {
     struct pr_outbuf o;
     struct pr_gossip g;
@@ -461,13 +461,13 @@ int main(void)
         cmocka_unit_test(facts_outside_of_bounds_are_refused),
         cmocka_unit_test(messages_survive),
         cmocka_unit_test(packet_recodes_to_itself),
-        cmocka_unit_test(cut_packets_are_refused),
+        cmocka_unit_test(property_34_cut_packets_are_refused),
         cmocka_unit_test(small_buffers_are_not_passed),
         cmocka_unit_test(newer_builds_are_understood),
         cmocka_unit_test(other_protocols_are_told_apart),
         cmocka_unit_test(wrong_messages_are_refused),
         cmocka_unit_test(ping_req_needs_an_address),
-        cmocka_unit_test(huge_counts_cost_nothing),
+        cmocka_unit_test(property_34_huge_counts_cost_nothing),
         cmocka_unit_test(facts_travel_in_sync_frames),
     };
 

@@ -146,7 +146,7 @@ static void test_order(void **state)
 }
 
 /* A fast frame goes before all that waits, but never into the middle of one that is on its way. */
-static void test_overtakes(void **state)
+static void property_22_overtakes(void **state)
 {
     struct rt_lanes l = {0};
     uint8_t start[10];
@@ -184,7 +184,7 @@ static uint32_t fill(struct rt_lanes *l, uint8_t type, uint8_t cls, enum rt_lane
     return n;
 }
 
-static void test_bounds(void **state)
+static void property_22_bounds(void **state)
 {
     static const struct {
         const char *name;
@@ -227,7 +227,7 @@ static void test_bounds(void **state)
 }
 
 /* The oldest are lost, the youngest stay, what may not be lost stays, and all keep their order. */
-static void test_drops(void **state)
+static void property_22_drops(void **state)
 {
     static const struct {
         const char *name;
@@ -367,11 +367,11 @@ static void test_ends_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fast_types),   cmocka_unit_test(test_order),
-        cmocka_unit_test(test_overtakes),    cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_drops),        cmocka_unit_test(test_drops_the_new_one),
-        cmocka_unit_test(test_small_frames), cmocka_unit_test(test_largest),
-        cmocka_unit_test(test_on_its_way),   cmocka_unit_test(test_ends_full),
+        cmocka_unit_test(test_fast_types),       cmocka_unit_test(test_order),
+        cmocka_unit_test(property_22_overtakes), cmocka_unit_test(property_22_bounds),
+        cmocka_unit_test(property_22_drops),     cmocka_unit_test(test_drops_the_new_one),
+        cmocka_unit_test(test_small_frames),     cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_on_its_way),       cmocka_unit_test(test_ends_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

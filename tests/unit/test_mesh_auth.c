@@ -20,7 +20,7 @@ static void same_name_other_bytes(struct rt_keyring *ring, const struct rt_keyri
     memcpy(ring->key[0].identity, like->key[0].identity, sizeof ring->key[0].identity);
 }
 
-static void test_keys(void **state)
+static void property_31_keys(void **state)
 {
     static const struct {
         const char *name;
@@ -166,7 +166,7 @@ static SSL_CTX *certificate_server(void)
  * A server without the key completes the handshake by its certificate, because nothing verifies
  * that; the dialling end must see that its key was not used, and say nothing.
  */
-static void test_server_with_a_certificate(void **state)
+static void property_31_server_with_a_certificate(void **state)
 {
     struct world *w = *state;
     struct node *a = node(w, 0, KEY_OLD);
@@ -248,7 +248,7 @@ static SSL_CTX *foreign_client(enum foreign_client kind)
     return ctx;
 }
 
-static void test_foreign_clients(void **state)
+static void property_31_foreign_clients(void **state)
 {
     static const struct {
         const char *name;
@@ -278,7 +278,7 @@ static void test_foreign_clients(void **state)
 
 /* Our own kind by hand, to be sure that the cases above fail for the right reason; then garbage
  * inside of TLS and an altered record. */
-static void test_foreign_with_the_key(void **state)
+static void property_31_foreign_with_the_key(void **state)
 {
     static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0xff, 1, 1, 0, 0};
     struct world *w = *state;
@@ -358,7 +358,7 @@ static void middle_begin(struct middle *m, struct world *w, int listener, const 
 
 /* Both ends know one secret, so a handshake led back to its sender passes TLS. The names in HELLO
  * do not. */
-static void test_reflected(void **state)
+static void property_31_reflected(void **state)
 {
     static const char *const keys[] = {KEY_OLD, NULL};
     static const uint64_t ids[] = {2, 0};
@@ -400,7 +400,7 @@ static void test_reflected(void **state)
 }
 
 /* A recorded connection played again, and a record altered on its way. */
-static void test_replayed_and_altered(void **state)
+static void property_31_replayed_and_altered(void **state)
 {
     struct world *w = *state;
     struct node *a = node(w, 0, KEY_OLD);
@@ -872,12 +872,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
-        T(test_keys),
-        T(test_server_with_a_certificate),
-        T(test_foreign_clients),
-        T(test_foreign_with_the_key),
-        T(test_reflected),
-        T(test_replayed_and_altered),
+        T(property_31_keys),
+        T(property_31_server_with_a_certificate),
+        T(property_31_foreign_clients),
+        T(property_31_foreign_with_the_key),
+        T(property_31_reflected),
+        T(property_31_replayed_and_altered),
         T(test_hellos),
         T(test_refused_dials),
         T(test_two_names_one_id),

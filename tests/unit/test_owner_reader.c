@@ -9,7 +9,7 @@
  */
 #include "reader_model.h"
 
-#define SEEDS  2000u
+#define SEEDS  1000u
 #define STORMS 6u
 
 /* What happens. */
@@ -435,7 +435,7 @@ static void run(uint64_t seed)
     end_all();
 }
 
-static void every_change_once(void **state)
+static void property_29_every_change_once(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -445,7 +445,7 @@ static void every_change_once(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_change_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(property_29_every_change_once)};
 
     if (argc > 1) { /* one seed, to look at it */
         verbose = true;

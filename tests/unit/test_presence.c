@@ -51,7 +51,7 @@ static void history(struct op *ops, uint32_t code)
  * repeat of intervals gives the plain state. The second actor runs another history in the same
  * topic.
  */
-static void test_every_history(void **state)
+static void property_23_every_history(void **state)
 {
     struct op ops[2][OPS_MAX];
     static struct delta d;
@@ -149,7 +149,7 @@ static void laws(uint64_t seed, struct cl_rand *r)
     assert_int_equal(h.bytes, 0);
 }
 
-static void test_laws(void **state)
+static void property_23_laws(void **state)
 {
     uint64_t seed = (uint64_t)time(NULL);
     struct cl_rand r = cl_rand_seed(seed);
@@ -319,9 +319,12 @@ static void test_digest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_history),    cmocka_unit_test(test_laws),
-        cmocka_unit_test(test_stale_full_state), cmocka_unit_test(test_third_line),
-        cmocka_unit_test(test_bad_deltas),       cmocka_unit_test(test_bad_topic_and_config),
+        cmocka_unit_test(property_23_every_history),
+        cmocka_unit_test(property_23_laws),
+        cmocka_unit_test(test_stale_full_state),
+        cmocka_unit_test(test_third_line),
+        cmocka_unit_test(test_bad_deltas),
+        cmocka_unit_test(test_bad_topic_and_config),
         cmocka_unit_test(test_digest),
     };
 

@@ -281,7 +281,7 @@ static void fill(struct cl_pres *p, const struct shape *s)
 
 /* 100 000 presences of several shapes, told to another node, twice: memory has a bound, times are
  * told. */
-static void test_28_many_over_nodes(void **state)
+static void property_28_many_over_nodes(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
@@ -399,7 +399,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_refused_memory),
         cmocka_unit_test(test_shown_has_a_limit),
-        cmocka_unit_test(test_28_many_over_nodes),
+        cmocka_unit_test(property_28_many_over_nodes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

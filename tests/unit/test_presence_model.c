@@ -164,7 +164,7 @@ static void check_node(uint32_t node, uint32_t t)
     }
 }
 
-static void test_23_nodes_against_a_plain_set(void **state)
+static void property_23_nodes_against_a_plain_set(void **state)
 {
     uint64_t seed = (uint64_t)time(NULL);
 
@@ -190,7 +190,7 @@ static void test_23_nodes_against_a_plain_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_23_nodes_against_a_plain_set),
+        cmocka_unit_test(property_23_nodes_against_a_plain_set),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,7 @@ static void test_two_replaces_at_once(void **state)
 
 /* Removed by one replace and back by the next, before its leave was shown: nobody sees anything. An
  * update in between is one diff with both halves; after the leave was shown it is a join. */
-static void test_25_replace_without_flicker(void **state)
+static void property_25_replace_without_flicker(void **state)
 {
     struct bed *b = bed_new();
     static struct delta d;
@@ -208,7 +208,7 @@ static void test_25_replace_without_flicker(void **state)
 
 /* A delta first, then a whole state that was made before it (phoenix_pubsub issue 148): what is
  * newer stays. */
-static void test_24_stale_whole_state(void **state)
+static void property_24_stale_whole_state(void **state)
 {
     struct bed *b = bed_new();
 
@@ -259,8 +259,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replace_table),
         cmocka_unit_test(test_two_replaces_at_once),
-        cmocka_unit_test(test_25_replace_without_flicker),
-        cmocka_unit_test(test_24_stale_whole_state),
+        cmocka_unit_test(property_25_replace_without_flicker),
+        cmocka_unit_test(property_24_stale_whole_state),
         cmocka_unit_test(test_only_a_leave_is_left),
     };
 

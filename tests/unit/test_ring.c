@@ -55,7 +55,7 @@ static uint32_t moved(const struct cl_ring *before, const struct cl_ring *after,
     return count;
 }
 
-static void prop_11_order_of_members_is_nothing(void **state)
+static void property_11_order_of_members_is_nothing(void **state)
 {
     struct cl_rand r = cl_rand_seed(11);
     struct cl_ring_member m[CL_NODES_MAX];
@@ -76,7 +76,7 @@ static void prop_11_order_of_members_is_nothing(void **state)
     }
 }
 
-static void prop_11_join_and_leave_move_only_their_own(void **state)
+static void property_11_join_and_leave_move_only_their_own(void **state)
 {
     struct cl_rand r = cl_rand_seed(12);
     struct cl_ring_member m[CL_NODES_MAX];
@@ -98,7 +98,7 @@ static void prop_11_join_and_leave_move_only_their_own(void **state)
     }
 }
 
-static void prop_11_weight_moves_only_towards_it(void **state)
+static void property_11_weight_moves_only_towards_it(void **state)
 {
     struct cl_rand r = cl_rand_seed(13);
     struct cl_ring_member m[CL_NODES_MAX];
@@ -116,7 +116,7 @@ static void prop_11_weight_moves_only_towards_it(void **state)
     }
 }
 
-static void prop_12_scores_are_those_of_the_vectors(void **state)
+static void property_12_scores_are_those_of_the_vectors(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof ring_scores / sizeof ring_scores[0]; i++) {
@@ -127,7 +127,7 @@ static void prop_12_scores_are_those_of_the_vectors(void **state)
     }
 }
 
-static void prop_12_owners_are_those_of_the_vectors(void **state)
+static void property_12_owners_are_those_of_the_vectors(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof ring_sets / sizeof ring_sets[0]; i++) {
@@ -269,11 +269,11 @@ static void view_names_the_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prop_11_order_of_members_is_nothing),
-        cmocka_unit_test(prop_11_join_and_leave_move_only_their_own),
-        cmocka_unit_test(prop_11_weight_moves_only_towards_it),
-        cmocka_unit_test(prop_12_scores_are_those_of_the_vectors),
-        cmocka_unit_test(prop_12_owners_are_those_of_the_vectors),
+        cmocka_unit_test(property_11_order_of_members_is_nothing),
+        cmocka_unit_test(property_11_join_and_leave_move_only_their_own),
+        cmocka_unit_test(property_11_weight_moves_only_towards_it),
+        cmocka_unit_test(property_12_scores_are_those_of_the_vectors),
+        cmocka_unit_test(property_12_owners_are_those_of_the_vectors),
         cmocka_unit_test(shares_follow_weights),
         cmocka_unit_test(weight_zero_owns_nothing),
         cmocka_unit_test(rank_is_the_order_of_all),

@@ -169,7 +169,7 @@ static void any_other_length(void **state)
     assert_int_equal(payload.n, sizeof text);
 }
 
-static void each_once_in_any_order(void **state)
+static void property_32_each_once_in_any_order(void **state)
 {
     struct world *w = *state;
     static uint8_t sent[RT_WINDOW + 2][64]; /* header, a number, tag */
@@ -286,7 +286,7 @@ int main(void)
         IN_WORLD(altered_anywhere),
         IN_WORLD(refusal_shows_no_text),
         IN_WORLD(any_other_length),
-        IN_WORLD(each_once_in_any_order),
+        IN_WORLD(property_32_each_once_in_any_order),
         IN_WORLD(window_moves_by_valid_ones_alone),
         IN_WORLD(own_datagrams),
         IN_WORLD(remembers_so_many_boots),

@@ -43,7 +43,7 @@ static void apply(struct bed *b, const struct pr_fact *f, bool whole)
     bed_take(b);
 }
 
-static void facts_merge_in_any_order(void **state)
+static void property_1_facts_merge_in_any_order(void **state)
 {
     struct cl_rand r = cl_rand_seed(1);
 
@@ -75,7 +75,7 @@ static void facts_merge_in_any_order(void **state)
     }
 }
 
-static void larger_facts_win(void **state)
+static void property_1_larger_facts_win(void **state)
 {
     static const struct {
         const char *what;
@@ -152,7 +152,7 @@ static void unknown_dead_stay_unknown(void **state)
     bed_end(&b);
 }
 
-static void lists_make_suspects_not_dead(void **state)
+static void property_9_lists_make_suspects_not_dead(void **state)
 {
     struct pr_gossip_msg m;
     struct bed b;
@@ -175,7 +175,7 @@ static void lists_make_suspects_not_dead(void **state)
 
 /* ---- lives ---- */
 
-static void restart_replaces_the_old_life(void **state)
+static void property_2_restart_replaces_the_old_life(void **state)
 {
     const struct seen *e = NULL;
     struct bed b;
@@ -253,7 +253,7 @@ static void names_of_one_id_must_not_differ(void **state)
 
 /* ---- about ourselves ---- */
 
-static void accusations_are_refuted(void **state)
+static void property_5_accusations_are_refuted(void **state)
 {
     struct pr_gossip_msg m = accuse(PR_G_SUSPECT, ME, MY_EPOCH, 0, 2);
     struct cl_swim_stats st;
@@ -321,7 +321,7 @@ static void last_inc_takes_a_new_epoch(void **state)
     bed_end(&b);
 }
 
-static void own_name_with_a_higher_epoch(void **state)
+static void property_2_own_name_with_a_higher_epoch(void **state)
 {
     static const struct {
         const char *what;
@@ -439,7 +439,7 @@ static void texts_are_copied(void **state)
 /* ---- spreading ---- */
 
 /* Property 10: 255 facts at once leave in packets that fit, each as often as it must. */
-static void every_fact_is_sent_its_number_of_times(void **state)
+static void property_10_every_fact_is_sent_its_number_of_times(void **state)
 {
     static uint32_t sent[400];
     struct bed b;
@@ -543,23 +543,23 @@ static void without_an_address_nobody_is_told_of_us(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(facts_merge_in_any_order),
-        cmocka_unit_test(larger_facts_win),
+        cmocka_unit_test(property_1_facts_merge_in_any_order),
+        cmocka_unit_test(property_1_larger_facts_win),
         cmocka_unit_test(accusation_does_not_hide_a_change),
         cmocka_unit_test(unknown_dead_stay_unknown),
-        cmocka_unit_test(lists_make_suspects_not_dead),
-        cmocka_unit_test(restart_replaces_the_old_life),
+        cmocka_unit_test(property_9_lists_make_suspects_not_dead),
+        cmocka_unit_test(property_2_restart_replaces_the_old_life),
         cmocka_unit_test(link_of_the_new_life_stays),
         cmocka_unit_test(several_changes_are_told_as_one),
         cmocka_unit_test(names_of_one_id_must_not_differ),
-        cmocka_unit_test(accusations_are_refuted),
+        cmocka_unit_test(property_5_accusations_are_refuted),
         cmocka_unit_test(old_accusations_are_answered),
         cmocka_unit_test(last_inc_takes_a_new_epoch),
-        cmocka_unit_test(own_name_with_a_higher_epoch),
+        cmocka_unit_test(property_2_own_name_with_a_higher_epoch),
         cmocka_unit_test(no_epoch_is_left),
         cmocka_unit_test(ring_and_names_of_states),
         cmocka_unit_test(texts_are_copied),
-        cmocka_unit_test(every_fact_is_sent_its_number_of_times),
+        cmocka_unit_test(property_10_every_fact_is_sent_its_number_of_times),
         cmocka_unit_test(newest_facts_go_first),
         cmocka_unit_test(alone_there_is_nothing_to_say),
         cmocka_unit_test(without_an_address_nobody_is_told_of_us),

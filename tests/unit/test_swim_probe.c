@@ -480,7 +480,7 @@ static void bad_packets_change_nothing(void **state)
 
 /* ---- a stall ---- */
 
-static void a_stall_makes_unsure(void **state)
+static void property_20_a_stall_makes_unsure(void **state)
 {
     struct pr_gossip_msg m, old;
     struct cl_swim_stats st;
@@ -595,7 +595,7 @@ int main(void)
         cmocka_unit_test(pings_to_other_lives_are_not_answered),
         cmocka_unit_test(queue_of_packets_has_a_bound),
         cmocka_unit_test(bad_packets_change_nothing),
-        cmocka_unit_test(a_stall_makes_unsure),
+        cmocka_unit_test(property_20_a_stall_makes_unsure),
         cmocka_unit_test(unequal_views_end_it_later),
         cmocka_unit_test(alone_nothing_is_unsure),
         cmocka_unit_test(late_ticks_accuse_nobody),

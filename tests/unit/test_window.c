@@ -70,7 +70,7 @@ static void refusal_changes_nothing(void **state)
 }
 
 /* A pseudo-random walk against a plain table of everything taken. */
-static void like_a_plain_table(void **state)
+static void property_32_like_a_plain_table(void **state)
 {
     enum { COUNTERS = 60000 };
     static bool taken[COUNTERS + 4096];
@@ -104,7 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edges),
         cmocka_unit_test(refusal_changes_nothing),
-        cmocka_unit_test(like_a_plain_table),
+        cmocka_unit_test(property_32_like_a_plain_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
