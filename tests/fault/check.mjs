@@ -49,13 +49,14 @@ const ON_ITS_WAY_MS = 20 // between the end of an owner and the last of what it 
 
 /**
  * Whether one of the group was heard by some before an owner ended and by others after it: it had put it in its
- * order, and the next one, which did not hear of that, in another. There is one order per owner.
+ * order, and the next one, which did not hear of that, in another. There is one order per owner. While views differ,
+ * as after a split, there are two.
  */
 function reordered(group, lists, ends) {
   return group.some((id) => {
     const at = lists.flatMap((l) => { const i = l.heard.indexOf(id); return i < 0 ? [] : [l.at[i]] })
     const first = Math.min(...at), last = Math.max(...at)
-    return ends.some((end) => first <= end + ON_ITS_WAY_MS && last > end + ON_ITS_WAY_MS)
+    return ends.some(({ from, to }) => first <= to + ON_ITS_WAY_MS && last > from + ON_ITS_WAY_MS)
   })
 }
 
@@ -111,13 +112,15 @@ export function checkBroadcasts(fleet) {
 
 /**
  * { rows, rowHoles, rowRepeats } (texts for people): every row that was committed after a client heard
- * that its subscription stands reaches it once, in order. 'told' stands where it had an error message before.
+ * that its subscription stands reaches it once, in order. 'told' stands where it had an error message before, 'told later' where it came only after the next row: those of two
+ * readers have no common order.
  */
 export function checkRows(fleet) {
   const { firstRow, inserted } = fleet
   const figures = { rows: inserted - firstRow + 1, rowHoles: [], rowRepeats: [] }
   const at = (life) => `${life.name} on ${life.node.name}`
-  const told = (life, i) => life.rows.warned.some((w) => w.after <= i) ? ', told' : ''
+  const missing = (life) => life.rows.warned.some((w) => /^Changes may be missing/.test(w.message))
+  const told = (life, i) => life.rows.warned.some((w) => w.after <= i) ? ', told' : missing(life) ? ', told later' : ''
   const hole = (life, from, to, i) => figures.rowHoles.push(`${at(life)}: ${from} to ${to}${told(life, i)}`)
   const repeat = (life, id, last) => figures.rowRepeats.push(`${at(life)}: ${id} after ${last}`)
   for (const life of lives(fleet)) {

@@ -293,8 +293,8 @@ export class Fleet {
     await until(`the last broadcasts and rows ${when}`, () => !lacks(), ms).catch((err) => { throw new Error(`${err.message}: ${lacks()}`) })
   }
 
-  /** An owner has just ended: its topics get another one, which makes an order of its own. */
-  ended() { this.ends.push(Date.now()) }
+  /** An owner has ended, just now or some time since `from`: its topics get another one, which makes an order of its own. */
+  ended(from = Date.now()) { this.ends.push({ from, to: Date.now() }) }
 
   /** From now on the leaves of the clients of `node` (or of all that close) are timed. */
   watch(since = Date.now()) { this.watching = { since, ms: [] }; return this.watching }
