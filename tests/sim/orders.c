@@ -259,7 +259,7 @@ void sim_check_follows(struct sim *s, uint32_t n, const struct cl_event *ev, boo
     t = &s->node[n].topic[topic];
     (void)sim_peek_topic(s->node[n].cl, ok.topic, &now);
     run = sim_run_of(s, &now.follows);
-    if (!after && run != t->follows) {
+    if (!after && (run != t->follows || now.since)) {
         t->follows = NOBODY;
     } else if (after && run != t->follows) {
         t->follows = run;

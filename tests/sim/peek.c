@@ -11,7 +11,8 @@ bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out)
     if (t == NULL) {
         return false;
     }
-    *out = (struct peek){.follows = t->follow_epoch, .follow_seq = t->follow_seq, .seq = t->seq};
+    *out = (struct peek){
+        .follows = t->follow_epoch, .follow_seq = t->follow_seq, .seq = t->seq, .since = t->since};
     return true;
 }
 

@@ -549,6 +549,8 @@ void sim_check_empty(struct sim *s);
 struct peek {
     struct pr_epoch follows; /* zeros: nobody */
     uint64_t follow_seq, seq;
+    bool since; /* follow_seq is what an edge says that it has had: before what this node passed on
+                 */
 };
 /* False: the core does not know the topic. */
 bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out);
