@@ -90,6 +90,11 @@ struct flight {
     bool now;       /* and somebody waits for it */
 };
 
+/* Sums that differ are passed over before anything is done about them again; doubles each time. */
+struct patience {
+    uint32_t pause, passed;
+};
+
 /* A node; this one is the first. */
 struct node {
     uint64_t id; /* 0: the index is free */
@@ -106,9 +111,8 @@ struct node {
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
-    uint32_t sum_pause;   /* sums that differ are passed over before it is asked again; doubles */
-    uint32_t sum_passed;
-    uint32_t sum_same; /* kinds that were the same in this round */
+    uint32_t sum_same;    /* kinds that were the same in this round */
+    struct patience sum_ask, sum_retell;
     struct flight flight;
     uint64_t taken, taken_told; /* its last mark on this link; as we told it last */
     cl_ms taken_at;             /* when to tell, while they differ */
@@ -231,6 +235,9 @@ void cl_links_actors_due(struct cl *cl);
 void cl_links_go_on(struct cl *cl);
 /* All edges of a node are gone. */
 void cl_links_forget_boots(struct cl *cl, struct node *n);
+/* What waited of an edge process that is gone meanwhile was ordered, and is counted again since:
+ * nobody else forgets it. */
+void cl_links_forget_strays(struct cl *cl);
 /* The peer sent what it may not. */
 void cl_links_close(struct cl *cl, uint32_t node, const char *reason);
 /* Index of the node with this id, made if there is room; CL_NOBODY. */
