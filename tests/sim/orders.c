@@ -121,7 +121,13 @@ static void event_of_own(struct sim *s, uint32_t n, uint32_t id, const struct pr
             return;
         }
         if (o->pub == id && o->seq == 0) {
-            t->order[i - 1].seq = ev->seq; /* nobody was subscribed: now it is sent again */
+            /* Nobody was subscribed: now it is sent again, or ordered again, since its node was
+             * taken for dead meanwhile. */
+            t->order[i - 1].seq = ev->seq;
+            if (a->type == CL_ACT_EDGE_SEND) {
+                e.emitted = a->edges;
+                log_add(s, n, &e);
+            }
         }
         if (o->seq == ev->seq) {
             return;
