@@ -122,8 +122,11 @@ static int repeat(struct cl *cl, struct source from, const struct pr_pub *pub)
 
     if (rv == CL_OK) {
         struct cl_topic *topic = cl_topics_find(&cl->topics, pub->topic);
+        uint32_t result = PR_PUB_REPEAT;
 
-        cl_order_answer(cl, from, pub, PR_PUB_REPEAT);
+        if (!cl_confirm_repeat(cl, from, pub, &result)) {
+            cl_order_answer(cl, from, pub, result);
+        }
         cl->stats.repeats++;
         if (topic != NULL) {
             topic->repeats++;
