@@ -295,6 +295,9 @@ bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *p
     uint32_t i = find(cl, pub);
 
     *result = PR_PUB_REPEAT;
+#ifdef CL_SABOTAGE_CONFIRM /* for the simulation, which must notice */
+    i = NONE;
+#endif
     if (i != NONE && at(cl, i)->state == CL_CONFIRM_WAITS) {
         at(cl, i)->from = from;
         return true;

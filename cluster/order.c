@@ -47,12 +47,17 @@ static bool push_event(struct cl *cl, const struct cl_topic *topic, struct sourc
     bool now = true;
     size_t at = 0;
     struct queued *q = NULL;
+#ifndef CL_SABOTAGE_MASK /* for the simulation, which must notice */
+    uint64_t edges = topic->edges;
+#else
+    uint64_t edges = topic->edges != 0 ? cl->up : 0;
+#endif
 
     pr_event_encode(&w, &ev);
     at = cl_out_written(&cl->out, &w);
-    if (topic->edges != 0) {
+    if (edges != 0) {
         q = cl_out_push(&cl->out);
-        q->act = (struct cl_action){.type = CL_ACT_EDGE_SEND, .edges = topic->edges};
+        q->act = (struct cl_action){.type = CL_ACT_EDGE_SEND, .edges = edges};
         q->act.bytes.n = w.len;
         q->at = at;
     }
