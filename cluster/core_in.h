@@ -95,6 +95,11 @@ struct patience {
     uint32_t pause, passed;
 };
 
+/* Items of cl.unconfirmed, the oldest first. */
+struct unconfirmed_list {
+    uint32_t head, tail;
+};
+
 /* A node; this one is the first. */
 struct node {
     uint64_t id; /* 0: the index is free */
@@ -184,9 +189,10 @@ struct cl {
 
     struct cl_topics topics;
     struct cl_pool unconfirmed; /* confirm.h */
-    uint32_t unconfirmed_head, unconfirmed_tail;
-    cl_ms taken_at; /* least of the nodes' */
-    bool mark_due;  /* some link is to get a mark */
+    struct unconfirmed_list waiting, failed;
+    cl_ms blind_until; /* a timeout was not remembered: which repeats had one is not known */
+    cl_ms taken_at;    /* least of the nodes' */
+    bool mark_due;     /* some link is to get a mark */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
