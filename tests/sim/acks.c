@@ -3,8 +3,9 @@
  * acks.c - the promise about publishes whose client wants an answer.
  *
  *   I6  an owner process that says of one that it is done, at first or when it is asked again, has
- *       passed it to each node that followed it when it gave it its place: that node has it, or is
- *       dead. What a full link dropped does not count: its receiver sees the hole and asks.
+ *       passed it to each node that followed it when it gave it its place, and still does: that
+ * node has it, or is dead. What a full link dropped does not count: its receiver sees the hole and
+ * asks.
  *
  * Who follows is asked of the followers, not of the owner, and who has it is seen where it arrives.
  */
@@ -93,6 +94,7 @@ void sim_check_acked(struct sim *s, uint32_t n, uint32_t id, uint32_t followers)
 {
     const struct pub *p = &s->pubs[id];
 
+    followers &= sim_followers(s, n, p->topic); /* one that follows no more has no use for it */
     for (uint32_t i = 0; p->ack && i < s->k.nodes; i++) {
         if ((followers & ~(p->has | p->spilled)) >> i & 1 && !held_for_dead(s, n, i)) {
             sim_fail(s, "I6: node %u confirms publish %u, which node %u follows and has not got", n,
