@@ -188,7 +188,9 @@ int cl_follow_unwant(struct cl *cl, struct cl_topic *topic)
     }
     if (rv == CL_OK) {
         topic->follow_presence = false;
-        cl_pres_forget_topic(cl->pres, cl->now, cl_topic_name(topic));
+        if (cl_view_agreed(cl)) { /* as cl_view_forget_presence, which does it later then */
+            cl_pres_forget_topic(cl->pres, cl->now, cl_topic_name(topic));
+        }
         if (topic->edges == 0) {
             cl_follow_stop(cl, topic); /* an edge that lost its connection may come back */
         }
