@@ -45,6 +45,9 @@ static bool pick(const struct attachment *a, uint32_t *at)
     bool found = false;
 
     for (uint32_t i = 0; i < a->nconds; i++) {
+        if (a->conds[i].negated || a->conds[i].asked) {
+            continue;
+        }
         if (a->conds[i].op == PR_F_EQ) {
             *at = i;
             return true;
@@ -193,17 +196,25 @@ void rt_subs_unindex(struct attachment *a)
     a->next = NULL;
 }
 
+/* Of a condition for Postgres: may it hold? */
 static bool holds(struct cond *c, const struct rt_change *ch)
 {
     int at = place_of(&c->place, ch->rel, c->column, c->kind);
+    struct pr_cond test = {.op = c->op, .negated = c->negated, .values = c->values};
     struct rt_value v;
 
     if (at < 0) {
         return false;
     }
     v = rt_change_value(ch, (uint32_t)at);
-    return v.kind == RT_V_TEXT &&
-           pr_filter_match(c->op, c->values, ch->rel->columns[at].type, v.text);
+    if (v.kind == RT_V_DROPPED && c->op == PR_F_IS) {
+        v.kind = RT_V_TEXT; /* not held, but not NULL */
+    }
+    if (v.kind != RT_V_TEXT && v.kind != RT_V_NULL) {
+        return false;
+    }
+    return c->asked ||
+           pr_filter_match(&test, ch->rel->columns[at].type, v.kind == RT_V_NULL ? NULL : &v.text);
 }
 
 static bool all_hold(const struct attachment *a, const struct rt_change *ch)

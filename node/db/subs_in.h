@@ -27,6 +27,8 @@ struct cond {
     struct pr_slice column;
     struct pr_slice values;
     enum pr_filter_op op;
+    bool negated;
+    bool asked;           /* of Postgres: not for C to evaluate */
     enum pr_pg_kind kind; /* under its domains, when the values were normalized */
     struct place place;
 };

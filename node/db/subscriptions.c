@@ -237,7 +237,8 @@ static struct attachment *new_attachment(const struct rt_sub_cond *conds, uint32
     *a = (struct attachment){.nconds = nconds, .conds = (struct cond *)(void *)(a + 1)};
     at = (uint8_t *)(a->conds + nconds);
     for (uint32_t i = 0; i < nconds; i++) {
-        a->conds[i] = (struct cond){.op = conds[i].op};
+        a->conds[i] =
+            (struct cond){.op = conds[i].op, .negated = conds[i].negated, .asked = conds[i].asked};
         a->conds[i].column = keep(&at, conds[i].column);
         a->conds[i].values = keep(&at, conds[i].values);
     }

@@ -52,6 +52,8 @@ struct rt_shape {
 struct rt_sub_cond {
     struct pr_slice column;
     enum pr_filter_op op;
+    bool negated;
+    bool asked;             /* only Postgres can evaluate it */
     struct pr_slice values; /* packed, pr_cond_value_put */
 };
 

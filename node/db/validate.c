@@ -295,7 +295,7 @@ static bool next_cond(struct rt_reg *r)
         return false;
     }
     column = &c->rel->columns[i];
-    if (!pr_filter_native(cond->op, column->type, column->c_collation)) {
+    if (!pr_filter_native(cond, column->type, column->text)) {
         pr_put_str(&o, "ERROR P0001 (raise_exception) operator ");
         pr_put_str(&o, pr_filter_op_name(cond->op));
         pr_put_str(&o, " is not supported for column type ");
@@ -309,6 +309,7 @@ static bool next_cond(struct rt_reg *r)
     }
     c->conds[c->cond].column = cond->column;
     c->conds[c->cond].op = cond->op;
+    c->conds[c->cond].negated = cond->negated;
     ask_values(r, cond, rt_rel_sql(c->rel)->types[i]);
     return false;
 }
