@@ -58,8 +58,8 @@ bool pr_filter_native(const struct pr_cond *c, const struct pr_pg_type *t, enum 
     enum pr_pg_kind kind = pr_pg_base(t)->kind;
 
     switch (c->op) {
-    case PR_F_IS:
-        return true;
+    case PR_F_IS: /* of a row, it asks for its fields */
+        return kind != PR_PG_COMPOSITE;
     case PR_F_EQ:
     case PR_F_NEQ:
     case PR_F_IN:

@@ -21,6 +21,13 @@ struct rt_column {
     enum pr_text_rule text; /* what may be decided about its texts without asking */
 };
 
+/* A column as an operand: its type as Postgres compares it, without domains, lengths and places. */
+struct rt_operand {
+    struct pr_slice type;      /* qualified */
+    struct pr_slice schema;    /* where its operators are, quoted */
+    struct pr_slice collation; /* qualified; empty: none, or the database's */
+};
+
 /* Rights of one role on one table. */
 struct rt_rights {
     struct pr_slice role;

@@ -263,7 +263,7 @@ static int error_of(const struct matching *m, const struct reg *r)
                                                                  : RT_MATCH_OK;
 }
 
-static void append(struct matching *m, const struct reg *r, int error)
+static void append(struct matching *m, const struct reg *r, int error, struct rt_sieve *sieve)
 {
     struct rt_matches *out = m->out;
 
@@ -273,10 +273,14 @@ static void append(struct matching *m, const struct reg *r, int error)
     }
     r->group->refs++;
     r->shape->refs++;
+    if (sieve != NULL) {
+        rt_sieve_ref(sieve);
+    }
     out->items[out->count] = (struct rt_match){.boot = r->boot,
                                                .handle = r->handle,
                                                .error = (enum rt_match_error)error,
                                                .visible = true,
+                                               .sieve = sieve,
                                                .group = r->group,
                                                .shape = r->shape};
     out->count++;
@@ -286,7 +290,7 @@ static void append(struct matching *m, const struct reg *r, int error)
 static void consider(struct matching *m, const struct attachment *a)
 {
     if (error_of(m, a->reg) == RT_MATCH_OK && all_hold(a, m->change)) {
-        append(m, a->reg, RT_MATCH_OK);
+        append(m, a->reg, RT_MATCH_OK, a->sieve);
     }
 }
 
@@ -337,7 +341,7 @@ static void match_errors(struct matching *m, const struct table *t)
         }
         error = error_of(m, r);
         if (error > RT_MATCH_OK) {
-            append(m, r, error);
+            append(m, r, error, NULL);
         }
     }
 }
@@ -416,6 +420,7 @@ void rt_matches_free(struct rt_matches *m)
     for (uint32_t i = 0; i < m->count; i++) {
         rt_group_unref(m->items[i].group);
         rt_shape_unref(m->items[i].shape);
+        rt_sieve_unref(m->items[i].sieve);
     }
     rt_free(m->items);
     *m = (struct rt_matches){0};

@@ -43,12 +43,6 @@ struct rt_rel_policy {
      * anything. */
     struct pr_slice condition;
 };
-/* A column as an operand: its type as Postgres compares it, without domains, lengths and places. */
-struct rt_operand {
-    struct pr_slice type;      /* qualified */
-    struct pr_slice schema;    /* where its operators are, quoted */
-    struct pr_slice collation; /* qualified; empty: none, or the database's */
-};
 struct rt_rel_sql {
     struct pr_slice name;              /* "schema"."table", quoted */
     uint32_t nkeys;                    /* primary key columns */

@@ -117,7 +117,8 @@ static inline int attach(struct rt_subs *s, uint64_t boot, uint32_t handle,
                                         .negated = f.conds[i].negated,
                                         .values = f.conds[i].values};
     }
-    return rt_subs_attach(s, boot, handle, rel, conds, f.count);
+    return rt_subs_attach(s, boot, handle, rel,
+                          &(struct rt_sub_filter){.conds = conds, .nconds = f.count});
 }
 
 #endif

@@ -355,6 +355,7 @@ static void test_native(void **state)
     static const struct pr_pg_type t_text = {.kind = PR_PG_TEXT};
     static const struct pr_pg_type t_int = {.kind = PR_PG_INT};
     static const struct pr_pg_type t_json = {.kind = PR_PG_JSON};
+    static const struct pr_pg_type t_pair = {.kind = PR_PG_COMPOSITE};
     struct pr_slice list = pr_bytes("\2\0\0\0\0", 5);
     struct pr_slice cut = pr_bytes("\0\0\0\0\1", 5);
     struct pr_slice v;
@@ -372,6 +373,7 @@ static void test_native(void **state)
     assert_true(native(PR_F_GTE, &t_int, PR_TEXT_NOTHING, ""));
     assert_false(native(PR_F_NEQ, &t_json, PR_TEXT_ORDER, ""));
     assert_true(native(PR_F_IS, &t_json, PR_TEXT_NOTHING, ""));
+    assert_false(native(PR_F_IS, &t_pair, PR_TEXT_ORDER, ""));
     assert_false(native(PR_F_ILIKE, &t_text, PR_TEXT_ORDER, "a"));
     assert_false(native(PR_F_MATCH, &t_text, PR_TEXT_ORDER, "a"));
     assert_false(native(PR_F_IMATCH, &t_text, PR_TEXT_ORDER, "a"));
