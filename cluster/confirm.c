@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "cluster/edge.h"
+
 #define NONE CL_POOL_NONE
 /* Items of a chunk, as a power of two; first size of a ring. */
 #define CHUNK_SHIFT 7u
@@ -14,18 +16,22 @@ static struct cl_unconfirmed *at(const struct cl *cl, uint32_t i)
     return cl_pool_at(&cl->unconfirmed, i);
 }
 
-/* They are found by the rings, never by hash. */
+static uint64_t hash_of(uint64_t boot, uint32_t part, uint64_t oseq)
+{
+    return cl_mix64(boot ^ cl_mix64(oseq * CL_PARTITIONS + part));
+}
+
 static uint64_t rehash(const void *ctx, uint32_t i)
 {
-    (void)ctx;
-    return i;
+    const struct cl_unconfirmed *u = at(ctx, i);
+
+    return hash_of(u->boot, u->part, u->oseq);
 }
 
 void cl_confirm_init(struct cl *cl)
 {
     cl_pool_init(&cl->unconfirmed, cl->mem, sizeof(struct cl_unconfirmed), CHUNK_SHIFT, rehash, cl);
-    cl->unconfirmed_head = NONE;
-    cl->unconfirmed_tail = NONE;
+    cl->waiting = cl->failed = (struct unconfirmed_list){NONE, NONE};
 }
 
 static void free_ring(struct cl *cl, struct flight *f)
@@ -44,66 +50,95 @@ void cl_confirm_deinit(struct cl *cl)
     cl_pool_clear(&cl->unconfirmed);
 }
 
-static void list_remove(struct cl *cl, uint32_t i)
+static void list_remove(struct cl *cl, struct unconfirmed_list *l, uint32_t i)
 {
     const struct cl_unconfirmed *u = at(cl, i);
 
     if (u->prev == NONE) {
-        cl->unconfirmed_head = u->next;
+        l->head = u->next;
     } else {
         at(cl, u->prev)->next = u->next;
     }
     if (u->next == NONE) {
-        cl->unconfirmed_tail = u->prev;
+        l->tail = u->prev;
     } else {
         at(cl, u->next)->prev = u->prev;
     }
 }
 
-static void list_add_last(struct cl *cl, uint32_t i)
+static void list_add_last(struct cl *cl, struct unconfirmed_list *l, uint32_t i)
 {
     struct cl_unconfirmed *u = at(cl, i);
 
     u->next = NONE;
-    u->prev = cl->unconfirmed_tail;
+    u->prev = l->tail;
     if (u->prev == NONE) {
-        cl->unconfirmed_head = i;
+        l->head = i;
     } else {
         at(cl, u->prev)->next = i;
     }
-    cl->unconfirmed_tail = i;
+    l->tail = i;
 }
 
 /* To be answered by the next step that finds room. */
-static void list_to_front(struct cl *cl, uint32_t i)
+static void wait_no_more(struct cl *cl, uint32_t i)
 {
     struct cl_unconfirmed *u = at(cl, i);
 
-    list_remove(cl, i);
+    list_remove(cl, &cl->waiting, i);
     u->prev = NONE;
-    u->next = cl->unconfirmed_head;
+    u->next = cl->waiting.head;
     if (u->next == NONE) {
-        cl->unconfirmed_tail = i;
+        cl->waiting.tail = i;
     } else {
         at(cl, u->next)->prev = i;
     }
-    cl->unconfirmed_head = i;
+    cl->waiting.head = i;
+}
+
+/* It is in no list. From here on a repeat of it is one of what went well. */
+static void over(struct cl *cl, uint32_t i)
+{
+    struct cl_unconfirmed *u = at(cl, i);
+
+    cl_pool_unlink(&cl->unconfirmed, hash_of(u->boot, u->part, u->oseq), i);
+    u->state = CL_CONFIRM_OVER;
+    if (u->refs == 0) {
+        cl_pool_give(&cl->unconfirmed, i);
+    }
+}
+
+static void forget_failed(struct cl *cl, uint32_t i)
+{
+    list_remove(cl, &cl->failed, i);
+    over(cl, i);
+}
+
+/* It was, or is to be, answered by a timeout. */
+static void fail(struct cl *cl, uint32_t i)
+{
+    struct cl_unconfirmed *u = at(cl, i);
+
+    list_remove(cl, &cl->waiting, i);
+    u->state = CL_CONFIRM_FAILED;
+    u->at = cl->now;
+    list_add_last(cl, &cl->failed, i);
 }
 
 /* Room was reserved. */
 static void answer(struct cl *cl, uint32_t i)
 {
-    struct cl_unconfirmed *u = at(cl, i);
+    const struct cl_unconfirmed *u = at(cl, i);
     bool taken = u->refs == 0 && !u->missed;
+    bool well = taken || (u->flags & PR_PUB_ACK) == 0;
     struct pr_pub pub = {.part = u->part, .oseq = u->oseq, .boot = u->boot};
 
-    cl_order_answer(cl, u->from, &pub,
-                    taken || (u->flags & PR_PUB_ACK) == 0 ? PR_PUB_DONE : PR_PUB_TIMEOUT);
-    list_remove(cl, i);
-    if (u->refs == 0) {
-        cl_pool_give(&cl->unconfirmed, i);
+    cl_order_answer(cl, u->from, &pub, well ? PR_PUB_DONE : PR_PUB_TIMEOUT);
+    if (well) {
+        list_remove(cl, &cl->waiting, i);
+        over(cl, i);
     } else {
-        u->answered = true;
+        fail(cl, i);
     }
 }
 
@@ -114,11 +149,15 @@ static bool drop_ref(struct cl *cl, uint32_t i)
 
     assert(u->refs > 0);
     u->refs--;
-    if (u->refs == 0 && u->answered) {
-        cl_pool_give(&cl->unconfirmed, i);
-        return false;
+    if (u->refs > 0 || u->state == CL_CONFIRM_WAITS) {
+        return u->refs == 0;
     }
-    return u->refs == 0;
+    if (u->state == CL_CONFIRM_OVER) {
+        cl_pool_give(&cl->unconfirmed, i);
+    } else if (!u->missed) {
+        forget_failed(cl, i); /* late, but every node has it now */
+    }
+    return false;
 }
 
 static uint32_t take_first(struct flight *f)
@@ -138,7 +177,7 @@ static void give_up(struct cl *cl, struct flight *f, bool missed)
 
         at(cl, i)->missed = at(cl, i)->missed || missed;
         if (drop_ref(cl, i)) {
-            list_to_front(cl, i);
+            wait_no_more(cl, i);
         }
     }
 }
@@ -183,9 +222,16 @@ static bool note(struct cl *cl, struct flight *f, uint32_t i, bool now)
 
 static uint32_t make(struct cl *cl, struct source from, const struct pr_pub *pub)
 {
-    uint32_t i = cl->unconfirmed.used >= CL_CONFIRM_MAX ? NONE : cl_pool_take(&cl->unconfirmed);
     struct cl_unconfirmed *u = NULL;
+    uint32_t i = NONE;
 
+    if (cl->unconfirmed.used >= CL_CONFIRM_MAX && cl->failed.head != NONE) {
+        cl->blind_until = cl->now + CLE_HELD_MS;
+        forget_failed(cl, cl->failed.head); /* room, if the links are through with it */
+    }
+    if (cl->unconfirmed.used < CL_CONFIRM_MAX) {
+        i = cl_pool_take(&cl->unconfirmed);
+    }
     if (i != NONE) {
         u = at(cl, i);
         u->part = pub->part;
@@ -194,7 +240,8 @@ static uint32_t make(struct cl *cl, struct source from, const struct pr_pub *pub
         u->boot = pub->boot;
         u->oseq = pub->oseq;
         u->at = cl->now;
-        list_add_last(cl, i);
+        list_add_last(cl, &cl->waiting, i);
+        cl_pool_link(&cl->unconfirmed, hash_of(u->boot, u->part, u->oseq), i);
     }
     return i;
 }
@@ -208,6 +255,7 @@ bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, struct source f
 
     *result = ack ? PR_PUB_TIMEOUT : PR_PUB_DONE;
     if (i == NONE) {
+        cl->blind_until = ack ? cl->now + CLE_HELD_MS : cl->blind_until;
         return false;
     }
     for (; k < CL_NODES_MAX; k = cl_bits_next(nodes, k + 1)) {
@@ -220,8 +268,43 @@ bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, struct source f
     if (at(cl, i)->refs > 0) {
         return true;
     }
-    list_remove(cl, i);
-    cl_pool_give(&cl->unconfirmed, i);
+    if (ack) {
+        fail(cl, i);
+    } else {
+        list_remove(cl, &cl->waiting, i);
+        over(cl, i);
+    }
+    return false;
+}
+
+static uint32_t find(const struct cl *cl, const struct pr_pub *pub)
+{
+    uint32_t i = cl_pool_first(&cl->unconfirmed, hash_of(pub->boot, pub->part, pub->oseq));
+
+    while (i != NONE && (at(cl, i)->boot != pub->boot || at(cl, i)->part != pub->part ||
+                         at(cl, i)->oseq != pub->oseq)) {
+        i = cl_pool_next(&cl->unconfirmed, i);
+    }
+    return i;
+}
+
+bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *pub,
+                       uint32_t *result)
+{
+    bool ack = (pub->flags & PR_PUB_ACK) != 0;
+    uint32_t i = find(cl, pub);
+
+    *result = PR_PUB_REPEAT;
+#ifdef CL_SABOTAGE_CONFIRM /* for the simulation, which must notice */
+    i = NONE;
+#endif
+    if (i != NONE && at(cl, i)->state == CL_CONFIRM_WAITS) {
+        at(cl, i)->from = from;
+        return true;
+    }
+    if (i != NONE || (ack && cl->now < cl->blind_until)) {
+        *result = PR_PUB_TIMEOUT;
+    }
     return false;
 }
 
@@ -328,9 +411,12 @@ static bool due(const struct cl *cl, uint32_t i)
 
 void cl_confirm_go_on(struct cl *cl)
 {
-    while (cl->unconfirmed_head != NONE && due(cl, cl->unconfirmed_head) &&
+    while (cl->waiting.head != NONE && due(cl, cl->waiting.head) &&
            cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) == CL_OK) {
-        answer(cl, cl->unconfirmed_head);
+        answer(cl, cl->waiting.head);
+    }
+    while (cl->failed.head != NONE && at(cl, cl->failed.head)->at + CLE_HELD_MS <= cl->now) {
+        forget_failed(cl, cl->failed.head);
     }
     if (cl->mark_due) {
         send_marks(cl);
@@ -344,11 +430,54 @@ cl_ms cl_confirm_deadline(const struct cl *cl)
 {
     cl_ms at_ms = cl->mark_due ? cl->now : cl->taken_at;
 
-    if (cl->unconfirmed_head != NONE) {
-        const struct cl_unconfirmed *u = at(cl, cl->unconfirmed_head);
+    if (cl->waiting.head != NONE) {
+        const struct cl_unconfirmed *u = at(cl, cl->waiting.head);
         cl_ms end = u->refs == 0 ? cl->now : u->at + CL_CONFIRM_MS;
 
         at_ms = end < at_ms ? end : at_ms;
     }
+    if (cl->failed.head != NONE) {
+        cl_ms end = at(cl, cl->failed.head)->at + CLE_HELD_MS;
+
+        at_ms = end < at_ms ? end : at_ms;
+    }
     return at_ms;
+}
+
+/* A list: how many, in one state, each found by its name; their nodes are counted. */
+static bool check_list(const struct cl *cl, const struct unconfirmed_list *l,
+                       enum cl_confirm_state state, uint32_t *count, uint64_t *refs)
+{
+    uint32_t before = NONE;
+
+    for (uint32_t i = l->head; i != NONE; i = at(cl, i)->next) {
+        const struct cl_unconfirmed *u = at(cl, i);
+
+        if (++*count > cl->unconfirmed.used || u->state != state || u->prev != before) {
+            return false;
+        }
+        *refs += u->refs;
+        before = i;
+    }
+    return l->tail == before;
+}
+
+const char *cl_confirm_check(const struct cl *cl)
+{
+    uint64_t refs = 0;
+    uint64_t flown = 0;
+    uint32_t count = 0;
+
+    if (!check_list(cl, &cl->waiting, CL_CONFIRM_WAITS, &count, &refs) ||
+        !check_list(cl, &cl->failed, CL_CONFIRM_FAILED, &count, &refs)) {
+        return "a list of unconfirmed publishes is broken";
+    }
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        flown += cl->node[i].flight.n;
+    }
+    if (count != cl->unconfirmed.linked || refs > flown ||
+        (count == cl->unconfirmed.used && refs != flown)) {
+        return "unconfirmed publishes are counted wrongly";
+    }
+    return NULL;
 }

@@ -8,9 +8,15 @@
  * node echoes the last one it has seen (LINK_ACK); a link is a FIFO, so everything ahead of it was
  * taken. An event that a full link dropped counts as taken: its receiver sees the hole and asks.
  *
+ * A publish that comes again while it waits is answered when the first one is, not before: what its
+ * edge is told must not depend on how often it asked. Afterwards it is told the same again: done,
+ * or the timeout, which is remembered for as long as an edge holds a publish.
+ *
  * Bounds: CL_CONFIRM_MAX publishes, and as many under way on a link. Beyond, a publish is confirmed
  * without waiting; one whose client asked for it (PR_PUB_ACK) is told a timeout, as is one that a
- * node did not take in CL_CONFIRM_MS, unless that node is dead by then.
+ * node did not take in CL_CONFIRM_MS, unless that node is dead by then. Where there is no room to
+ * remember a timeout, repeats of PR_PUB_ACK that are not known are told one for as long: an error
+ * where all was well, but never a success that was none.
  */
 #ifndef CLUSTER_CONFIRM_H
 #define CLUSTER_CONFIRM_H
@@ -24,17 +30,23 @@
 /* A mark is told at latest this late, in ms, unless somebody waits for it: then at once. */
 #define CL_TAKEN_MS 10u
 
-/* A publish that was ordered here and waits. */
+enum cl_confirm_state {
+    CL_CONFIRM_WAITS = 0,
+    CL_CONFIRM_FAILED, /* answered by a timeout that is remembered */
+    CL_CONFIRM_OVER    /* answered: kept until the links are through with it */
+};
+
+/* A publish that was ordered here. Found by (boot, part, oseq) until it is over. */
 struct cl_unconfirmed {
     uint32_t chain;      /* the pool's */
     uint32_t refs;       /* nodes that have not taken it */
-    uint32_t next, prev; /* in the order of time */
+    uint32_t next, prev; /* of those that wait, or failed, in the order of time */
     uint32_t part, flags;
-    struct source from;
+    struct source from; /* who asked last */
     uint64_t boot, oseq;
-    cl_ms at;
-    bool missed;   /* a link ended that it was under way on */
-    bool answered; /* too late: kept until the links are through with it */
+    cl_ms at;    /* when it was ordered; when it failed */
+    bool missed; /* a link ended that it was under way on */
+    enum cl_confirm_state state;
 };
 
 void cl_confirm_init(struct cl *cl);
@@ -43,6 +55,10 @@ void cl_confirm_deinit(struct cl *cl);
  * confirmed at once, with *result. */
 bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, struct source from,
                      const struct pr_pub *pub, uint32_t *result);
+/* A publish that was ordered before comes again. True: it still waits, and `from` is answered when
+ * it is; false: it may be answered at once, with *result. O(1). */
+bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *pub,
+                       uint32_t *result);
 /* The node has taken everything up to that mark. 0, CL_ENOMEM, CL_EAGAIN, CL_EPROTO. */
 CL_MUST_CHECK int cl_confirm_taken(struct cl *cl, uint32_t node, uint64_t mark);
 /* Nothing that is under way to it will be told of: its link is new (`missed`), or the node is gone,
@@ -53,5 +69,7 @@ void cl_confirm_mark(struct cl *cl, uint32_t node, const struct pr_mark *m);
 /* What time and room allow: who waited too long; MARK, LINK_ACK. */
 void cl_confirm_go_on(struct cl *cl);
 cl_ms cl_confirm_deadline(const struct cl *cl);
+/* Own invariants: NULL, or what is broken. O(unconfirmed). */
+const char *cl_confirm_check(const struct cl *cl);
 
 #endif

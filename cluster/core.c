@@ -214,6 +214,9 @@ int cl_step(struct cl *cl, cl_ms now, const struct cl_event *ev)
         return CL_ERANGE;
     }
     cl->now = now;
+    if (cl->swim != NULL) {
+        cl_swim_clock(cl->swim, now);
+    }
     rv = step(cl, ev);
     if (rv == CL_OK) {
         go_on(cl);

@@ -90,6 +90,16 @@ struct flight {
     bool now;       /* and somebody waits for it */
 };
 
+/* Sums that differ are passed over before anything is done about them again; doubles each time. */
+struct patience {
+    uint32_t pause, passed;
+};
+
+/* Items of cl.unconfirmed, the oldest first. */
+struct unconfirmed_list {
+    uint32_t head, tail;
+};
+
 /* A node; this one is the first. */
 struct node {
     uint64_t id; /* 0: the index is free */
@@ -106,9 +116,8 @@ struct node {
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
     uint32_t sum_differs; /* kinds of sums that differed at the last comparison */
-    uint32_t sum_pause;   /* sums that differ are passed over before it is asked again; doubles */
-    uint32_t sum_passed;
-    uint32_t sum_same; /* kinds that were the same in this round */
+    uint32_t sum_same;    /* kinds that were the same in this round */
+    struct patience sum_ask, sum_retell;
     struct flight flight;
     uint64_t taken, taken_told; /* its last mark on this link; as we told it last */
     cl_ms taken_at;             /* when to tell, while they differ */
@@ -180,9 +189,10 @@ struct cl {
 
     struct cl_topics topics;
     struct cl_pool unconfirmed; /* confirm.h */
-    uint32_t unconfirmed_head, unconfirmed_tail;
-    cl_ms taken_at; /* least of the nodes' */
-    bool mark_due;  /* some link is to get a mark */
+    struct unconfirmed_list waiting, failed;
+    cl_ms blind_until; /* a timeout was not remembered: which repeats had one is not known */
+    cl_ms taken_at;    /* least of the nodes' */
+    bool mark_due;     /* some link is to get a mark */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
@@ -231,6 +241,9 @@ void cl_links_actors_due(struct cl *cl);
 void cl_links_go_on(struct cl *cl);
 /* All edges of a node are gone. */
 void cl_links_forget_boots(struct cl *cl, struct node *n);
+/* What waited of an edge process that is gone meanwhile was ordered, and is counted again since:
+ * nobody else forgets it. */
+void cl_links_forget_strays(struct cl *cl);
 /* The peer sent what it may not. */
 void cl_links_close(struct cl *cl, uint32_t node, const char *reason);
 /* Index of the node with this id, made if there is room; CL_NOBODY. */

@@ -179,6 +179,15 @@ static int make(struct cle *c, struct pr_slice key, uint32_t *out)
     return CL_OK;
 }
 
+/* The members that were there when its owner went are gone: the next ones have missed nothing, and
+ * an owner that sent them what came since would tell them of a time before they joined. */
+static void forget_place(struct etopic *t)
+{
+    t->epoch = (struct pr_epoch){0};
+    t->seq = 0;
+    t->origin = (struct pr_place){0};
+}
+
 int cle_subscribe(struct cle *c, cl_ms now, struct pr_slice topic, uint32_t *handle,
                   bool *subscribed)
 {
@@ -195,6 +204,9 @@ int cle_subscribe(struct cle *c, cl_ms now, struct pr_slice topic, uint32_t *han
         }
     }
     t = cle_topic(c, i);
+    if (t->state == SUB_NONE && t->refs == 0) {
+        forget_place(t);
+    }
     if (cle_up(c) && t->state == SUB_NONE) {
         rv = cle_topic_send_sub(c, i);
         if (rv != CL_OK) {
@@ -436,65 +448,4 @@ void cle_topics_deinit(struct cle *c)
         }
     }
     cl_pool_clear(&c->topics);
-}
-
-static const char *check_one(const struct cle *c, const struct etopic *t)
-{
-    if ((t->refs == 0) != (t->list == LIST_UNSUB)) {
-        return "a topic without members is not on its way out, or one with members is";
-    }
-    if (t->unanswered > 1) {
-        return "two questions of one topic are under way";
-    }
-    if (t->waiting != (t->list == LIST_WAIT)) {
-        return "a join waits without a deadline";
-    }
-    if (!cle_up(c) && (t->state != SUB_NONE || t->unanswered > 0 || t->views > 0 || t->due)) {
-        return "a topic believes in an owner that is not there";
-    }
-    if (cle_up(c) && (t->full_due || t->reset_due) && !t->due) {
-        return "something is due and not in the queue";
-    }
-    if (t->state == SUB_SENT && t->unanswered == 0) {
-        return "a topic waits for an answer that cannot come";
-    }
-    return NULL;
-}
-
-static uint32_t queue_length(const struct cle *c, uint32_t limit)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = c->due.head; i != NONE && n <= limit; i = cle_topic(c, i)->due_next) {
-        n++;
-    }
-    return n;
-}
-
-bool cle_topics_check(const struct cle *c, const char **what)
-{
-    uint32_t count = 0;
-    uint32_t due = 0;
-
-    for (uint32_t i = 0; i < c->topics.top; i++) {
-        const struct etopic *t = cle_topic(c, i);
-
-        if (t->key == NULL) {
-            continue;
-        }
-        count++;
-        due += t->due;
-        *what = check_one(c, t);
-        if (*what == NULL && cle_topic_find(c, cle_topic_key(c, i)) != i) {
-            *what = "a topic is not found by its key";
-        }
-        if (*what != NULL) {
-            return false;
-        }
-    }
-    if (count != c->topics.used || due != queue_length(c, due)) {
-        *what = "the topics are counted wrongly";
-        return false;
-    }
-    return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Read-only questions about a cl: rows for operators, counters, and its own invariants. */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 
 static struct cl_topic_row row_of(const struct cl *cl, const struct cl_topic *t)
 {
@@ -227,6 +227,9 @@ bool cl_check(const struct cl *cl, const char **what)
     }
     if (*what == NULL) {
         *what = check_followed(cl);
+    }
+    if (*what == NULL) {
+        *what = cl_confirm_check(cl);
     }
     return *what == NULL && cl_topics_check(&cl->topics, cl->up, what) &&
            cl_pres_check(cl->pres, what) && (cl->swim == NULL || cl_swim_check(cl->swim, what));

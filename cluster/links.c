@@ -420,6 +420,36 @@ static void forget_late(struct cl *cl)
     }
 }
 
+static bool is_named(const struct cl *cl, const struct cl_origin *g)
+{
+    bool named = false;
+
+    if (g->home != CL_SELF) {
+        return has_boot(cl->node[g->home].boot, cl->node[g->home].nboots, g->boot);
+    }
+    for (uint32_t i = 0; i < CL_EDGES_MAX && !named; i++) {
+        named = cl->edge[i].boot == g->boot;
+    }
+    return named;
+}
+
+/* Twice in a row: a node's publishes may come ahead of its names. */
+void cl_links_forget_strays(struct cl *cl)
+{
+    uint32_t at = 0;
+
+    for (struct cl_origin *g = cl_origins_next(&cl->origins, &at);
+         g != NULL && cl->park_head == NULL; g = cl_origins_next(&cl->origins, &at)) {
+        bool stray = !is_named(cl, g);
+
+        if (stray && g->stray) {
+            cl_origins_drop(&cl->origins, g->boot);
+        } else {
+            g->stray = stray;
+        }
+    }
+}
+
 void cl_links_go_on(struct cl *cl)
 {
     if (cl->actors_at <= cl->now) {

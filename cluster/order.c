@@ -47,12 +47,17 @@ static bool push_event(struct cl *cl, const struct cl_topic *topic, struct sourc
     bool now = true;
     size_t at = 0;
     struct queued *q = NULL;
+#ifndef CL_SABOTAGE_MASK /* for the simulation, which must notice */
+    uint64_t edges = topic->edges;
+#else
+    uint64_t edges = topic->edges != 0 ? cl->up : 0;
+#endif
 
     pr_event_encode(&w, &ev);
     at = cl_out_written(&cl->out, &w);
-    if (topic->edges != 0) {
+    if (edges != 0) {
         q = cl_out_push(&cl->out);
-        q->act = (struct cl_action){.type = CL_ACT_EDGE_SEND, .edges = topic->edges};
+        q->act = (struct cl_action){.type = CL_ACT_EDGE_SEND, .edges = edges};
         q->act.bytes.n = w.len;
         q->at = at;
     }
@@ -122,8 +127,11 @@ static int repeat(struct cl *cl, struct source from, const struct pr_pub *pub)
 
     if (rv == CL_OK) {
         struct cl_topic *topic = cl_topics_find(&cl->topics, pub->topic);
+        uint32_t result = PR_PUB_REPEAT;
 
-        cl_order_answer(cl, from, pub, PR_PUB_REPEAT);
+        if (!cl_confirm_repeat(cl, from, pub, &result)) {
+            cl_order_answer(cl, from, pub, result);
+        }
         cl->stats.repeats++;
         if (topic != NULL) {
             topic->repeats++;

@@ -77,6 +77,18 @@ struct cl_origin *cl_origins_get(struct cl_origins *o, uint64_t boot, uint32_t h
     return at(o, i);
 }
 
+struct cl_origin *cl_origins_next(const struct cl_origins *o, uint32_t *at_index)
+{
+    while (*at_index < o->pool.top) {
+        struct cl_origin *g = at(o, (*at_index)++);
+
+        if (g->boot != 0) {
+            return g;
+        }
+    }
+    return NULL;
+}
+
 void cl_origins_drop(struct cl_origins *o, uint64_t boot)
 {
     uint32_t i = find(o, boot);
@@ -84,6 +96,7 @@ void cl_origins_drop(struct cl_origins *o, uint64_t boot)
     if (i != CL_POOL_NONE) {
         free_pages(o, at(o, i));
         cl_pool_unlink(&o->pool, cl_mix64(boot), i);
+        at(o, i)->boot = 0;
         cl_pool_give(&o->pool, i);
     }
 }

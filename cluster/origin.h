@@ -20,9 +20,9 @@
 struct cl_origin {
     uint32_t chain; /* the pool's */
     uint32_t home;  /* index of its node */
-    bool
-        refused; /* something of it was: nothing is taken before its node says that it comes anew */
-    uint64_t boot;
+    bool refused;   /* of it: nothing is taken before its node says that it comes anew */
+    bool stray;     /* its node did not name it when they were looked at last */
+    uint64_t boot;  /* 0: the place is free */
     uint64_t *page[CL_PARTITIONS / CL_ORIGIN_PAGE]; /* NULL: all zeros */
 };
 
@@ -37,6 +37,9 @@ void cl_origins_deinit(struct cl_origins *o);
 struct cl_origin *cl_origins_get(struct cl_origins *o, uint64_t boot, uint32_t home);
 /* NULL if unknown. */
 struct cl_origin *cl_origins_find(const struct cl_origins *o, uint64_t boot);
+/* The next one from *at on, which starts at 0 and is moved behind it; NULL: there are no more. What
+ * was told of may be dropped in between. */
+struct cl_origin *cl_origins_next(const struct cl_origins *o, uint32_t *at);
 /* Forgets an edge process; unknown ones are ignored. */
 void cl_origins_drop(struct cl_origins *o, uint64_t boot);
 /* The last oseq ordered in a partition, 0 if none. */

@@ -19,7 +19,7 @@
 #define SUM_SEEN 2u /* entries of others in topics that the receiver follows with presence here */
 #define SUM_SUBS 4u /* topics that the sender follows there */
 #define SUM_LAST SUM_SUBS
-#define SUM_ALL  (SUM_OWN | SUM_SEEN | SUM_SUBS)
+#define SUM_ASK  (SUM_OWN | SUM_SUBS) /* told by who follows: it is asked for all of it */
 
 static struct cl_topic *hub_topic(const struct cl *cl, struct pr_slice topic)
 {
@@ -193,12 +193,21 @@ struct pick {
     uint32_t kind;
 };
 
+/* The node that names the actor to the others. An edge process that died, or is away, has a home,
+ * but nobody else knows which. */
+static uint32_t named_by(const struct cl *cl, uint64_t boot)
+{
+    uint32_t home = cl_links_home(cl, boot);
+
+    return home == CL_SELF && (cl_local_bit(cl, boot) & cl->attached) == 0 ? CL_NOBODY : home;
+}
+
 static bool picked(void *ctx, struct pr_slice topic, uint64_t boot)
 {
     const struct pick *p = ctx;
     const struct cl *cl = p->cl;
     uint32_t owner = p->follower ? p->node : CL_SELF;
-    uint32_t home = cl_links_home(cl, boot);
+    uint32_t home = named_by(cl, boot);
     const struct cl_topic *t = NULL;
 
     if (cl->route[cl_partition(topic)] != owner) {
@@ -273,6 +282,7 @@ void cl_spread_sums(struct cl *cl)
     }
     if (due) {
         cl->sum_at = cl->now + CL_SUM_MS;
+        cl_links_forget_strays(cl);
         if (cl_view_agreed(cl)) { /* what was under way when the topic was given up */
             cl_view_forget_presence(cl);
         }
@@ -306,11 +316,19 @@ static int ask_all(struct cl *cl, uint32_t from)
     return rv;
 }
 
+/* Of what is done about sums of this kind: what cannot be mended must not keep the other waiting.
+ */
+static struct patience *patience(struct node *n, uint32_t kind)
+{
+    return kind == SUM_SEEN ? &n->sum_retell : &n->sum_ask;
+}
+
 /* Is it time to do something about this sum, which a node has told? */
 static bool disagrees(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 {
     struct node *n = &cl->node[from];
     struct pr_p_sum own = sum_of(cl, from, sum->kind == SUM_SEEN, sum->kind);
+    struct patience *p = patience(n, sum->kind);
 
     if (sum->kind == SUM_OWN) {
         n->sum_same = 0; /* another round */
@@ -318,15 +336,17 @@ static bool disagrees(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
     if (own.hash == sum->hash && own.entries == sum->entries) {
         n->sum_differs &= ~sum->kind;
         n->sum_same |= sum->kind;
-        n->sum_pause = n->sum_same == SUM_ALL ? 0 : n->sum_pause;
+        if (sum->kind == SUM_SEEN || (n->sum_same & SUM_ASK) == SUM_ASK) {
+            *p = (struct patience){0};
+        }
         return false;
     }
     if ((n->sum_differs & sum->kind) == 0) {
         n->sum_differs |= sum->kind;
         return false;
     }
-    if (n->sum_passed < n->sum_pause) {
-        n->sum_passed++;
+    if (p->passed < p->pause) {
+        p->passed++;
         return false;
     }
     return true;
@@ -336,6 +356,7 @@ static bool disagrees(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
 {
     struct node *n = &cl->node[from];
+    struct patience *p = patience(n, sum->kind);
     int rv = CL_OK;
 
     if (sum->kind != SUM_OWN && sum->kind != SUM_SEEN && sum->kind != SUM_SUBS) {
@@ -363,10 +384,10 @@ int cl_spread_on_sum(struct cl *cl, uint32_t from, const struct pr_p_sum *sum)
         rv = ask_all(cl, from);
     }
     if (rv == CL_OK) {
-        n->sum_differs &= sum->kind == SUM_SEEN ? ~SUM_SEEN : 0;
-        n->sum_passed = 0;
-        n->sum_pause = 2 * n->sum_pause + 1;
-        n->sum_pause = n->sum_pause < CL_SUM_PAUSE_MAX ? n->sum_pause : CL_SUM_PAUSE_MAX;
+        n->sum_differs &= sum->kind == SUM_SEEN ? ~SUM_SEEN : ~SUM_ASK;
+        p->passed = 0;
+        p->pause = 2 * p->pause + 1;
+        p->pause = p->pause < CL_SUM_PAUSE_MAX ? p->pause : CL_SUM_PAUSE_MAX;
         cl->stats.sums_differ++;
     }
     return rv;

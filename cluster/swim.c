@@ -210,6 +210,11 @@ void cl_sw_stir(struct cl_swim *s, cl_ms now)
     }
 }
 
+void cl_swim_clock(struct cl_swim *s, cl_ms now)
+{
+    cl_sw_stir(s, now);
+}
+
 void cl_swim_tick(struct cl_swim *s, cl_ms now)
 {
     cl_sw_stir(s, now);

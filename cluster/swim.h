@@ -109,6 +109,9 @@ void cl_swim_free(struct cl_swim *s);
 CL_MUST_CHECK int cl_swim_packet(struct cl_swim *s, cl_ms now, const struct pr_addr *from,
                                  struct pr_slice payload);
 void cl_swim_tick(struct cl_swim *s, cl_ms now);
+/* The time of an event that is none of membership's: after a stall frames that waited may come
+ * ahead of the tick, and cl_swim_unsure must hold for them too. */
+void cl_swim_clock(struct cl_swim *s, cl_ms now);
 /* When cl_swim_tick is next due; O(1). */
 cl_ms cl_swim_deadline(const struct cl_swim *s);
 

@@ -56,6 +56,9 @@ enum cl_swim_verdict cl_swim_admit(struct cl_swim *s, cl_ms now, const struct cl
 
     cl_sw_stir(s, now);
     *holder = (struct pr_addr){0};
+    if (s->leaving) {
+        return CL_SWIM_WAIT; /* we have said that we left: nobody counts on a link to us any more */
+    }
     m = cl_sw_find(s, claim->id);
     if (m == NULL) {
         return s->nfree > 0 ? CL_SWIM_ADMIT : CL_SWIM_NO_ROOM;

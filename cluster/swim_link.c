@@ -41,7 +41,9 @@ int cl_swim_link_up(struct cl_swim *s, cl_ms now, uint64_t id, uint64_t epoch)
         cl_sw_owe(s, m, OWE_HASH);
     }
     if (epoch < m->pub.epoch && !cl_sw_live(m)) {
-        cl_sw_owe(s, m, OWE_ACCUSATION); /* its clock went back: a former life is ahead of it */
+        /* Its clock went back: a former life is ahead of it. It raises its epoch and closes its
+         * links, so it must have been told of the others by then, or nobody would dial. */
+        cl_sw_owe(s, m, OWE_SYNC_BACK);
     }
     return CL_OK;
 }

@@ -59,6 +59,7 @@ void rt_change_missed_tell(struct changes *c, struct change_node *n)
             pr_chg_sys_encode(&o, &m);
             assert(pr_out_ok(&o));
             n->missed[i].told = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
+            n->missed[i].after = n->sent;
         }
     }
 }
@@ -78,14 +79,14 @@ void rt_change_missed_again(struct change_node *n)
     }
 }
 
-void rt_change_missed_heard(struct change_node *n)
+void rt_change_missed_heard(struct change_node *n, uint64_t boot, struct pr_pos pos)
 {
-    uint32_t left = 0;
-
     for (uint32_t i = 0; i < n->nmissed; i++) {
-        if (!n->missed[i].told) {
-            n->missed[left++] = n->missed[i];
+        const struct change_missed *m = &n->missed[i];
+
+        if (m->boot == boot && m->told && pr_pos_cmp(pos, m->after) > 0) {
+            n->missed[i] = n->missed[--n->nmissed];
+            return;
         }
     }
-    n->nmissed = left;
 }

@@ -129,10 +129,13 @@ static void close_gate(struct changes *c, struct change_node *n)
     rt_change_queues_watch(c);
 }
 
-void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_slice frame)
+void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_slice frame,
+                            struct pr_pos last)
 {
     if (!n->ready || !rt_change_node_send(c, n, frame)) {
         close_gate(c, n);
+    } else if (pr_pos_cmp(last, n->sent) > 0) {
+        n->sent = last;
     }
 }
 

@@ -159,7 +159,7 @@ static bool spread(struct changes *c, const struct pr_frame *f, const struct pr_
         if (i < RT_EDGES_MAX) {
             rt_change_to_edge(c, i, part);
         } else {
-            rt_change_node_changes(c, &c->nodes[i - RT_EDGES_MAX], part);
+            rt_change_node_changes(c, &c->nodes[i - RT_EDGES_MAX], part, m->last);
         }
     }
     return true;
@@ -183,7 +183,7 @@ static bool on_changes(struct changes *c, const struct pr_frame *f, struct chang
     rt_change_to_edges(c, f->whole);
     for (uint32_t i = 0; own && i < c->nnodes; i++) {
         if (c->nodes[i].ready) {
-            rt_change_node_changes(c, &c->nodes[i], f->whole);
+            rt_change_node_changes(c, &c->nodes[i], f->whole, m.last);
         }
     }
     return true;
@@ -339,6 +339,7 @@ bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_fr
 {
     struct changes *c = o->changes;
     struct change_node *n = rt_change_node(c, from);
+    struct pr_chg_ok ok;
 
     if (n == NULL) {
         return true;
@@ -360,7 +361,9 @@ bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_fr
         /* Else it has not heard yet that another one reads, or is to be asked. */
         if (c->asking && n->named) {
             rt_changes_to_db(c, f->whole);
-            rt_change_missed_heard(n);
+            if (f->type == PR_T_CHG_OK && pr_chg_ok_decode(f, &ok) == PR_OK) {
+                rt_change_missed_heard(n, ok.boot, ok.pos);
+            }
         }
         return true;
     default:

@@ -34,7 +34,8 @@ struct change_term {
  * whoever reads when it can be told. */
 struct change_missed {
     uint64_t boot;
-    bool told; /* on this link; an answer to what followed says that it has arrived */
+    bool told;           /* on this link */
+    struct pr_pos after; /* then: once it acknowledges more than this, it has been told */
 };
 
 struct change_node {
@@ -57,8 +58,9 @@ struct change_node {
     uint32_t earlier[RT_EDGES_MAX]; /* answers of an edge that are due to earlier questions */
     struct change_term term; /* of what it sends on this link; none: it may not send changes */
     /* As a node with edges of our reader. */
-    bool ready; /* HELD is on its link: changes may follow */
-    bool hole;  /* changes for it were not sent, or may have been lost with a link */
+    bool ready;         /* HELD is on its link: changes may follow */
+    struct pr_pos sent; /* the furthest that changes for it have gone */
+    bool hole;          /* changes for it were not sent, or may have been lost with a link */
 };
 
 /* An edge of another node. */
@@ -135,9 +137,10 @@ struct change_node *rt_change_node(struct changes *c, uint64_t id);
 /* Row of the node with this edge, RT_CHANGE_NOWHERE if there is none. */
 uint32_t rt_change_node_of(const struct changes *c, uint64_t boot);
 bool rt_change_node_send(struct changes *c, struct change_node *n, struct pr_slice frame);
-/* A CHG frame with changes of this node's edges. If HELD is not on the link, or the frame is not
- * taken, there is a hole. */
-void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_slice frame);
+/* A CHG frame with changes of this node's edges, and its `last`. If HELD is not on the link, or the
+ * frame is not taken, there is a hole. */
+void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_slice frame,
+                            struct pr_pos last);
 /* It takes nothing: changes go on without it, and come again when it does. */
 void rt_change_node_stuck(struct changes *c, struct change_node *n);
 /* db holds the slot: changes may follow to all nodes, and holes are filled by them. */
@@ -160,9 +163,10 @@ void rt_change_missed_all(struct change_node *n);
 void rt_change_missed_by(struct changes *c, uint64_t boot);
 /* Tells those that can be told. */
 void rt_change_missed_tell(struct changes *c, struct change_node *n);
-/* The link is new: what was told may not have arrived. Or the node has answered. */
+/* The link is new: what was told may not have arrived. */
 void rt_change_missed_again(struct change_node *n);
-void rt_change_missed_heard(struct change_node *n);
+/* This edge has acknowledged changes up to pos. Other frames of it may be older than the word. */
+void rt_change_missed_heard(struct change_node *n, uint64_t boot, struct pr_pos pos);
 
 /* change_split.c */
 /* Takes a decoded frame apart. `place` says where an edge is. False: it is damaged. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * raw.c - the least a server can do on this machine: an epoll loop that answers every handshake and
- * every text message with canned bytes, and sends the payload of every binary message to all
+ * every text message with canned bytes, and sends the payload of every binary message to all other
  * sockets with one send() each. The baseline of the fan-out, join and memory benchmarks.
  *
  * Usage: raw PORT [joined]   (joined: what arrives in one turn leaves in one send() per socket)
@@ -32,6 +32,7 @@ static int top;
 static uint8_t out[1 << 20];
 static size_t out_len;
 static bool joined;
+static int publisher; /* gets nothing of its own; there is one at a time */
 
 static void die(const char *what)
 {
@@ -49,7 +50,7 @@ static void send_all(int fd, const void *p, size_t n)
 static void flush(void)
 {
     for (int fd = 0; fd <= top && out_len > 0; fd++) {
-        if (peer[fd].member) {
+        if (peer[fd].member && fd != publisher) {
             send_all(fd, out, out_len);
         }
     }
@@ -94,6 +95,7 @@ static void on_frame(int fd, uint8_t *p, size_t n, uint8_t opcode)
     uint8_t reply[2 + sizeof ok - 1] = {0x81, sizeof ok - 1};
 
     if (opcode == 2) {
+        publisher = fd;
         publish(p, n);
     } else if (opcode == 1) {
         memcpy(reply + 2, ok, sizeof ok - 1);

@@ -7,7 +7,8 @@ import { createHmac } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { root, until } from '../harness/process.mjs'
+import { freePort, root, until } from '../harness/process.mjs'
+import { behindTheGateway, supabaseEnv } from '../harness/supabase.mjs'
 import { Stack } from '../harness/compose.mjs'
 import { Crowd } from '../harness/crowd.mjs'
 
@@ -259,5 +260,24 @@ describe('docker compose', () => {
     assert.equal(f.lost, 0, 'who stays connected misses nothing')
     await allPresent()
     say(`insert told to all in ${await allTold('upgraded')} ms`)
+  })
+  step('the image stands in for that of a self-hosted Supabase, with its environment and its health check', async () => {
+    const image = (await stack.docker('inspect', '-f', '{{.Config.Image}}', await stack.id('realtime'))).trim()
+    const network = (await stack.docker('inspect', '-f', '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}', await stack.id('postgres'))).trim()
+    const { JWT_SECRET, ANON_KEY } = stack.secrets
+    const env = supabaseEnv({ host: 'postgres', port: 5432, password: 'swap', secret: JWT_SECRET })
+    const port = await freePort()
+    await crowd.leave()
+    await stack.compose('stop', 'realtime')
+    await stack.sql("create role supabase_admin superuser login replication password 'swap'; create schema _realtime authorization supabase_admin")
+    const id = (await stack.docker('run', '-d', '--network', network, '-p', `127.0.0.1:${port}:4000`,
+      '--health-interval', '1s', '--health-cmd', `curl -sSfL --head -o /dev/null -H "Authorization: Bearer ${ANON_KEY}" http://localhost:4000/api/tenants/realtime-dev/health`,
+      ...Object.entries({ ...env, PORT: '4000' }).flatMap(([name, value]) => ['-e', `${name}=${value}`]), image)).trim()
+    try {
+      await until('it to be healthy', async () => (await stack.docker('inspect', '-f', '{{.State.Health.Status}}', id)).trim() === 'healthy', 30_000)
+      await behindTheGateway(`ws://127.0.0.1:${port}/socket`, ANON_KEY, 'todos', () => stack.sql("insert into public.todos (task) values ('swapped')"))
+    } finally {
+      await stack.docker('rm', '-f', id)
+    }
   })
 })

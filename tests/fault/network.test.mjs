@@ -75,6 +75,11 @@ async function ownersOf(topics, node) {
   return new Map(topics.map((topic, i) => [topic, list[i][0].owner]))
 }
 
+/** Events of other nodes that stayed missing at any, as the servers counted. */
+async function countedLost(node) {
+  return (await rows(node, 'topics')).reduce((sum, topic) => sum + topic.lost, 0)
+}
+
 /** What clients were told of changes, by node and second. */
 function warnings(fleet, since) {
   const said = fleet.clients.flatMap((c) => c.life.rows.warned.map((w) => `${c.home.name} after ${Math.round((w.at - since) / 1000)} s: ${w.message}`))
@@ -175,7 +180,11 @@ async function cases(t) {
       const [a, b] = nodes
       const owner = await ownersOf(fleet.topics, nodes[2])
       t.diagnostic(`topics ordered by the three: ${nodes.map((n) => fleet.topics.filter((topic) => owner.get(topic) === n.name).length)}`)
+      const before = await countedLost(a)
       const f = await broken(`cut ${name}`, 15000, damage)
+      const counted = await countedLost(a) - before
+      const missed = nodes.reduce((sum, node) => sum + new Set(f.missed.filter(({ life }) => life.node === node).map(({ m }) => m)).size, 0)
+      t.diagnostic(`${f.name}: broadcasts that did not reach a node ${missed}, as the servers counted ${counted}`)
       const lost = losses(f)
       // Nobody relays: what one of the two orders does not reach clients of the other one, nor does what they say.
       const cut = lost.filter((l) => [[a, b], [b, a]].some(([by, far]) => owner.get(l.topic) === by.name && (on(far)(l.from) || on(far)(l.to))))
@@ -184,6 +193,7 @@ async function cases(t) {
       tell(t, f, 'in all other ways', rest, f.since, f.healed)
       always(t, f)
       settled(t, f, f.took, heard)
+      assert.equal(counted, missed, 'the servers counted other losses than clients had')
       assert.equal(rest.length, 0, 'broadcasts were lost that had a way')
       assert.equal(fleet.shown.size, 0, 'presence changed')
       assert.equal(f.closes, 0, 'sockets closed')

@@ -75,7 +75,7 @@ void sim_link_send(struct sim *s, uint32_t n, uint32_t peer, struct pr_slice fra
         s->talk += !is_idle_talk(f.type);
         if (s->k.overflow && !s->healing && (f.type == PR_T_EVENT || f.type == PR_T_P_DELTA) &&
             sim_below(s, 40) == 0) {
-            s->overflowed++;
+            sim_note_overflow(s, peer, &f);
             return;
         }
     }

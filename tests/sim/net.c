@@ -160,6 +160,7 @@ void sim_owner_close(struct sim *s, uint32_t e)
     sim_line(s, n);
     s->in = &ev;
     rv = cl_step(s->node[n].cl, sim_clock(s, n), &ev);
+    sim_check_heard(s, n, &ev);
     s->in = NULL;
     if (rv != 0 && rv != CL_ENOENT) {
         sim_fail(s, "EDGE_DOWN answered %d", rv);
@@ -181,6 +182,7 @@ void sim_after_edge(struct sim *s, uint32_t e)
     if (!cle_check(p->c, &what)) {
         sim_fail(s, "cle_check of edge %u: %s", e, what);
     }
+    sim_check_edge_limits(s, e);
     due = cle_deadline(p->c);
     if (due != UINT64_MAX) {
         due = due <= s->now ? s->now + 1 : due;

@@ -143,6 +143,8 @@ static bool actions(struct sim *s, uint32_t n)
 {
     struct cl_action a;
     bool go_on = true;
+    uint32_t count = 0;
+    size_t largest = 0;
 
     while (cl_next_action(s->node[n].cl, &a)) {
         cl_trace_action(&s->t, s->now, &a);
@@ -151,7 +153,10 @@ static bool actions(struct sim *s, uint32_t n)
             sim_check_node_action(s, n, &a);
         }
         go_on = take(s, n, &a) && go_on;
+        count++;
+        largest = a.bytes.n > largest ? a.bytes.n : largest;
     }
+    sim_check_step(s, n, count, largest);
     return go_on;
 }
 
@@ -169,6 +174,7 @@ void sim_after_node(struct sim *s, uint32_t n)
     if (!cl_check(p->cl, &what)) {
         sim_fail(s, "cl_check of node %u: %s", n, what);
     }
+    sim_check_limits(s, n);
     if (p->leaving) {
         sim_leave_go_on(s, n);
     }
@@ -234,7 +240,10 @@ void sim_node_step(struct sim *s, uint32_t n, const struct cl_event *ev)
         (void)actions(s, n);
         rv = cl_step(p->cl, sim_clock(s, n), ev);
     }
-    if (rv != 0) {
+    if (rv == 0) {
+        sim_check_heard(s, n, ev);
+        sim_check_arrived(s, n, ev);
+    } else {
         (void)actions(s, n);
         refused(s, n, ev, rv);
     }

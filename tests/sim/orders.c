@@ -29,7 +29,7 @@ static uint32_t pub_slot(uint32_t life, uint32_t part, uint64_t oseq)
     return (uint32_t)(cl_mix64((uint64_t)life << 48 ^ (uint64_t)part << 32 ^ oseq) & 4095);
 }
 
-static uint32_t pub_find(const struct sim *s, uint32_t life, uint32_t part, uint64_t oseq)
+static uint32_t find(const struct sim *s, uint32_t life, uint32_t part, uint64_t oseq)
 {
     uint32_t i = s->pub_hash[pub_slot(life, part, oseq)];
 
@@ -48,6 +48,13 @@ uint32_t sim_life_of(const struct sim *s, uint64_t boot)
         }
     }
     return NOBODY;
+}
+
+uint32_t sim_pub_find(const struct sim *s, uint64_t boot, uint32_t part, uint64_t oseq)
+{
+    uint32_t life = sim_life_of(s, boot);
+
+    return life == NOBODY ? NOBODY : find(s, life, part, oseq);
 }
 
 void sim_check_sent_pub(struct sim *s, uint32_t e, const struct pr_frame *f)
@@ -89,14 +96,18 @@ static void log_add(struct sim *s, uint32_t n, const struct entry *e)
     t->log[t->nlog++] = *e;
 }
 
-/* The owner process of node n has given the publish a place in its order. */
-static void order_add(struct sim *s, uint32_t n, uint32_t id, uint64_t seq)
+/* The owner process of node n has given the publish a place in its order: with this action, or at
+ * a time that was not seen. */
+static void order_add(struct sim *s, uint32_t n, uint32_t id, uint64_t seq, bool seen)
 {
     struct pub *p = &s->pubs[id];
     struct node_topic *t = &s->node[n].topic[p->topic];
 
     t->order = sim_grow(t->order, t->norder, &t->order_room, sizeof *t->order);
-    t->order[t->norder++] = (struct ordered){.pub = id, .run = s->node[n].run, .seq = seq};
+    t->order[t->norder++] = (struct ordered){.pub = id,
+                                             .run = s->node[n].run,
+                                             .seq = seq,
+                                             .followers = seen ? sim_followers(s, n, p->topic) : 0};
     p->ordered = true;
     if (p->place == NOBODY) {
         p->place = s->topic[p->topic].places++;
@@ -121,7 +132,13 @@ static void event_of_own(struct sim *s, uint32_t n, uint32_t id, const struct pr
             return;
         }
         if (o->pub == id && o->seq == 0) {
-            t->order[i - 1].seq = ev->seq; /* nobody was subscribed: now it is sent again */
+            /* Nobody was subscribed: now it is sent again, or ordered again, since its node was
+             * taken for dead meanwhile. */
+            t->order[i - 1].seq = ev->seq;
+            if (a->type == CL_ACT_EDGE_SEND) {
+                e.emitted = a->edges;
+                log_add(s, n, &e);
+            }
         }
         if (o->seq == ev->seq) {
             return;
@@ -129,14 +146,14 @@ static void event_of_own(struct sim *s, uint32_t n, uint32_t id, const struct pr
         last = last && o->seq < ev->seq;
     }
     if (!last && a->type == CL_ACT_LINK_SEND) {
-        order_add(s, n, id, ev->seq); /* the same, and its edge was away */
+        order_add(s, n, id, ev->seq, false); /* the same, and its edge was away */
         return;
     }
     if (!last) {
         sim_fail(s, "I2: node %u orders into the past of topic %u", n, s->pubs[id].topic);
         return;
     }
-    order_add(s, n, id, ev->seq);
+    order_add(s, n, id, ev->seq, true);
     e.emitted = a->edges;
     log_add(s, n, &e);
 }
@@ -166,8 +183,7 @@ static void event_passed(struct sim *s, uint32_t n, uint32_t id, const struct pr
 static void on_event(struct sim *s, uint32_t n, const struct pr_event *ev,
                      const struct cl_action *a)
 {
-    uint32_t life = sim_life_of(s, ev->boot);
-    uint32_t id = life == NOBODY ? NOBODY : pub_find(s, life, ev->part, ev->oseq);
+    uint32_t id = sim_pub_find(s, ev->boot, ev->part, ev->oseq);
     bool linked = s->in != NULL && s->in->type == CL_EV_LINK_IN;
     struct pr_event in;
     uint32_t body = 0;
@@ -179,6 +195,7 @@ static void on_event(struct sim *s, uint32_t n, const struct pr_event *ev,
         sim_fail(s, "node %u orders a publish that nobody made", n);
         return;
     }
+    sim_check_wanted(s, n, s->pubs[id].topic, a);
     if (linked && pr_event_decode(s->in->frame, &in) == PR_OK && in.boot == ev->boot &&
         in.part == ev->part && in.oseq == ev->oseq) {
         event_passed(s, n, id, ev, &in, a);
@@ -189,16 +206,27 @@ static void on_event(struct sim *s, uint32_t n, const struct pr_event *ev,
     }
 }
 
+/* The place that the owner process of node n has given it last; NULL: none that was seen. */
+static const struct ordered *ordered_here(const struct sim *s, uint32_t n, uint32_t id)
+{
+    const struct node_topic *t = &s->node[n].topic[s->pubs[id].topic];
+
+    for (uint32_t i = t->norder; i > 0 && t->order[i - 1].run == s->node[n].run; i--) {
+        if (t->order[i - 1].pub == id) {
+            return &t->order[i - 1];
+        }
+    }
+    return NULL;
+}
+
 /* "Done" without an event: ordered while nobody was subscribed. A member that was told ok before
  * should have been. */
 static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
 {
-    uint32_t life = sim_life_of(s, ok->boot);
-    uint32_t id = life == NOBODY ? NOBODY : pub_find(s, life, ok->part, ok->oseq);
-    const struct node_topic *t = NULL;
+    uint32_t id = sim_pub_find(s, ok->boot, ok->part, ok->oseq);
     struct entry e = {.pub = id, .run = s->node[n].run, .from_run = s->node[n].run};
     struct pr_pub_ok in;
-    bool here = false;
+    const struct ordered *last = NULL;
 
     if (id == NOBODY) {
         sim_fail(s, "node %u answers a publish that nobody made", n);
@@ -209,17 +237,18 @@ static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
         in.part == ok->part && in.oseq == ok->oseq) {
         return; /* another node's answer, passed on */
     }
-    t = &s->node[n].topic[s->pubs[id].topic];
-    for (uint32_t i = t->norder; i > 0 && t->order[i - 1].run == s->node[n].run; i--) {
-        here = here || t->order[i - 1].pub == id;
-    }
+    last = ordered_here(s, n, id);
     if (ok->result == PR_PUB_REPEAT) {
         /* Perhaps ordered while its edge was away and nobody was subscribed: not seen here. */
         s->pubs[id].ordered = true;
     }
-    if (ok->result == PR_PUB_DONE && !here) {
-        order_add(s, n, id, 0);
+    if (ok->result == PR_PUB_DONE && last == NULL) {
+        order_add(s, n, id, 0, true);
         log_add(s, n, &e);
+        last = ordered_here(s, n, id);
+    }
+    if (last != NULL && (ok->result == PR_PUB_DONE || ok->result == PR_PUB_REPEAT)) {
+        sim_check_acked(s, n, id, last->followers);
     }
 }
 
@@ -259,7 +288,7 @@ void sim_check_follows(struct sim *s, uint32_t n, const struct cl_event *ev, boo
     t = &s->node[n].topic[topic];
     (void)sim_peek_topic(s->node[n].cl, ok.topic, &now);
     run = sim_run_of(s, &now.follows);
-    if (!after && run != t->follows) {
+    if (!after && (run != t->follows || now.since)) {
         t->follows = NOBODY;
     } else if (after && run != t->follows) {
         t->follows = run;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* peek.c - what the checks need to know of a core and no interface tells. */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 #include "tests/sim/sim.h"
 
 bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out)
@@ -11,11 +11,28 @@ bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out)
     if (t == NULL) {
         return false;
     }
-    *out = (struct peek){.follows = t->follow_epoch, .follow_seq = t->follow_seq, .seq = t->seq};
+    *out = (struct peek){.follows = t->follow_epoch,
+                         .follow_seq = t->follow_seq,
+                         .seq = t->seq,
+                         .since = t->since,
+                         .followed = t->follow == CL_F_OK && t->edges != 0};
     return true;
 }
 
 uint64_t sim_peek_waiting(const struct cl *cl)
 {
-    return cl->park_bytes + cl->n_closed + cl->n_pending;
+    return cl->park_bytes + cl->n_closed + cl->n_pending + cl->unconfirmed.used;
+}
+
+void sim_peek_sizes(const struct cl *cl, struct peek_sizes *out)
+{
+    *out = (struct peek_sizes){.pending = cl->park_bytes,
+                               .kept = cl->topics.kept_bytes,
+                               .unconfirmed = cl->unconfirmed.used,
+                               .unconfirmed_max = CL_CONFIRM_MAX};
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        uint32_t n = cl->node[i].flight.n;
+
+        out->flown = n > out->flown ? n : out->flown;
+    }
 }

@@ -42,6 +42,8 @@ static void forget(struct node_proc *p)
     p->leaving = false;
     memset(p->peer, 0, sizeof p->peer);
     memset(p->actors, 0, sizeof p->actors);
+    memset(p->heard_edge, 0, sizeof p->heard_edge);
+    memset(p->heard_node, 0, sizeof p->heard_node);
     for (uint32_t i = 0; i < NODES_MAX; i++) {
         p->peer[i].link = p->peer[i].dial[0].link = p->peer[i].dial[1].link = NOBODY;
     }

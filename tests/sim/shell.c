@@ -379,6 +379,9 @@ void sim_edge_action(struct sim *s, uint32_t e, const struct cle_action *a,
         return;
     }
     topic = sim_topic_by_key(s, cle_topic_key(s->edge[e].c, a->topic));
+    if (a->type == CLE_EVENT && s->edge[e].refs[topic] == 0) {
+        sim_fail(s, "I12: edge %u shows an event of topic %u, which has no member", e, topic);
+    }
     if (a->type == CLE_PRES_VIEW) {
         take_view(s, e, &a->view);
     }

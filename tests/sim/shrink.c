@@ -20,8 +20,11 @@ static void check_of(char *out, size_t room, const char *why)
 {
     size_t n = 0;
 
-    if (strlen(why) > 3 && isdigit((unsigned char)why[1]) != 0) { /* "I2: ..." */
-        n = 2;
+    if (why[0] == 'I' || why[0] == 'P') { /* "I2: ..." */
+        n = 1;
+        while (isdigit((unsigned char)why[n]) != 0) {
+            n++;
+        }
     }
     while (why[n] != '\0' && isdigit((unsigned char)why[n]) == 0 && n < room - 1) {
         n++;

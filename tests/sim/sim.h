@@ -14,6 +14,7 @@
  *   scenarios.c  what a seed draws, and the work
  *   faults.c     the faults, the operator, healing
  *   orders.c     promises about broadcast     presences.c  promises about presence
+ *   acks.c       and about its answers        bounds.c     how much, and to whom
  *   quiet.c      what must hold when all has settled
  *   case.c       a run as a file           shrink.c    less of a run that fails
  *   peek.c       the little that no interface tells
@@ -152,6 +153,7 @@ struct pub {
     uint64_t oseq;             /* 0: not sent yet */
     bool ack, answered, ordered;
     uint32_t result;
+    uint32_t has, spilled; /* nodes that it came to; that it went to on a full link */
     uint32_t next_hash;
 };
 /* A publish as a node passed it to its edges; seq as these count. */
@@ -165,7 +167,8 @@ struct entry {
 /* A publish in the order that an owner process gave it. */
 struct ordered {
     uint32_t pub, run;
-    uint64_t seq; /* 0: nobody was subscribed */
+    uint64_t seq;       /* 0: nobody was subscribed */
+    uint32_t followers; /* nodes that followed the process then */
 };
 struct node_topic {
     struct entry *log;
@@ -219,6 +222,8 @@ struct node_proc {
     struct peer peer[NODES_MAX];
     struct node_topic topic[TOPICS_MAX];
     uint64_t actors[NODES_MAX][EDGES_MAX]; /* boots, as last told of the other nodes */
+    /* Topics that each has subscribed to on the connection there is. */
+    uint64_t heard_edge[EDGES_MAX], heard_node[NODES_MAX];
 };
 
 enum ev_kind {
@@ -506,6 +511,8 @@ void sim_heal(struct sim *s);
 
 /* orders.c */
 uint32_t sim_life_of(const struct sim *s, uint64_t boot);
+/* By its name; NOBODY. */
+uint32_t sim_pub_find(const struct sim *s, uint64_t boot, uint32_t part, uint64_t oseq);
 void sim_check_got(struct sim *s, uint32_t client, struct member *m, uint32_t index);
 void sim_check_joined(struct sim *s, uint32_t client, struct member *m);
 void sim_check_gap(struct sim *s, uint32_t client, struct member *m, uint64_t lost);
@@ -517,6 +524,26 @@ void sim_check_sent_pub(struct sim *s, uint32_t e, const struct pr_frame *f);
 void sim_check_pub_done(struct sim *s, uint32_t e, uint64_t cookie, uint32_t result);
 /* Nothing comes any more: every member has got what it should. */
 void sim_check_account(struct sim *s, uint32_t client, struct member *m);
+
+/* acks.c */
+/* Nodes that follow the owner process of this one for the topic now: a bitmap. */
+uint32_t sim_followers(const struct sim *s, uint32_t owner, uint32_t topic);
+/* A frame that a node has taken. */
+void sim_check_arrived(struct sim *s, uint32_t n, const struct cl_event *ev);
+/* A full link drops a frame to that node. */
+void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f);
+/* Node n says that the publish is done; who followed when it was ordered. */
+void sim_check_acked(struct sim *s, uint32_t n, uint32_t id, uint32_t followers);
+
+/* bounds.c */
+/* What a node has taken: who subscribes to what. */
+void sim_check_heard(struct sim *s, uint32_t n, const struct cl_event *ev);
+/* Where an EVENT goes. */
+void sim_check_wanted(struct sim *s, uint32_t n, uint32_t topic, const struct cl_action *a);
+/* The actions of one step: how many, and the bytes of the largest. */
+void sim_check_step(struct sim *s, uint32_t n, uint32_t count, size_t largest);
+void sim_check_limits(struct sim *s, uint32_t n);
+void sim_check_edge_limits(struct sim *s, uint32_t e);
 
 /* presences.c */
 void sim_check_diff(struct sim *s, uint32_t client, struct member *m, const struct pr_p_diff *d);
@@ -549,10 +576,19 @@ void sim_check_empty(struct sim *s);
 struct peek {
     struct pr_epoch follows; /* zeros: nobody */
     uint64_t follow_seq, seq;
+    bool since; /* follow_seq is what an edge says that it has had: before what this node passed on
+                 */
+    bool followed; /* edges want it, and its owner has answered */
+};
+struct peek_sizes {
+    size_t pending, kept;                         /* bytes */
+    uint32_t unconfirmed, flown, unconfirmed_max; /* publishes; under way on one link, at most */
 };
 /* False: the core does not know the topic. */
 bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out);
-/* Publishes that wait, partitions that are closed, topics whose owner has not answered. */
+void sim_peek_sizes(const struct cl *cl, struct peek_sizes *out);
+/* Publishes that wait or are not confirmed, partitions that are closed, topics whose owner has not
+ * answered. */
 uint64_t sim_peek_waiting(const struct cl *cl);
 
 #endif

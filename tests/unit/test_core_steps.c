@@ -3,7 +3,7 @@
  * Goal: what nodes promise each other holds at every moment of a change of view, and while two of
  * them do not reach each other.
  */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 #include "cluster/kept.h"
 #include "nodes_play.h"
 
@@ -195,6 +195,124 @@ static void property_21_what_is_kept_fills_a_hole(void **state)
     }
 }
 
+/* With an answer wanted, under cookie 7. */
+static void publish_ack(uint32_t node, const char *topic)
+{
+    struct n_edge *e = &w.n[node].e[0];
+
+    assert_int_equal(cle_publish(e->c, w.now, pr_str(topic), PR_PUB_ACK, pr_str("x"), 7), CL_OK);
+    n_drain_edge(&w, e);
+}
+
+/* Its client was told this, once. */
+static void was_answered(uint32_t node, uint32_t result)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof text, "done:7=%u ", result);
+    n_expect(&w, node, 0, text);
+}
+
+/* B owns, C follows and does not take what B has sent. However often the publisher asks, it is not
+ * told that all is well before that is so, and then once. */
+static void waits(uint32_t publisher, bool flap)
+{
+    const char *t = NULL;
+
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, B, 0);
+    (void)n_sub(&w, C, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    w.n[B].to[C].data.held = true;
+    publish_ack(publisher, t);
+    n_settle(&w);
+    for (unsigned k = 0; k < 3; k++) {
+        if (flap) {
+            n_flap(&w, A, B);
+        } else {
+            n_connect(&w, publisher, 0);
+        }
+        n_run(&w, 200);
+        n_expect(&w, publisher, 0, "");
+    }
+    w.n[B].to[C].data.held = false;
+    n_settle(&w);
+    was_answered(publisher, PR_PUB_DONE);
+    n_run(&w, 3000);
+    n_expect(&w, publisher, 0, "");
+    n_expect(&w, C, 0, "x ");
+    n_deinit(&w);
+}
+
+static void test_a_repeat_waits_as_the_first_did(void **state)
+{
+    (void)state;
+    waits(B, false);
+    waits(A, false);
+    waits(A, true);
+}
+
+/* The first was answered while its edge was away. What the edge is told when it asks again is what
+ * that was, unless C has taken the event since. */
+static void answered(bool taken)
+{
+    const char *t = NULL;
+
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, B, 0);
+    (void)n_sub(&w, C, 0, t);
+    n_run(&w, 100);
+    n_forget(&w);
+    w.n[B].to[C].data.held = true;
+    publish_ack(B, t);
+    n_settle(&w);
+    n_disconnect(&w, B, 0);
+    n_run(&w, CL_CONFIRM_MS + 100);
+    w.n[B].to[C].data.held = !taken;
+    n_run(&w, 100);
+    n_connect(&w, B, 0);
+    n_run(&w, 100);
+    was_answered(B, taken ? PR_PUB_DONE : PR_PUB_TIMEOUT);
+    w.n[B].to[C].data.held = false;
+    n_run(&w, 100);
+    n_expect(&w, C, 0, "x ");
+    n_deinit(&w);
+}
+
+static void test_a_repeat_is_answered_as_the_first_was(void **state)
+{
+    (void)state;
+    answered(true);
+    answered(false);
+}
+
+/* No room to wait: told so at once. That this was so is not known any more when it is asked for
+ * again, but that something was: it is not told that all is well. */
+static void test_a_repeat_of_what_found_no_room(void **state)
+{
+    const char *t = NULL;
+
+    (void)state;
+    n_init_with(&w, 3, 1);
+    t = n_topic_of(&w, ABC, B, 0);
+    (void)n_sub(&w, C, 0, t);
+    n_run(&w, 100);
+    n_pub(&w, B, 0, t, "room");
+    n_run(&w, 100);
+    n_forget(&w);
+    publish_ack(B, t);
+    w.refuse_1_in = 1;
+    assert_true(n_move_up(&w, B, 0));
+    w.refuse_1_in = 0;
+    n_disconnect(&w, B, 0);
+    n_connect(&w, B, 0);
+    n_run(&w, 100);
+    was_answered(B, PR_PUB_TIMEOUT);
+    n_expect(&w, C, 0, "x ");
+    n_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +320,9 @@ int main(void)
         cmocka_unit_test(property_16_a_crash_at_every_step),
         cmocka_unit_test(property_18_a_cut_with_one_between),
         cmocka_unit_test(property_21_what_is_kept_fills_a_hole),
+        cmocka_unit_test(test_a_repeat_waits_as_the_first_did),
+        cmocka_unit_test(test_a_repeat_is_answered_as_the_first_was),
+        cmocka_unit_test(test_a_repeat_of_what_found_no_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,6 +127,9 @@ static const struct pr_frame *change(const uint64_t *boots)
     return framed(&put);
 }
 #define CHANGE(...) change((const uint64_t[]){__VA_ARGS__, 0, 0})
+/* The edge has taken everything up to there. */
+#define OK_OF(edge, at)                                                                            \
+    FRAME(chg_ok, .project = project, .boot = (edge), .stream = 3, .pos = {.lsn = (at)})
 
 /* The one CHG frame of a queue as "1:100,101 3:101", last position at the end. */
 static const char *rows(struct fifo *q)
@@ -352,7 +355,15 @@ static void a_node_that_is_gone_and_comes_back(void **state)
     assert_string_equal(types(&nodes[0].db_ipc.out), "63");
     read_changes(9, 60);
     assert_string_equal(types(&nodes[0].link[1]), "66 63");
+    /* An answer may be older than the word; an acknowledgement of what went behind it is not. */
     assert_true(from_link(0, 1, FRAME(chg_synced, .project = project, .boot = 110, .round = 9)));
+    link_again(1);
+    assert_string_equal(types(&nodes[0].link[1]), "66 68 68");
+    read_changes(9, 70);
+    assert_true(say(0, CHANGE(110, 111)));
+    assert_true(from_link(0, 1, OK_OF(110, 1)));
+    assert_true(from_link(0, 1, OK_OF(111, 1)));
+    forget_all();
     link_again(1);
     assert_string_equal(types(&nodes[0].link[1]), "66");
 }
@@ -384,9 +395,12 @@ static void an_edge_that_was_given_up_behind_a_broken_link(void **state)
         assert_int_equal(pr_chg_sys_decode(&f, &told), PR_OK);
         assert_true(told.boot == 110 && !told.ok);
         assert_string_equal(types(&nodes[0].link[1]), "");
-        assert_true(from_link(0, 1, FRAME(chg_synced, .project = project, .boot = 110)));
+        read_changes(9, 60 + up);
+        assert_true(say(0, up == 0 ? CHANGE(110) : CHANGE(110, 0, 110)));
+        assert_true(from_link(0, 1, OK_OF(110, up + 1)));
+        forget_all();
     }
-    /* It has answered since: told once. */
+    /* It has acknowledged what came behind: told once. */
     link_again(1);
     assert_string_equal(types(&nodes[0].link[1]), "66");
     /* One of this node, and one that nobody knows. */
