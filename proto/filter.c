@@ -6,15 +6,13 @@
 static const char *const prefix = "Error parsing `filter` params: ";
 
 /* Order of enum pr_filter_op, from 1. */
-static const char *const built[] = {"eq", "neq", "lt", "lte", "gt", "gte", "in"};
-#define BUILT (sizeof built / sizeof built[0])
-
-static const char *const planned[] = {"like", "ilike", "is", "match", "imatch", "isdistinct"};
-#define PLANNED (sizeof planned / sizeof planned[0])
+static const char *const ops[] = {"eq",   "neq",   "lt", "lte",   "gt",     "gte",       "in",
+                                  "like", "ilike", "is", "match", "imatch", "isdistinct"};
+#define OPS (sizeof ops / sizeof ops[0])
 
 const char *pr_filter_op_name(enum pr_filter_op op)
 {
-    return built[(size_t)op - 1];
+    return ops[(size_t)op - 1];
 }
 
 static bool is_space(uint8_t c)
@@ -221,11 +219,11 @@ static bool parse_in(struct pr_slice text, struct pr_cond *c, struct pr_outbuf *
     return true;
 }
 
-static bool find(const char *const *names, size_t n, struct pr_slice name, size_t *at)
+static bool find_op(struct pr_slice name, enum pr_filter_op *op)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (pr_slice_is(name, names[i])) {
-            *at = i;
+    for (size_t i = 0; i < OPS; i++) {
+        if (pr_slice_is(name, ops[i])) {
+            *op = (enum pr_filter_op)(i + 1);
             return true;
         }
     }
@@ -254,24 +252,12 @@ static int refuse(struct pr_outbuf *err, int code, const char *text)
     return code;
 }
 
-static int refuse_planned(struct pr_outbuf *err, bool negated, struct pr_slice op)
-{
-    pr_put_str(err, prefix);
-    pr_put_str(err, "operator ");
-    pr_put_str(err, negated ? "not." : "");
-    pr_put_slice(err, op);
-    pr_put_str(err, " is not supported yet");
-    return PR_EOP;
-}
-
 static int parse_segment(struct pr_slice seg, struct pr_cond *c, struct pr_outbuf *arena,
                          struct pr_outbuf *err)
 {
     struct pr_slice rest;
     struct pr_slice op;
     struct pr_slice value;
-    bool negated = false;
-    size_t at = 0;
     size_t start = 0;
 
     seg = trim(seg);
@@ -283,19 +269,15 @@ static int parse_segment(struct pr_slice seg, struct pr_cond *c, struct pr_outbu
         return refuse_parts(err, PR_ESYNTAX, seg, false, rest);
     }
     if (rest.n >= 4 && memcmp(rest.p, "not.", 4) == 0) {
-        negated = true;
+        c->negated = true;
         rest = pr_bytes(rest.p + 4, rest.n - 4);
     }
     if (!split(rest, '.', &op, &value)) {
         return refuse_parts(err, PR_ESYNTAX, op, false, value);
     }
-    if (find(planned, PLANNED, op, &at) || (negated && find(built, BUILT, op, &at))) {
-        return refuse_planned(err, negated, op);
-    }
-    if (!find(built, BUILT, op, &at)) {
+    if (!find_op(op, &c->op)) {
         return refuse_parts(err, PR_EOP, op, true, value);
     }
-    c->op = (enum pr_filter_op)(at + 1);
     if (c->op == PR_F_IN) {
         return parse_in(value, c, arena)
                    ? PR_OK
@@ -339,55 +321,4 @@ int pr_filter_parse(struct pr_slice text, struct pr_filter *f, struct pr_outbuf 
         f->count++;
     }
     return pr_out_ok(arena) ? PR_OK : refuse(err, PR_ERANGE, "the filter is too long");
-}
-
-bool pr_filter_native(enum pr_filter_op op, const struct pr_pg_type *t, bool c_collation)
-{
-    switch (op) {
-    case PR_F_EQ:
-    case PR_F_NEQ:
-    case PR_F_IN:
-        return pr_pg_has_equal(t);
-    case PR_F_LT:
-    case PR_F_LTE:
-    case PR_F_GT:
-    case PR_F_GTE:
-        return pr_pg_has_order(t, c_collation);
-    }
-    return false;
-}
-
-static bool holds(enum pr_filter_op op, int order)
-{
-    switch (op) {
-    case PR_F_EQ:
-    case PR_F_IN:
-        return order == 0;
-    case PR_F_NEQ:
-        return order != 0;
-    case PR_F_LT:
-        return order < 0;
-    case PR_F_LTE:
-        return order <= 0;
-    case PR_F_GT:
-        return order > 0;
-    case PR_F_GTE:
-        return order >= 0;
-    }
-    return false;
-}
-
-bool pr_filter_match(enum pr_filter_op op, struct pr_slice values, const struct pr_pg_type *t,
-                     struct pr_slice text)
-{
-    struct pr_slice v;
-    bool null = false;
-    int order = 0;
-
-    while (pr_cond_values_next(&values, &v, &null) == 1) {
-        if (!null && pr_pg_compare(t, text, v, &order) == PR_OK && holds(op, order)) {
-            return true;
-        }
-    }
-    return false;
 }

@@ -93,7 +93,7 @@ void pr_filter_inspect(struct pr_outbuf *o, const struct pr_filter *f)
         } else {
             pr_inspect_string(o, c->value);
         }
-        pr_put_str(o, ", false}");
+        pr_put_str(o, c->negated ? ", true}" : ", false}");
     }
     pr_put_u8(o, ']');
 }

@@ -286,13 +286,15 @@ struct pr_chg_unreg {
     uint64_t boot;
     uint32_t handle;
 };
-enum pr_chg_status { PR_CHG_LIVE = 0, PR_CHG_REFUSED = 1, PR_CHG_WAIT = 2 };
+/* REFUSED: and with it every subscription of a channel that has it. CANCELLED: its filter failed
+ * too often, it alone gets nothing more. WAIT: database trouble, it will be tried again. */
+enum pr_chg_status { PR_CHG_LIVE = 0, PR_CHG_REFUSED = 1, PR_CHG_WAIT = 2, PR_CHG_CANCELLED = 3 };
 /* Verdict on a registration; may come again (refused, later live after a table was published). */
 struct pr_chg_reg_ok {
     struct pr_slice project;
     uint64_t boot;
     uint32_t handle;
-    uint32_t status; /* enum pr_chg_status; WAIT: database trouble, it will be tried again */
+    uint32_t status;         /* enum pr_chg_status */
     struct pr_slice message; /* text for the client's `system` message; empty if live */
     /* Of the registration. When a link ends the reader may forget what was registered on it, and a
      * verdict that is still on its way says nothing of what is registered again. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c - rows gathered, judged and routed.
+ * batch.c - rows gathered, judged (sift.h, then rls.h) and routed.
  *
  * Two batches at most: one that is judged, one that gathers meanwhile. Rows are taken while there
  * is room; then the stream is not read, and TCP holds the server. An idle system has batches of one
@@ -11,6 +11,7 @@
 
 #include "node/db/db_in.h"
 #include "node/db/rls_in.h"
+#include "node/db/sift.h"
 
 #define ROWS_MAX  256u
 #define BYTES_MAX ((size_t)1024 * 1024)
@@ -43,6 +44,7 @@ struct rt_batch {
     struct gathered *now;  /* gathers */
     struct gathered *work; /* is judged or waits for the owner; NULL: none */
     struct rt_rls_row judged[ROWS_MAX];
+    struct rt_sift *sift;
     struct rt_timer wait;
 };
 
@@ -190,11 +192,25 @@ bool rt_batch_idle(const struct rt_db *d)
     return d->batch->work == NULL && g->count == 0 && g->commit_end == 0;
 }
 
+/* Who may see a row, but whose filter failed for it, is told so instead. */
+static void tell_unjudged(struct rt_db *d, const struct rt_matches *m)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->items[i].unjudged && m->items[i].visible) {
+            m->items[i].visible = false;
+            rt_db_regs_unjudged(d, m->items[i].boot, m->items[i].handle);
+        }
+    }
+}
+
 static void finish(struct rt_db *d)
 {
     struct rt_batch *b = d->batch;
     struct gathered *g = b->work;
 
+    for (uint32_t i = 0; i < g->count; i++) {
+        tell_unjudged(d, &g->rows[i].matches);
+    }
     rt_route_begin(d->route, d->stream.id, d->stream.routed);
     for (uint32_t i = 0; i < g->count; i++) {
         rt_route_change(d->route, &g->rows[i].change, &g->rows[i].matches);
@@ -232,6 +248,40 @@ static void on_judged(void *ctx, bool ok)
     }
 }
 
+/* Those that the filters let through are judged by row-level security. */
+static void judge(struct rt_db *d)
+{
+    struct rt_batch *b = d->batch;
+    struct gathered *g = b->work;
+
+    if (!rt_rls_needed(b->judged, g->count)) {
+        on_wait(d);
+    } else if (d->check != NULL) {
+        rt_rls_judge(d->rls, d->check,
+                     &(struct rt_rls_batch){.rows = b->judged,
+                                            .count = g->count,
+                                            .open_xid = g->open_xid,
+                                            .done = on_judged,
+                                            .ctx = d});
+    } else {
+        on_judged(d, false);
+    }
+}
+
+static void on_sifted(void *ctx, bool ok)
+{
+    if (ok) {
+        judge(ctx);
+    } else {
+        on_judged(ctx, false);
+    }
+}
+
+static void on_cancelled(void *ctx, struct rt_sieve *s, const char *sqlstate)
+{
+    rt_db_regs_cancel(ctx, s, sqlstate);
+}
+
 void rt_batch_work(struct rt_db *d)
 {
     struct rt_batch *b = d->batch;
@@ -264,15 +314,10 @@ void rt_batch_work(struct rt_db *d)
                                            .row = g->rows[i].values,
                                            .again = g->rows[i].again};
     }
-    if (!rt_rls_needed(b->judged, g->count)) {
-        on_wait(d);
+    if (!rt_sift_needed(b->judged, g->count)) {
+        judge(d);
     } else if (d->check != NULL) {
-        rt_rls_judge(d->rls, d->check,
-                     &(struct rt_rls_batch){.rows = b->judged,
-                                            .count = g->count,
-                                            .open_xid = g->open_xid,
-                                            .done = on_judged,
-                                            .ctx = d});
+        rt_sift_run(b->sift, d->check, b->judged, g->count);
     } else {
         on_judged(d, false);
     }
@@ -282,6 +327,7 @@ void rt_batch_reset(struct rt_db *d)
 {
     struct rt_batch *b = d->batch;
 
+    rt_sift_cancel(b->sift);
     rt_rls_cancel(d->rls);
     rt_timer_clear(&b->wait);
     gathered_free(b->work);
@@ -291,8 +337,12 @@ void rt_batch_reset(struct rt_db *d)
 
 void rt_batch_init(struct rt_db *d)
 {
+    static const struct rt_sift_events events = {.on_done = on_sifted,
+                                                 .on_cancelled = on_cancelled};
+
     d->batch = rt_calloc(1, sizeof *d->batch);
     d->batch->now = gathered_new();
+    d->batch->sift = rt_sift_new(d->loop, d->log, &events, d);
     rt_timer_init(d->loop, &d->batch->wait, on_wait, d);
 }
 
@@ -306,6 +356,7 @@ static void free_batch(void *ctx)
 
 void rt_batch_free(struct rt_db *d)
 {
+    rt_sift_free(d->batch->sift);
     gathered_free(d->batch->work);
     gathered_free(d->batch->now);
     rt_timer_close(&d->batch->wait, free_batch);

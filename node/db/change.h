@@ -7,6 +7,7 @@
 #define NODE_DB_CHANGE_H
 
 #include "proto/bytes.h"
+#include "proto/filter.h"
 #include "proto/mesh.h"
 #include "proto/pg_value.h"
 
@@ -14,10 +15,17 @@ struct rt_column {
     struct pr_slice name;
     struct pr_slice typname; /* pg_type.typname, as clients see it */
     const struct pr_pg_type *type;
-    bool identity;    /* flag of the Relation message */
-    bool primary_key; /* pg_index.indisprimary */
-    bool generated;   /* not in the stream: its values come from a query, or stay absent */
-    bool c_collation; /* text compares by bytes */
+    bool identity;          /* flag of the Relation message */
+    bool primary_key;       /* pg_index.indisprimary */
+    bool generated;         /* not in the stream: its values come from a query, or stay absent */
+    enum pr_text_rule text; /* what may be decided about its texts without asking */
+};
+
+/* A column as an operand: its type as Postgres compares it, without domains, lengths and places. */
+struct rt_operand {
+    struct pr_slice type;      /* qualified */
+    struct pr_slice schema;    /* where its operators are, quoted */
+    struct pr_slice collation; /* qualified; empty: none, or the database's */
 };
 
 /* Rights of one role on one table. */

@@ -176,6 +176,8 @@ void rt_db_link_reg_ok(struct rt_db *d, const struct pr_chg_reg *reg, enum pr_ch
                        const char *message);
 /* `system` error to all clients with changes, of one edge or (0) of all. */
 void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message);
+/* The same to the clients of one registration. */
+void rt_db_link_sys_to(struct rt_db *d, uint64_t boot, uint32_t handle, const char *message);
 /* The slot is held, in the term with this LSN. */
 void rt_db_link_held(struct rt_db *d, uint64_t lsn);
 /* Edges that did not answer CHG_SYNC in time are forgotten; calls rt_stream_kick. */
@@ -223,6 +225,12 @@ bool rt_db_regs_settled(const struct rt_db *d);
 /* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
  * changed, those that this concerns are. */
 void rt_db_regs_again(struct rt_db *d, const struct rt_table *t);
+
+/* regs_sieve.c: a filter failed too often, and nothing passes it any more: its registrations end,
+ * refused. */
+void rt_db_regs_cancel(struct rt_db *d, const struct rt_sieve *s, const char *sqlstate);
+/* A filter failed for a row that the registration may have been to get: its clients are told. */
+void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle);
 
 /* tables.c */
 struct rt_table *rt_tables_of(struct rt_db *d, uint32_t oid);

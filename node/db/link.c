@@ -103,12 +103,19 @@ void rt_db_link_reg_ok(struct rt_db *d, const struct pr_chg_reg *reg, enum pr_ch
     send_sized(d, put_reg_ok, &m);
 }
 
-void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message)
+void rt_db_link_sys_to(struct rt_db *d, uint64_t boot, uint32_t handle, const char *message)
 {
-    struct pr_chg_sys m = {
-        .project = pr_str(d->cfg->project), .boot = boot, .message = pr_str(message)};
+    struct pr_chg_sys m = {.project = pr_str(d->cfg->project),
+                           .boot = boot,
+                           .handle = handle,
+                           .message = pr_str(message)};
 
     send_sized(d, put_sys, &m);
+}
+
+void rt_db_link_sys(struct rt_db *d, uint64_t boot, const char *message)
+{
+    rt_db_link_sys_to(d, boot, 0, message);
 }
 
 /* Changes may follow: the owner, and through it all, know whose they are. */

@@ -45,6 +45,9 @@ static bool pick(const struct attachment *a, uint32_t *at)
     bool found = false;
 
     for (uint32_t i = 0; i < a->nconds; i++) {
+        if (a->conds[i].negated || a->conds[i].asked) {
+            continue;
+        }
         if (a->conds[i].op == PR_F_EQ) {
             *at = i;
             return true;
@@ -193,17 +196,25 @@ void rt_subs_unindex(struct attachment *a)
     a->next = NULL;
 }
 
+/* Of a condition for Postgres: may it hold? */
 static bool holds(struct cond *c, const struct rt_change *ch)
 {
     int at = place_of(&c->place, ch->rel, c->column, c->kind);
+    struct pr_cond test = {.op = c->op, .negated = c->negated, .values = c->values};
     struct rt_value v;
 
     if (at < 0) {
         return false;
     }
     v = rt_change_value(ch, (uint32_t)at);
-    return v.kind == RT_V_TEXT &&
-           pr_filter_match(c->op, c->values, ch->rel->columns[at].type, v.text);
+    if (v.kind == RT_V_DROPPED && c->op == PR_F_IS) {
+        v.kind = RT_V_TEXT; /* not held, but not NULL */
+    }
+    if (v.kind != RT_V_TEXT && v.kind != RT_V_NULL) {
+        return false;
+    }
+    return c->asked ||
+           pr_filter_match(&test, ch->rel->columns[at].type, v.kind == RT_V_NULL ? NULL : &v.text);
 }
 
 static bool all_hold(const struct attachment *a, const struct rt_change *ch)
@@ -252,7 +263,7 @@ static int error_of(const struct matching *m, const struct reg *r)
                                                                  : RT_MATCH_OK;
 }
 
-static void append(struct matching *m, const struct reg *r, int error)
+static void append(struct matching *m, const struct reg *r, int error, struct rt_sieve *sieve)
 {
     struct rt_matches *out = m->out;
 
@@ -262,10 +273,14 @@ static void append(struct matching *m, const struct reg *r, int error)
     }
     r->group->refs++;
     r->shape->refs++;
+    if (sieve != NULL) {
+        rt_sieve_ref(sieve);
+    }
     out->items[out->count] = (struct rt_match){.boot = r->boot,
                                                .handle = r->handle,
                                                .error = (enum rt_match_error)error,
                                                .visible = true,
+                                               .sieve = sieve,
                                                .group = r->group,
                                                .shape = r->shape};
     out->count++;
@@ -275,7 +290,7 @@ static void append(struct matching *m, const struct reg *r, int error)
 static void consider(struct matching *m, const struct attachment *a)
 {
     if (error_of(m, a->reg) == RT_MATCH_OK && all_hold(a, m->change)) {
-        append(m, a->reg, RT_MATCH_OK);
+        append(m, a->reg, RT_MATCH_OK, a->sieve);
     }
 }
 
@@ -326,7 +341,7 @@ static void match_errors(struct matching *m, const struct table *t)
         }
         error = error_of(m, r);
         if (error > RT_MATCH_OK) {
-            append(m, r, error);
+            append(m, r, error, NULL);
         }
     }
 }
@@ -405,6 +420,7 @@ void rt_matches_free(struct rt_matches *m)
     for (uint32_t i = 0; i < m->count; i++) {
         rt_group_unref(m->items[i].group);
         rt_shape_unref(m->items[i].shape);
+        rt_sieve_unref(m->items[i].sieve);
     }
     rt_free(m->items);
     *m = (struct rt_matches){0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pganswers.c - what a connection answers: pipelined results, results of a text, the stream. */
 #include <assert.h>
+#include <string.h>
 
 #include "node/db/pgconn_in.h"
 
@@ -49,6 +50,20 @@ void rt_pg_pipeline_answers(struct rt_pg *pg)
         }
         PQclear(res);
     }
+}
+
+bool rt_pg_is_end(const PGresult *res)
+{
+    const char *severity;
+
+    if (res == NULL || PQresultStatus(res) == PGRES_BAD_RESPONSE) {
+        return true;
+    }
+    if (PQresultStatus(res) != PGRES_FATAL_ERROR) {
+        return false;
+    }
+    severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity == NULL || strcmp(severity, "ERROR") != 0;
 }
 
 static bool is_error(const PGresult *res)

@@ -77,6 +77,8 @@ bool rt_pg_copy_send(struct rt_pg *pg, struct pr_slice data);
 /* The login that a URL names, "" if it names none; rt_free. */
 char *rt_pg_user(const char *url);
 
+/* Is an answer the connection's end, and no word about the statement? */
+bool rt_pg_is_end(const PGresult *res);
 /* SQLSTATE of a result, "" if there is none. */
 const char *rt_pg_sqlstate(const PGresult *res);
 /* First line of the message of an error, without "ERROR:  "; static text for NULL. */

@@ -13,7 +13,7 @@ static uint64_t hash_of(uint64_t boot, uint32_t handle)
     return XXH3_64bits_withSeed(&handle, sizeof handle, boot);
 }
 
-static struct rt_reg *find(struct rt_db *d, uint64_t boot, uint32_t handle)
+struct rt_reg *rt_db_reg_find(struct rt_db *d, uint64_t boot, uint32_t handle)
 {
     struct rt_link *l = rt_chains_find(&d->regs, hash_of(boot, handle));
 
@@ -59,7 +59,7 @@ static void tell_state(struct rt_reg *r)
     if (d->cfg->database_url == NULL) {
         tell(r, PR_CHG_WAIT, RT_TEXT_NO_DATABASE);
     } else if (r->state == RT_REG_REFUSED) {
-        tell(r, PR_CHG_REFUSED, r->refusal);
+        tell(r, r->cancelled ? PR_CHG_CANCELLED : PR_CHG_REFUSED, r->refusal);
     } else if (d->stream.trouble != NULL) {
         tell(r, PR_CHG_WAIT, d->stream.trouble);
     } else if (r->state == RT_REG_VALID && d->stream.state == RT_STREAM_ON) {
@@ -74,6 +74,7 @@ static void kick(struct rt_reg *r)
     if (r->state == RT_REG_NEW && d->up && d->check != NULL && d->control != NULL && r->out == 0) {
         rt_db_reg_state(r, RT_REG_CHECKING);
         r->again = false;
+        r->cancelled = false;
         rt_db_reg_check(r);
     } else {
         tell_state(r);
@@ -246,7 +247,7 @@ static struct pr_slice copy(uint8_t **at, struct pr_slice s)
 
 void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
 {
-    struct rt_reg *r = find(d, m->boot, m->handle);
+    struct rt_reg *r = rt_db_reg_find(d, m->boot, m->handle);
     size_t n = m->project.n + m->event.n + m->schema.n + m->table.n + m->filter.n + m->select.n +
                m->role.n + m->claims.n;
     struct rt_boot *b = rt_boots_add(d, m->boot);
@@ -291,7 +292,7 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
 
 void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
 {
-    struct rt_reg *r = find(d, boot, handle);
+    struct rt_reg *r = rt_db_reg_find(d, boot, handle);
 
     if (r != NULL) {
         rt_db_reg_remove(r);

@@ -24,8 +24,9 @@ struct rt_reg {
     bool again;       /* something changed while it was checked */
     bool unpublished; /* refused because no table of it is published: it may be one day */
     uint64_t poll; /* the look at the publication that must be over before it is refused; 0: none */
-    bool gone;     /* removed while questions are out: freed with the last answer */
-    uint32_t out;  /* questions out */
+    bool cancelled; /* refused, because its filter failed too often */
+    bool gone;      /* removed while questions are out: freed with the last answer */
+    uint32_t out;   /* questions out */
     char *refusal;
     /* What the edge was told last. */
     bool told;
@@ -38,6 +39,8 @@ struct rt_reg {
     uint8_t text[];
 };
 
+/* NULL if there is none. */
+struct rt_reg *rt_db_reg_find(struct rt_db *d, uint64_t boot, uint32_t handle);
 /* Every change of `state` goes through here: rt_db.unsettled counts with it. */
 void rt_db_reg_state(struct rt_reg *r, enum rt_reg_state state);
 /* validate.c: starts to check; ends in rt_db_reg_checked. */

@@ -44,10 +44,11 @@ struct rt_rel_policy {
     struct pr_slice condition;
 };
 struct rt_rel_sql {
-    struct pr_slice name;         /* "schema"."table", quoted */
-    uint32_t nkeys;               /* primary key columns */
-    const uint32_t *keys;         /* their index in rel->columns */
-    const struct pr_slice *types; /* SQL type of each column of rel, qualified, with typmod */
+    struct pr_slice name;              /* "schema"."table", quoted */
+    uint32_t nkeys;                    /* primary key columns */
+    const uint32_t *keys;              /* their index in rel->columns */
+    const struct pr_slice *types;      /* SQL type of each column of rel, qualified, with typmod */
+    const struct rt_operand *operands; /* of each column of rel */
     bool whole_row; /* rel->columns are all columns of the table, in order: a row image can be built
                      */
     uint32_t npolicies;

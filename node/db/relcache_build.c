@@ -25,7 +25,8 @@ const char rt_rel_table_sql[] =
     "  where p.pubname = $2::name limit 1"
     "), db as ("
     " select case coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')"
-    "   when 'c' then d.datcollate in ('C', 'POSIX') when 'b' then true else false end as bytes"
+    "   when 'c' then d.datcollate in ('C', 'POSIX') when 'b' then true else false end as bytes,"
+    "   pg_encoding_to_char(d.encoding) = 'UTF8' as utf8"
     "  from pg_database d where d.datname = current_database()"
     "), att as ("
     " select a.*, exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary"
@@ -43,14 +44,18 @@ const char rt_rel_table_sql[] =
     "   'sql', format_type(a.atttypid, a.atttypmod), 'generated', a.attgenerated <> '',"
     "   'key', a.pk, 'identity', case rel.relreplident when 'd' then a.pk when 'i' then a.ri"
     "     when 'f' then a.attgenerated = '' else false end,"
-    "   'bytes', case a.attcollation when 0 then true when 100 then (select bytes from db)"
-    "     else (select case k.collprovider when 'c' then k.collcollate in ('C', 'POSIX')"
-    "       when 'b' then true else false end from pg_collation k where k.oid = a.attcollation) "
-    "end,"
+    "   'text', (select case when not t.exact then 0 when not db.utf8 then 1 when not t.bytes then "
+    "2"
+    "     else 3 end from db, lateral (select true, db.bytes where k.oid is null or k.oid = 100"
+    "     union all select k.collisdeterministic, case k.collprovider"
+    "      when 'c' then k.collcollate in ('C', 'POSIX') when 'b' then true else false end"
+    "      where k.oid <> 100) t(exact, bytes)),"
+    "   'collation', case when k.oid <> 100 then format('%I.%I', kn.nspname, k.collname) end,"
     "   'published', coalesce((select case when a.attgenerated <> '' then"
     "      pub.whole or coalesce(pub.names ? a.attname::text, false)"
     "      else pub.names is null or pub.names ? a.attname::text end from pub), false)"
-    "   ) order by a.attnum) from att a),"
+    "   ) order by a.attnum) from att a left join pg_collation k on k.oid = a.attcollation"
+    "    left join pg_namespace kn on kn.oid = k.collnamespace),"
     " 'roles', (select json_agg(json_build_object("
     "   'role', r.rolname, 'usage', has_schema_privilege(r.oid, rel.relnamespace, 'USAGE'),"
     "   'all', r.rolsuper or r.rolbypassrls"
@@ -72,9 +77,9 @@ const char rt_rel_table_sql[] =
 
 /* A column as the catalog has it. */
 struct cat {
-    struct pr_slice name, sql;
-    uint32_t num, type;
-    bool generated, key, identity, bytes, published;
+    struct pr_slice name, sql, collation;
+    uint32_t num, type, text;
+    bool generated, key, identity, published;
     bool in_stream;
 };
 
@@ -109,8 +114,9 @@ static void read_cats(struct build *b, const json_t *list)
                                   .type = rt_json_u32(j, "type"),
                                   .generated = rt_json_true(j, "generated"),
                                   .key = rt_json_true(j, "key"),
+                                  .collation = rt_json_text(j, "collation"),
+                                  .text = rt_json_u32(j, "text"),
                                   .identity = rt_json_true(j, "identity"),
-                                  .bytes = rt_json_true(j, "bytes"),
                                   .published = rt_json_true(j, "published")};
     }
 }
@@ -189,26 +195,35 @@ static void put_columns(struct build *b, struct rt_types *types)
     struct rt_arena *mem = &b->box->mem;
     struct rt_column *columns = rt_arena_take(mem, b->npicks, sizeof *columns);
     struct pr_slice *sql = rt_arena_take(mem, b->npicks, sizeof *sql);
+    struct rt_operand *operands = rt_arena_take(mem, b->npicks, sizeof *operands);
     bool whole = b->npicks == b->ncats;
 
     for (uint32_t i = 0; i < b->npicks; i++) {
         const struct pick *p = &b->picks[i];
         const json_t *type = rt_types_find(b->type_list, p->type);
+        const struct pr_pg_type *of = rt_types_get(types, p->type);
+        const json_t *base = rt_types_find(b->type_list, pr_pg_base(of)->oid);
         bool as_cat = p->cat != NULL && p->cat->type == p->type;
 
         columns[i] = (struct rt_column){.name = rt_arena_copy(mem, p->name),
                                         .typname = rt_arena_copy(mem, rt_json_text(type, "name")),
-                                        .type = rt_types_get(types, p->type),
+                                        .type = of,
                                         .identity = p->identity,
                                         .primary_key = p->cat != NULL && p->cat->key,
                                         .generated = p->generated,
-                                        .c_collation = p->cat != NULL && p->cat->bytes};
+                                        .text = as_cat ? (enum pr_text_rule)p->cat->text : 0};
+        operands[i].type = rt_arena_copy(mem, rt_json_text(base, "sql"));
+        operands[i].schema = rt_arena_copy(mem, rt_json_text(base, "schema"));
+        if (as_cat) {
+            operands[i].collation = rt_arena_copy(mem, p->cat->collation);
+        }
         sql[i] = rt_arena_copy(mem, as_cat ? p->cat->sql : rt_json_text(type, "sql"));
         whole = whole && as_cat && p->cat == &b->cats[i];
     }
     b->box->rel.ncolumns = b->npicks;
     b->box->rel.columns = columns;
     b->box->sql.types = sql;
+    b->box->sql.operands = operands;
     b->box->sql.whole_row = whole;
 }
 

@@ -111,6 +111,7 @@ const char rt_types_sql[] =
     " ) d) "
     "select coalesce(json_agg(json_build_object("
     " 'oid', t.oid::int8, 'name', t.typname, 'sql', format_type(t.oid, -1),"
+    " 'schema', t.typnamespace::regnamespace::text,"
     " 'kind', case when e.oid is not null then 'a' else t.typtype::text end,"
     " 'elem', coalesce(e.oid, t.typbasetype)::int8, 'delim', e.typdelim::text,"
     " 'json', t.oid >= 16384 and exists (select from pg_cast k where k.castsource = t.oid"

@@ -97,26 +97,11 @@ static void finish(struct rt_job *j, bool ok)
     free_job(j);
 }
 
-/* Is it the connection's end and no word about the statement? */
-static bool is_end(const PGresult *res)
-{
-    const char *severity;
-
-    if (res == NULL || PQresultStatus(res) == PGRES_BAD_RESPONSE) {
-        return true;
-    }
-    if (PQresultStatus(res) != PGRES_FATAL_ERROR) {
-        return false;
-    }
-    severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return severity == NULL || strcmp(severity, "ERROR") != 0;
-}
-
 /* An answer came: true if it is of no use any more. */
 static bool stale(struct rt_job *j, const PGresult *res)
 {
     j->out--;
-    j->lost = j->lost || is_end(res);
+    j->lost = j->lost || rt_pg_is_end(res);
     if (j->rls == NULL || j->lost) {
         if (j->out == 0 && j->rls == NULL) {
             free_job(j);

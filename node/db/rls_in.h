@@ -5,6 +5,7 @@
 
 #include "node/base/alloc.h"
 #include "node/db/rls.h"
+#include "node/db/sqltext.h"
 
 enum rt_verdict { RT_UNDECIDED = 0, RT_VISIBLE, RT_DENIED };
 
@@ -57,16 +58,6 @@ struct rt_rls {
     char **texts; /* of generated columns, until the next judgement */
     uint32_t ntexts, texts_cap;
 };
-
-/* A growing text. */
-struct rt_text {
-    char *p;
-    size_t len, cap;
-};
-void rt_text_put(struct rt_text *t, const void *p, size_t n);
-void rt_text_puts(struct rt_text *t, const char *s);
-/* Ends it with a NUL and gives the whole. */
-const char *rt_text_end(struct rt_text *t);
 
 /* Columns of a primary key: INDEX_MAX_KEYS of a Postgres that was not built otherwise. */
 #define RT_KEYS_MAX 32u

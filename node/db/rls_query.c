@@ -10,35 +10,6 @@
 
 #include "node/db/rls_in.h"
 
-void rt_text_put(struct rt_text *t, const void *p, size_t n)
-{
-    if (n > t->cap - t->len) {
-        size_t cap = t->cap == 0 ? 256 : t->cap;
-
-        while (n > cap - t->len) {
-            cap *= 2;
-        }
-        t->p = rt_realloc(t->p, cap);
-        t->cap = cap;
-    }
-    if (n > 0) {
-        memcpy(t->p + t->len, p, n);
-        t->len += n;
-    }
-}
-
-void rt_text_puts(struct rt_text *t, const char *s)
-{
-    rt_text_put(t, s, strlen(s));
-}
-
-const char *rt_text_end(struct rt_text *t)
-{
-    rt_text_put(t, "", 1);
-    t->len--;
-    return t->p;
-}
-
 void rt_stmt_free(struct rt_stmt *s)
 {
     rt_free(s->sql.p);
@@ -46,19 +17,6 @@ void rt_stmt_free(struct rt_stmt *s)
         rt_free(s->param[i].p);
     }
     memset(s, 0, sizeof *s);
-}
-
-static void put_number(struct rt_text *t, const char *before, uint32_t n, const char *behind)
-{
-    char text[64];
-    int len = snprintf(text, sizeof text, "%s%u%s", before, n, behind);
-
-    rt_text_put(t, text, (size_t)len);
-}
-
-static void put_slice(struct rt_text *t, struct pr_slice s)
-{
-    rt_text_put(t, s.p, s.n);
 }
 
 /* "name", with quotes inside doubled. */
@@ -70,19 +28,6 @@ static void put_identifier(struct rt_text *t, struct pr_slice name)
         if (name.p[i] == '"') {
             rt_text_puts(t, "\"");
         }
-    }
-    rt_text_puts(t, "\"");
-}
-
-/* An element of an array literal, quoted. */
-static void put_element(struct rt_text *t, struct pr_slice v)
-{
-    rt_text_puts(t, "\"");
-    for (size_t i = 0; i < v.n; i++) {
-        if (v.p[i] == '"' || v.p[i] == '\\') {
-            rt_text_puts(t, "\\");
-        }
-        rt_text_put(t, &v.p[i], 1);
     }
     rt_text_puts(t, "\"");
 }
@@ -127,7 +72,7 @@ static void put_keys(struct rt_stmt *s, const struct rt_ask *a, const struct rt_
         rt_text_puts(p, "{");
         for (uint32_t i = 0; i < a->nat; i++) {
             rt_text_puts(p, i == 0 ? "" : ",");
-            put_element(p, key_value(row_of(a, i), sql->keys[k]).text);
+            rt_text_element(p, key_value(row_of(a, i), sql->keys[k]).text);
         }
         rt_text_puts(p, "}");
     }
@@ -154,21 +99,21 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
     rt_text_puts(t, " from rows from (");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_puts(t, k == 0 ? "" : ", ");
-        put_number(t, "pg_catalog.unnest($", k + 1, "::pg_catalog.text::");
-        put_slice(t, sql->types[sql->keys[k]]);
+        rt_text_number(t, "pg_catalog.unnest($", k + 1, "::pg_catalog.text::");
+        rt_text_slice(t, sql->types[sql->keys[k]]);
         rt_text_puts(t, "[])");
     }
     rt_text_puts(t, ") with ordinality k(");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
-        put_number(t, "k", k, ", ");
+        rt_text_number(t, "k", k, ", ");
     }
     rt_text_puts(t, "i) join ");
-    put_slice(t, sql->name);
+    rt_text_slice(t, sql->name);
     rt_text_puts(t, " t on ");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_puts(t, k == 0 ? "t." : " and t.");
         put_identifier(t, rel->columns[sql->keys[k]].name);
-        put_number(t, " = k.k", k, "");
+        rt_text_number(t, " = k.k", k, "");
     }
 }
 
@@ -229,7 +174,7 @@ static void put_composite(struct rt_text *t, const struct rt_relation *rel,
             v = rt_change_old(c, i);
         }
         if (held(&v)) {
-            put_element(t, v.text);
+            rt_text_element(t, v.text);
         }
     }
     rt_text_puts(t, ")");
@@ -260,7 +205,7 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
         one.len = 0;
         put_composite(&one, rel, row_of(a, i));
         rt_text_puts(&s->param[0], i == 0 ? "" : ",");
-        put_element(&s->param[0], pr_bytes(one.p, one.len));
+        rt_text_element(&s->param[0], pr_bytes(one.p, one.len));
     }
     rt_free(one.p);
     rt_text_puts(&s->param[0], "}");
@@ -268,7 +213,7 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
     rt_text_puts(t, "select ");
     put_ordinal_name(t, rel);
     rt_text_puts(t, " from pg_catalog.unnest($1::pg_catalog.text::");
-    put_slice(t, sql->name);
+    rt_text_slice(t, sql->name);
     rt_text_puts(t, "[]) with ordinality ");
     put_identifier(t, rel->table);
     rt_text_puts(t, "(");
@@ -278,7 +223,7 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
     }
     put_ordinal_name(t, rel);
     rt_text_puts(t, ") where ");
-    put_slice(t, condition);
+    rt_text_slice(t, condition);
 }
 
 bool rt_same_key(const struct rt_change *a, const struct rt_change *b)

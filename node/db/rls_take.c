@@ -168,10 +168,10 @@ static void gather_row(struct rt_job *j, uint32_t i)
 
     for (uint32_t k = 0; k < all->count; k++) {
         const struct rt_match *m = &all->items[k];
-        bool judged = rt_match_needs_rls(c, m);
+        bool judged = m->visible && rt_match_needs_rls(c, m);
 
-        if (judged ||
-            (generated && m->error == RT_MATCH_OK && reads_more(c->rel, m->group->role, read))) {
+        if (judged || (m->visible && generated && m->error == RT_MATCH_OK &&
+                       reads_more(c->rel, m->group->role, read))) {
             struct rt_ask *a = ask_of(j, m->group, c->rel);
 
             a->only_generated = a->only_generated && !judged;
@@ -196,7 +196,9 @@ bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         for (uint32_t k = 0; k < rows[i].matches->count; k++) {
-            if (rt_match_needs_rls(rows[i].change, &rows[i].matches->items[k])) {
+            const struct rt_match *m = &rows[i].matches->items[k];
+
+            if (m->visible && rt_match_needs_rls(rows[i].change, m)) {
                 return true;
             }
         }

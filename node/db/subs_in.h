@@ -27,6 +27,8 @@ struct cond {
     struct pr_slice column;
     struct pr_slice values;
     enum pr_filter_op op;
+    bool negated;
+    bool asked;           /* of Postgres: not for C to evaluate */
     enum pr_pg_kind kind; /* under its domains, when the values were normalized */
     struct place place;
 };
@@ -51,6 +53,7 @@ struct attachment {
     uint32_t nentries;
     struct cond *conds;
     struct entry *entries;
+    struct rt_sieve *sieve; /* of the conditions that are `asked`; NULL: none */
 };
 
 /* eq and in conditions on one column of a table, for one bucket. */
@@ -87,7 +90,7 @@ struct reg {
 
 struct rt_subs {
     uint64_t seed; /* of the hashes; an address, so that clients cannot aim at one chain */
-    struct rt_chains regs, tables, groups, shapes;
+    struct rt_chains regs, tables, groups, shapes, sieves;
     struct reg *all;
     uint8_t *key; /* scratch of matching */
     size_t key_cap;

@@ -217,6 +217,7 @@ static void free_attachment(struct rt_subs *s, struct attachment *a)
     if (a->next_all != NULL) {
         a->next_all->prev_all = a->prev_all;
     }
+    rt_sieve_unref(a->sieve);
     rt_free(a);
     if (t->all == NULL) {
         free_table(s, t);
@@ -237,7 +238,8 @@ static struct attachment *new_attachment(const struct rt_sub_cond *conds, uint32
     *a = (struct attachment){.nconds = nconds, .conds = (struct cond *)(void *)(a + 1)};
     at = (uint8_t *)(a->conds + nconds);
     for (uint32_t i = 0; i < nconds; i++) {
-        a->conds[i] = (struct cond){.op = conds[i].op};
+        a->conds[i] =
+            (struct cond){.op = conds[i].op, .negated = conds[i].negated, .asked = conds[i].asked};
         a->conds[i].column = keep(&at, conds[i].column);
         a->conds[i].values = keep(&at, conds[i].values);
     }
@@ -272,7 +274,7 @@ static void detach(struct rt_subs *s, struct reg *r, struct pr_slice schema, str
 }
 
 int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
-                   const struct rt_sub_cond *conds, uint32_t nconds)
+                   const struct rt_sub_filter *f)
 {
     struct reg *r = find_reg(s, boot, handle);
     struct attachment *a = NULL;
@@ -280,12 +282,15 @@ int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const stru
     if (r == NULL) {
         return RT_SUBS_ENOENT;
     }
-    a = new_attachment(conds, nconds);
+    a = new_attachment(f->conds, f->nconds);
     if (!set_kinds(a, rel)) {
         rt_free(a);
         return RT_SUBS_ENOENT;
     }
     detach(s, r, rel->schema, rel->table);
+    if (f->nparts > 0) {
+        a->sieve = rt_sieve_of(&s->sieves, rel, r->group->role, f->parts, f->nparts);
+    }
     a->reg = r;
     a->table = table_of(s, rel->schema, rel->table);
     a->next_of_reg = r->attachments;
@@ -357,6 +362,38 @@ uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot)
     return count;
 }
 
+static bool has_sieve(const struct reg *r, const struct rt_sieve *sieve)
+{
+    for (const struct attachment *a = r->attachments; a != NULL; a = a->next_of_reg) {
+        if (a->sieve == sieve) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
+                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx)
+{
+    struct {
+        uint64_t boot;
+        uint32_t handle;
+    } *users = rt_malloc(s->regs.count * sizeof *users);
+    size_t count = 0;
+
+    for (const struct reg *r = s->all; r != NULL; r = r->next) {
+        if (has_sieve(r, sieve)) {
+            users[count].boot = r->boot;
+            users[count].handle = r->handle;
+            count++;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        fn(ctx, users[i].boot, users[i].handle);
+    }
+    rt_free(users);
+}
+
 void rt_subs_clear(struct rt_subs *s)
 {
     while (s->all != NULL) {
@@ -378,6 +415,10 @@ void rt_subs_free(struct rt_subs *s)
         rt_chains_remove(&s->shapes, l);
         RT_LINKED(l, struct rt_shape, link)->home = NULL;
     }
+    while ((l = rt_chains_any(&s->sieves)) != NULL) {
+        rt_sieve_hide(RT_LINKED(l, struct rt_sieve, link));
+    }
+    rt_chains_free(&s->sieves);
     rt_chains_free(&s->regs);
     rt_chains_free(&s->tables);
     rt_chains_free(&s->groups);

@@ -19,6 +19,7 @@
 
 #include "node/db/chains.h"
 #include "node/db/change.h"
+#include "node/db/sieve.h"
 #include "proto/filter.h"
 
 #define RT_SUBS_MAX 1000000u /* about 160 bytes each: 160 MB */
@@ -52,6 +53,8 @@ struct rt_shape {
 struct rt_sub_cond {
     struct pr_slice column;
     enum pr_filter_op op;
+    bool negated;
+    bool asked;             /* only Postgres can evaluate it: part of the sieve */
     struct pr_slice values; /* packed, pr_cond_value_put */
 };
 
@@ -63,11 +66,18 @@ void rt_subs_free(struct rt_subs *s);
 int rt_subs_add(struct rt_subs *s, const struct pr_chg_reg *reg);
 /*
  * The registration concerns this table from now on; attached already: conditions are replaced.
- * Every condition must be one that C can evaluate (pr_filter_native). Copies.
+ * A condition is one that C can evaluate (pr_filter_native), or is `asked`. Copies.
  * 0 or RT_SUBS_ENOENT (no such registration, or a column that `rel` does not have).
  */
+struct rt_sub_filter {
+    const struct rt_sub_cond *conds;
+    uint32_t nconds;
+    /* Of the conditions that are asked; none: 0. */
+    const struct rt_sieve_part *parts;
+    uint32_t nparts;
+};
 int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
-                   const struct rt_sub_cond *conds, uint32_t nconds);
+                   const struct rt_sub_filter *f);
 /* No longer concerns the table. Not attached: nothing happens. */
 void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr_slice schema,
                     struct pr_slice table);
@@ -75,6 +85,9 @@ void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr
 int rt_subs_remove(struct rt_subs *s, uint64_t boot, uint32_t handle);
 /* All registrations of an edge process. Returns how many there were. */
 uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot);
+/* Calls fn for each registration of which an attachment has the sieve. fn may remove any. */
+void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
+                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx);
 /* Everything. */
 void rt_subs_clear(struct rt_subs *s);
 
@@ -95,7 +108,9 @@ struct rt_match {
     uint64_t boot;
     uint32_t handle;
     enum rt_match_error error;
-    bool visible; /* set by match; the row-level security check clears it for those it denies */
+    bool visible;  /* set by match; sieve and row-level security clear it for those they deny */
+    bool unjudged; /* set by a sieve that failed: the row is not for it, and it is told */
+    struct rt_sieve *sieve; /* still to be asked; NULL: every condition holds */
     struct rt_group *group;
     struct rt_shape *shape;
 };
@@ -109,7 +124,7 @@ struct rt_matches {
  * Appends to `out` (zeros at first) every registration that the change concerns: event, table and
  * filters hold; for INSERT and UPDATE on a table without primary key, or by a role without SELECT
  * on the key, filters are not asked and `error` is set. A role whose rights are not in the relation
- * matches nothing. Takes a reference to each group and shape. Returns the number appended.
+ * matches nothing. Takes a reference to each group, shape and sieve. Returns the number appended.
  */
 uint32_t rt_subs_match(struct rt_subs *s, const struct rt_change *c, struct rt_matches *out);
 /* Does the match need a row-level security verdict? (Table with RLS, INSERT or UPDATE, no error,

@@ -240,7 +240,7 @@ enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice 
             *message = pr_str(r->message == NULL ? "" : r->message);
             return RT_VERDICT_REFUSED;
         }
-        if (r != NULL && r->answered && r->status == PR_CHG_WAIT) {
+        if (r != NULL && r->answered && r->status != PR_CHG_LIVE) {
             *message = pr_str(r->message == NULL ? "" : r->message);
             verdict = RT_VERDICT_TROUBLE;
         } else if (r != NULL && !r->answered && verdict == RT_VERDICT_LIVE) {

@@ -35,7 +35,7 @@ _Static_assert(PR_JOIN_BINDINGS_MAX <= 128, "one bit of `hits` per binding");
 enum rt_verdict {
     RT_VERDICT_LIVE = 1,
     RT_VERDICT_REFUSED, /* by the parameters: no retry */
-    RT_VERDICT_TROUBLE, /* of the database: it is tried again */
+    RT_VERDICT_TROUBLE, /* of the database: it is tried again; or one of several is cancelled */
     RT_VERDICT_UNKNOWN  /* not answered yet */
 };
 

@@ -112,10 +112,13 @@ static inline int attach(struct rt_subs *s, uint64_t boot, uint32_t handle,
         return -100;
     }
     for (uint32_t i = 0; i < f.count; i++) {
-        conds[i] = (struct rt_sub_cond){
-            .column = f.conds[i].column, .op = f.conds[i].op, .values = f.conds[i].values};
+        conds[i] = (struct rt_sub_cond){.column = f.conds[i].column,
+                                        .op = f.conds[i].op,
+                                        .negated = f.conds[i].negated,
+                                        .values = f.conds[i].values};
     }
-    return rt_subs_attach(s, boot, handle, rel, conds, f.count);
+    return rt_subs_attach(s, boot, handle, rel,
+                          &(struct rt_sub_filter){.conds = conds, .nconds = f.count});
 }
 
 #endif

@@ -273,6 +273,25 @@ static void verdicts_of_the_database(void **state)
     world_close();
 }
 
+/* Goal: of a channel with several subscriptions one can end, told why, and the others go on. */
+static void one_is_cancelled(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    c = client("2.0.0");
+    join(c, "[{'event':'*','schema':'public'},{'event':'*','schema':'other'}]", "");
+    verdict(1, PR_CHG_LIVE, "");
+    verdict(2, PR_CHG_LIVE, "");
+    (void)heard(c);
+    verdict(2, PR_CHG_CANCELLED, "too slow");
+    assert_string_equal(heard(c), SYSTEM("error", "too slow"));
+    CHANGE(1, 1, 1);
+    assert_non_null(strstr(heard(c), "postgres_changes"));
+    world_close();
+}
+
 static void a_join_that_waits(void **state)
 {
     static const struct {
@@ -406,8 +425,9 @@ int main(void)
         cmocka_unit_test(entries_are_echoed), cmocka_unit_test(exact_reply),
         cmocka_unit_test(each_change_once),   cmocka_unit_test(registrations_are_shared),
         cmocka_unit_test(refused_here),       cmocka_unit_test(verdicts_of_the_database),
-        cmocka_unit_test(a_join_that_waits),  cmocka_unit_test(legacy_joins),
-        cmocka_unit_test(told_again),         cmocka_unit_test(trouble_for_all),
+        cmocka_unit_test(one_is_cancelled),   cmocka_unit_test(a_join_that_waits),
+        cmocka_unit_test(legacy_joins),       cmocka_unit_test(told_again),
+        cmocka_unit_test(trouble_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

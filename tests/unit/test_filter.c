@@ -63,11 +63,22 @@ static const struct {
     {"id=in.(1,2", PR_ESYNTAX, PRE "`in` filter value must be wrapped by parentheses"},
     {"id=in.(", PR_ESYNTAX, PRE "`in` filter value must be wrapped by parentheses"},
     {"id=in.", PR_ESYNTAX, PRE "`in` filter value must be wrapped by parentheses"},
-    {"t=like.a%", PR_EOP, PRE "operator like is not supported yet"},
-    {"t=is.null", PR_EOP, PRE "operator is is not supported yet"},
-    {"t=isdistinct.x", PR_EOP, PRE "operator isdistinct is not supported yet"},
-    {"t=not.eq.x", PR_EOP, PRE "operator not.eq is not supported yet"},
-    {"t=not.imatch.x", PR_EOP, PRE "operator not.imatch is not supported yet"},
+    {"t=not.foo.1", PR_EOP, PRE "[\"foo\", \"1\"]"},
+    {"t=not.not.eq.1", PR_EOP, PRE "[\"not\", \"eq.1\"]"},
+    {"t=NOT.eq.1", PR_EOP, PRE "[\"NOT\", \"eq.1\"]"},
+    {"t=not.", PR_ESYNTAX, PRE "[\"\"]"},
+    {"t=not.in.1", PR_ESYNTAX, PRE "`in` filter value must be wrapped by parentheses"},
+    {"t=like.a%", PR_OK, "[{\"t\", \"like\", \"a%\", false}]"},
+    {"t=ilike.\"a,%\",n=eq.1", PR_OK,
+     "[{\"t\", \"ilike\", \"a,%\", false}, {\"n\", \"eq\", \"1\", false}]"},
+    {"t=is.null", PR_OK, "[{\"t\", \"is\", \"null\", false}]"},
+    {"t=is.nonsense", PR_OK, "[{\"t\", \"is\", \"nonsense\", false}]"},
+    {"t=match.^(a,b)+$", PR_OK, "[{\"t\", \"match\", \"^(a,b)+$\", false}]"},
+    {"t=isdistinct.x", PR_OK, "[{\"t\", \"isdistinct\", \"x\", false}]"},
+    {"t=not.eq.x", PR_OK, "[{\"t\", \"eq\", \"x\", true}]"},
+    {"t=not.in.(1,NULL)", PR_OK, "[{\"t\", \"in\", \"{1,NULL}\", true}]"},
+    {"t=not.imatch.x,n=not.is.null", PR_OK,
+     "[{\"t\", \"imatch\", \"x\", true}, {\"n\", \"is\", \"null\", true}]"},
 };
 
 static void test_parse(void **state)
@@ -199,11 +210,12 @@ static void test_inspect_long(void **state)
 static const struct pr_slice moods[] = {
     {(const uint8_t *)"sad", 3}, {(const uint8_t *)"ok", 2}, {(const uint8_t *)"happy", 5}};
 
-/* Goal: the filter table of the documentation, for the operators of this build. */
+/* Goal: the filter table of the documentation. */
 static void test_match(void **state)
 {
     static const struct pr_pg_type t_text = {.kind = PR_PG_TEXT};
     static const struct pr_pg_type t_int = {.kind = PR_PG_INT};
+    static const struct pr_pg_type t_bool = {.kind = PR_PG_BOOL};
     static const struct pr_pg_type t_numeric = {.kind = PR_PG_NUMERIC};
     static const struct pr_pg_type t_bpchar = {.kind = PR_PG_BPCHAR};
     static const struct pr_pg_type t_json = {.kind = PR_PG_JSON};
@@ -211,30 +223,55 @@ static void test_match(void **state)
     static const struct {
         const struct pr_pg_type *type;
         const char *filter;
-        const char *value;
-        bool match;
+        const char *value; /* NULL: the SQL NULL */
+        bool match, negated;
     } rows[] = {
-        {&t_text, "t=eq.abc", "abc", true},
-        {&t_text, "t=neq.abc", "abc", false},
-        {&t_text, "t=neq.ABC", "abc", true},
-        {&t_text, "t=lt.abd", "abc", true},
-        {&t_text, "t=lte.abc", "abc", true},
-        {&t_text, "t=gt.abc", "abc", false},
-        {&t_text, "t=gte.abc", "abc", true},
-        {&t_text, "t=eq.", "", true},
-        {&t_numeric, "n=eq.1.50", "1.5", true},
-        {&t_numeric, "n=gt.1.4", "1.5", true},
-        {&t_int, "id=in.(5,6)", "5", true},
-        {&t_int, "id=in.(5,6)", "7", false},
-        {&t_int, "id=in.()", "7", false},
-        {&t_int, "id=in.(NULL)", "7", false},
-        {&t_int, "id=in.(NULL,7)", "7", true},
-        {&t_int, "id=eq.x", "7", false},
-        {&t_text, "t=in.(\"abc\",\"a,b\")", "a,b", true},
-        {&t_mood, "m=gt.sad", "ok", true},
-        {&t_mood, "m=gt.ok", "sad", false},
-        {&t_bpchar, "ch=eq.ab", "ab ", true},
-        {&t_json, "j=eq.1", "1", false},
+        {&t_text, "t=eq.abc", "abc", true, false},
+        {&t_text, "t=neq.abc", "abc", false, true},
+        {&t_text, "t=neq.ABC", "abc", true, false},
+        {&t_text, "t=lt.abd", "abc", true, false},
+        {&t_text, "t=lte.abc", "abc", true, false},
+        {&t_text, "t=gt.abc", "abc", false, true},
+        {&t_text, "t=gte.abc", "abc", true, false},
+        {&t_text, "t=eq.", "", true, false},
+        {&t_text, "t=eq.x", NULL, false, false},
+        {&t_text, "t=neq.x", NULL, false, false},
+        {&t_numeric, "n=eq.1.50", "1.5", true, false},
+        {&t_numeric, "n=gt.1.4", "1.5", true, false},
+        {&t_int, "id=in.(5,6)", "5", true, false},
+        {&t_int, "id=in.(5,6)", "7", false, true},
+        {&t_int, "id=in.(5,6)", NULL, false, false},
+        {&t_int, "id=in.()", "7", false, true},
+        {&t_int, "id=in.()", NULL, false, true},
+        {&t_int, "id=in.(NULL)", "7", false, false},
+        {&t_int, "id=in.(NULL)", NULL, false, false},
+        {&t_int, "id=in.(NULL,7)", "7", true, false},
+        {&t_int, "id=in.(NULL,8)", "7", false, false},
+        {&t_int, "id=eq.x", "7", false, false},
+        {&t_int, "id=isdistinct.7", "7", false, true},
+        {&t_int, "id=isdistinct.8", "7", true, false},
+        {&t_int, "id=isdistinct.8", NULL, true, false},
+        {&t_int, "id=isdistinct.x", "7", false, false},
+        {&t_int, "id=is.null", "7", false, true},
+        {&t_int, "id=is.null", NULL, true, false},
+        {&t_json, "id=is.null", "{}", false, true},
+        {&t_bool, "b=is.unknown", NULL, true, false},
+        {&t_bool, "b=is.unknown", "t", false, true},
+        {&t_bool, "b=is.true", "t", true, false},
+        {&t_bool, "b=is.true", "f", false, true},
+        {&t_bool, "b=is.true", NULL, false, true},
+        {&t_bool, "b=is.false", "f", true, false},
+        {&t_text, "t=in.(\"abc\",\"a,b\")", "a,b", true, false},
+        {&t_mood, "m=gt.sad", "ok", true, false},
+        {&t_mood, "m=gt.ok", "sad", false, true},
+        {&t_mood, "m=gt.ok", "gone", false, false},
+        {&t_bpchar, "ch=eq.ab", "ab ", true, false},
+        {&t_bpchar, "ch=like.ab", "ab ", true, false},
+        {&t_bpchar, "ch=like.ab_", "ab ", false, true},
+        {&t_json, "j=eq.1", "1", false, false},
+        {&t_text, "t=like.a%", NULL, false, false},
+        {&t_text, "t=like.a%", "abc", true, false},
+        {&t_text, "t=like.A%", "abc", false, true},
     };
 
     (void)state;
@@ -243,30 +280,113 @@ static void test_match(void **state)
         uint8_t mem[PR_FILTER_ARENA(64)];
         struct pr_outbuf arena = pr_outbuf(mem, sizeof mem);
         struct pr_outbuf err = pr_outbuf(NULL, 0);
+        struct pr_slice text = pr_str(rows[i].value == NULL ? "" : rows[i].value);
+        const struct pr_slice *value = rows[i].value == NULL ? NULL : &text;
 
         assert_int_equal(pr_filter_parse(pr_str(rows[i].filter), &f, &arena, &err), PR_OK);
-        if (pr_filter_match(f.conds[0].op, f.conds[0].values, rows[i].type,
-                            pr_str(rows[i].value)) != rows[i].match) {
+        if (pr_filter_match(&f.conds[0], rows[i].type, value) != rows[i].match) {
             fail_msg("%s on %s", rows[i].filter, rows[i].value);
         }
+        f.conds[0].negated = true;
+        if (pr_filter_match(&f.conds[0], rows[i].type, value) != rows[i].negated) {
+            fail_msg("not %s on %s", rows[i].filter, rows[i].value);
+        }
     }
+}
+
+static bool is_like(const char *text, const char *pattern)
+{
+    static const struct pr_pg_type t_text = {.kind = PR_PG_TEXT};
+    uint8_t mem[256];
+    struct pr_outbuf o = pr_outbuf(mem, sizeof mem);
+    struct pr_cond c = {.op = PR_F_LIKE};
+    struct pr_slice s = pr_str(text);
+
+    pr_cond_value_put(&o, pr_str(pattern), false);
+    c.values = pr_bytes(mem, o.len);
+    return pr_filter_match(&c, &t_text, &s);
+}
+
+/* Goal: LIKE goes by characters, escapes, and finds the place where a pattern fits. */
+static void test_like(void **state)
+{
+    (void)state;
+    assert_true(is_like("", ""));
+    assert_true(is_like("", "%"));
+    assert_false(is_like("", "_"));
+    assert_false(is_like("a", ""));
+    assert_true(is_like("abc", "a_c"));
+    assert_true(is_like("abc", "___"));
+    assert_false(is_like("abc", "____"));
+    assert_true(is_like("a\xc3\xa4"
+                        "c",
+                        "a_c"));
+    assert_false(is_like("\xc3\xa4", "__"));
+    assert_true(is_like("\xe2\x82\xac", "%_"));
+    assert_false(is_like("\xe2\x82\xac", "%__"));
+    assert_true(is_like("aXbXc", "%X_"));
+    assert_false(is_like("aXbXc", "%X__"));
+    assert_true(is_like("mississippi", "%iss%ip%"));
+    assert_true(is_like("mississippi", "m%i%i"));
+    assert_false(is_like("mississippi", "m%i%s"));
+    assert_true(is_like("100%", "100\\%"));
+    assert_false(is_like("1000", "100\\%"));
+    assert_true(is_like("a_b", "a\\_b"));
+    assert_false(is_like("axb", "a\\_b"));
+    assert_true(is_like("a\\b", "a\\\\b"));
+    assert_true(is_like("ab", "\\a\\b"));
+    assert_false(is_like("a\\", "a\\"));
+    assert_true(pr_like_is_cut(pr_str("a\\")));
+    assert_true(pr_like_is_cut(pr_str("a\\\\\\")));
+    assert_false(pr_like_is_cut(pr_str("a\\\\")));
+    assert_false(pr_like_is_cut(pr_str("")));
+}
+
+static bool native(enum pr_filter_op op, const struct pr_pg_type *t, enum pr_text_rule rule,
+                   const char *value)
+{
+    struct pr_cond c = {.op = op, .value = pr_str(value)};
+
+    return pr_filter_native(&c, t, rule);
 }
 
 static void test_native(void **state)
 {
     static const struct pr_pg_type t_text = {.kind = PR_PG_TEXT};
+    static const struct pr_pg_type t_int = {.kind = PR_PG_INT};
     static const struct pr_pg_type t_json = {.kind = PR_PG_JSON};
+    static const struct pr_pg_type t_pair = {.kind = PR_PG_COMPOSITE};
     struct pr_slice list = pr_bytes("\2\0\0\0\0", 5);
     struct pr_slice cut = pr_bytes("\0\0\0\0\1", 5);
     struct pr_slice v;
     bool null = false;
+    char part[PR_LIKE_PART_MAX + 3u];
 
     (void)state;
-    assert_true(pr_filter_native(PR_F_EQ, &t_text, false));
-    assert_true(pr_filter_native(PR_F_IN, &t_text, false));
-    assert_false(pr_filter_native(PR_F_LT, &t_text, false));
-    assert_true(pr_filter_native(PR_F_GTE, &t_text, true));
-    assert_false(pr_filter_native(PR_F_NEQ, &t_json, true));
+    assert_true(native(PR_F_EQ, &t_text, PR_TEXT_EQUAL, ""));
+    assert_false(native(PR_F_EQ, &t_text, PR_TEXT_NOTHING, ""));
+    assert_true(native(PR_F_EQ, &t_int, PR_TEXT_NOTHING, ""));
+    assert_true(native(PR_F_IN, &t_text, PR_TEXT_EQUAL, ""));
+    assert_true(native(PR_F_ISDISTINCT, &t_text, PR_TEXT_EQUAL, ""));
+    assert_false(native(PR_F_LT, &t_text, PR_TEXT_LIKE, ""));
+    assert_true(native(PR_F_GTE, &t_text, PR_TEXT_ORDER, ""));
+    assert_true(native(PR_F_GTE, &t_int, PR_TEXT_NOTHING, ""));
+    assert_false(native(PR_F_NEQ, &t_json, PR_TEXT_ORDER, ""));
+    assert_true(native(PR_F_IS, &t_json, PR_TEXT_NOTHING, ""));
+    assert_false(native(PR_F_IS, &t_pair, PR_TEXT_ORDER, ""));
+    assert_false(native(PR_F_ILIKE, &t_text, PR_TEXT_ORDER, "a"));
+    assert_false(native(PR_F_MATCH, &t_text, PR_TEXT_ORDER, "a"));
+    assert_false(native(PR_F_IMATCH, &t_text, PR_TEXT_ORDER, "a"));
+    assert_false(native(PR_F_LIKE, &t_text, PR_TEXT_EQUAL, "a"));
+    assert_false(native(PR_F_LIKE, &t_int, PR_TEXT_ORDER, "a"));
+    assert_true(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, "a%b"));
+    memset(part, 'x', sizeof part);
+    part[sizeof part - 1] = '\0';
+    assert_true(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part)); /* anchored */
+    part[0] = '%';
+    assert_false(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
+    part[sizeof part - 2] = '\0';
+    assert_true(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
     assert_int_equal(pr_cond_values_next(&list, &v, &null), PR_ETYPE);
     assert_int_equal(pr_cond_values_next(&cut, &v, &null), PR_ESHORT);
 }
@@ -276,7 +396,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),  cmocka_unit_test(test_in),
         cmocka_unit_test(test_limits), cmocka_unit_test(test_inspect_long),
-        cmocka_unit_test(test_match),  cmocka_unit_test(test_native),
+        cmocka_unit_test(test_match),  cmocka_unit_test(test_like),
+        cmocka_unit_test(test_native),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,86 @@ static void test_filters(void **state)
     rt_subs_free(s);
 }
 
+/* Goal: newer operators find their rows, NULL and negation as in SQL; what is negated is in no
+ * index. */
+static void test_more_filters(void **state)
+{
+    static const char *const filters[] = {
+        "v=is.null",             /* 0 */
+        "v=not.is.null",         /* 1 */
+        "v=not.eq.a",            /* 2 */
+        "id=not.in.(1,NULL)",    /* 3 */
+        "id=not.in.(1,2)",       /* 4 */
+        "v=like.a%",             /* 5 */
+        "v=not.like.a%,id=eq.9", /* 6 */
+        "v=isdistinct.a",        /* 7 */
+        "v=not.isdistinct.a",    /* 8 */
+    };
+    struct rt_subs *s = rt_subs_new();
+    struct rt_relation rel = the_table();
+
+    (void)state;
+    for (uint32_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        assert_int_equal(add_reg(s, 7, i, "*", "authenticated", "{}"), 0);
+        assert_int_equal(attach(s, 7, i, &rel, filters[i]), 0);
+    }
+    assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("1", "a", "5", NULL)), "1 5 8");
+    assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("9", "b", "5", NULL)), "1 2 4 6 7");
+    assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("9", NULL, "5", NULL)), "0 4 7");
+    /* Not known is not NULL, and too large to be held is known not to be NULL. */
+    assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("9", "absent", "5", NULL)), "4");
+    assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("9", "dropped", "5", NULL)), "1 4");
+    rt_subs_free(s);
+}
+
+static void cancelled(void *ctx, uint64_t boot, uint32_t handle)
+{
+    (void)rt_subs_remove(ctx, boot, handle);
+}
+
+/* Goal: conditions for Postgres come with the match, once those of C hold; equal ones are shared,
+ * and the sieve lives as long as a match of it. */
+static void test_sieves(void **state)
+{
+    static const struct rt_operand of_text = {.type = S("text"), .schema = S("pg_catalog")};
+    uint8_t mem[64];
+    struct pr_outbuf o = pr_outbuf(mem, sizeof mem);
+    struct rt_sub_cond conds[2] = {{.column = S("id"), .op = PR_F_EQ},
+                                   {.column = S("v"), .op = PR_F_ILIKE, .asked = true}};
+    struct rt_sieve_part part = {
+        .column = S("v"), .op = PR_F_ILIKE, .kind = PR_PG_TEXT, .operand = &of_text};
+    struct rt_sub_filter f = {.conds = conds, .nconds = 2, .parts = &part, .nparts = 1};
+    struct rt_subs *s = rt_subs_new();
+    struct rt_relation rel = the_table();
+    struct rt_value row[COLUMNS];
+    struct rt_change c = change_of(&rel, PR_K_INSERT, row);
+    struct rt_matches m = {0};
+
+    (void)state;
+    pr_cond_value_put(&o, pr_str("1"), false);
+    conds[0].values = pr_bytes(mem, o.len);
+    pr_cond_value_put(&o, pr_str("A%"), false);
+    conds[1].values = pr_bytes(mem + conds[0].values.n, o.len - conds[0].values.n);
+    part.values = conds[1].values;
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(add_reg(s, 7, i, "*", "authenticated", i == 0 ? "{}" : "{\"a\":1}"), 0);
+        assert_int_equal(rt_subs_attach(s, 7, i, &rel, &f), 0);
+    }
+    set_row(row, ROW("2", "abc", NULL, NULL));
+    assert_int_equal(rt_subs_match(s, &c, &m), 0);
+    set_row(row, ROW("1", "absent", NULL, NULL));
+    assert_int_equal(rt_subs_match(s, &c, &m), 0);
+    set_row(row, ROW("1", "abc", NULL, NULL));
+    assert_int_equal(rt_subs_match(s, &c, &m), 2);
+    assert_non_null(m.items[0].sieve);
+    assert_ptr_equal(m.items[0].sieve, m.items[1].sieve);
+    rt_subs_each_of(s, m.items[0].sieve, cancelled, s);
+    assert_int_equal(rt_subs_count(s), 0);
+    rt_subs_free(s);
+    assert_int_equal(m.items[0].sieve->refs, 2);
+    rt_matches_free(&m);
+}
+
 /* Goal: an unchanged TOAST value is taken from the old row if that is there. */
 static void test_toast(void **state)
 {
@@ -325,10 +405,11 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_filters),  cmocka_unit_test(test_toast),
-        cmocka_unit_test(test_registry), cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_errors),   cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_roles),    cmocka_unit_test(test_many),
+        cmocka_unit_test(test_filters),      cmocka_unit_test(test_toast),
+        cmocka_unit_test(test_more_filters), cmocka_unit_test(test_sieves),
+        cmocka_unit_test(test_registry),     cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_errors),       cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_roles),        cmocka_unit_test(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/db/sift.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "node/base/alloc.h"
+
+/* How long a statement may take: a pattern can be made to last, and everybody's changes wait. */
+#define PATTERNS_MS "200"
+#define OTHERS_MS   "2000"
+/* Statements that are out at the same time. */
+#define IN_FLIGHT_MAX 16u
+/* A sieve that fails for so many rows within WINDOW_MS is cancelled. */
+#define FAILURES_MAX 3u
+#define WINDOW_MS    60000u
+/* One line about failing filters a minute: they fail for every row. */
+#define LOG_MS 60000u
+/* Parameters of a statement: one array of the rows' texts and one value per condition. */
+#define PARAMS_MAX (2 * PR_FILTER_CONDS_MAX)
+
+enum pass { PASS_NOT = 0, PASS_YES, PASS_FAILED };
+
+struct job;
+
+/* What one sieve is asked of one table. */
+struct task {
+    struct job *job;
+    struct rt_sieve *sieve;
+    const struct rt_relation *rel;
+    uint32_t next; /* index + 1 of another task of the same sieve; 0: none */
+    uint32_t *rows;
+    enum pass *pass;
+    uint32_t count, cap;
+    uint32_t at, out; /* rows before `at` are decided; so many behind it are asked for */
+    bool single;      /* the statement failed: row by row */
+};
+
+struct job {
+    struct rt_sift *sift; /* NULL: cancelled */
+    struct rt_pg *pg;
+    const struct rt_rls_row *rows;
+    uint32_t nrows;
+    struct task *tasks;
+    uint32_t count, cap, started, running;
+    uint32_t out; /* answers that are to come */
+    bool lost;
+};
+
+struct rt_sift {
+    struct rt_loop *loop;
+    struct rt_log *log;
+    const struct rt_sift_events *ev;
+    void *ctx;
+    struct job *job;
+    uint64_t logged_ms;
+};
+
+static void run(struct task *k);
+static void next_task(struct job *j);
+
+static void free_job(struct job *j)
+{
+    for (uint32_t i = 0; i < j->count; i++) {
+        rt_free(j->tasks[i].rows);
+        rt_free(j->tasks[i].pass);
+    }
+    rt_free(j->tasks);
+    rt_free(j);
+}
+
+/* No sieve may point into a job that ends. */
+static void forget(struct job *j)
+{
+    for (uint32_t i = 0; i < j->count; i++) {
+        j->tasks[i].sieve->task = 0;
+    }
+}
+
+static struct task *find(struct job *j, const struct rt_sieve *s, const struct rt_relation *rel)
+{
+    for (uint32_t i = s->task; i != 0; i = j->tasks[i - 1].next) {
+        if (j->tasks[i - 1].rel == rel) {
+            return &j->tasks[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static struct task *task_of(struct job *j, struct rt_sieve *s, const struct rt_relation *rel)
+{
+    struct task *k = find(j, s, rel);
+
+    if (k != NULL) {
+        return k;
+    }
+    if (j->count == j->cap) {
+        j->cap = j->cap == 0 ? 16 : j->cap * 2;
+        j->tasks = rt_realloc(j->tasks, j->cap * sizeof *j->tasks);
+    }
+    k = &j->tasks[j->count++];
+    *k = (struct task){.job = j, .sieve = s, .rel = rel, .next = s->task};
+    s->task = j->count;
+    return k;
+}
+
+static void add_row(struct task *k, uint32_t row)
+{
+    if (k->count > 0 && k->rows[k->count - 1] == row) {
+        return; /* more matches of the same sieve */
+    }
+    if (k->count == k->cap) {
+        k->cap = k->cap == 0 ? 8 : k->cap * 2;
+        k->rows = rt_realloc(k->rows, k->cap * sizeof *k->rows);
+        k->pass = rt_realloc(k->pass, k->cap * sizeof *k->pass);
+    }
+    k->rows[k->count] = row;
+    k->pass[k->count] = PASS_NOT;
+    k->count++;
+}
+
+static void gather(struct job *j)
+{
+    for (uint32_t i = 0; i < j->nrows; i++) {
+        const struct rt_matches *all = j->rows[i].matches;
+
+        for (uint32_t m = 0; m < all->count; m++) {
+            if (all->items[m].sieve != NULL) {
+                add_row(task_of(j, all->items[m].sieve, j->rows[i].change->rel), i);
+            }
+        }
+    }
+}
+
+/* Rows are walked in the order in which the tasks have them. */
+static void apply(struct job *j)
+{
+    for (uint32_t t = 0; t < j->count; t++) {
+        j->tasks[t].at = 0;
+    }
+    for (uint32_t i = 0; i < j->nrows; i++) {
+        struct rt_matches *all = j->rows[i].matches;
+
+        for (uint32_t m = 0; m < all->count; m++) {
+            struct rt_match *match = &all->items[m];
+            struct task *k = NULL;
+
+            if (match->sieve == NULL) {
+                continue;
+            }
+            k = find(j, match->sieve, j->rows[i].change->rel);
+            assert(k != NULL);
+            while (k->rows[k->at] != i) {
+                k->at++;
+            }
+            match->visible = match->visible && k->pass[k->at] != PASS_NOT;
+            match->unjudged = k->pass[k->at] == PASS_FAILED;
+        }
+    }
+}
+
+static void finish(struct job *j, bool ok)
+{
+    struct rt_sift *s = j->sift;
+
+    if (ok) {
+        apply(j);
+    }
+    forget(j);
+    s->job = NULL;
+    free_job(j);
+    s->ev->on_done(s->ctx, ok);
+}
+
+/* An answer came: true if it is of no use any more. */
+static bool stale(struct job *j, const PGresult *res)
+{
+    j->out--;
+    j->lost = j->lost || rt_pg_is_end(res);
+    if (j->sift != NULL && !j->lost) {
+        return false;
+    }
+    if (j->out == 0 && j->sift == NULL) {
+        free_job(j);
+    } else if (j->out == 0) {
+        finish(j, false);
+    }
+    return true;
+}
+
+static void log_failure(struct rt_sift *s, const struct task *k, const PGresult *res)
+{
+    uint64_t now = rt_now_ms(s->loop);
+
+    if (s->logged_ms == 0 || now - s->logged_ms >= LOG_MS) {
+        s->logged_ms = now;
+        rt_log(s->log, RT_WARN, "filter_failed", rt_kv_b("schema", k->rel->schema),
+               rt_kv_b("table", k->rel->table), rt_kv_b("role", k->sieve->role),
+               rt_kv_s("sqlstate", rt_pg_sqlstate(res)), rt_kv_s("err", rt_pg_message(res)));
+    }
+}
+
+/* It failed for one row alone. */
+static void count_failure(struct rt_sift *s, struct rt_sieve *sieve, const PGresult *res)
+{
+    uint64_t now = rt_now_ms(s->loop);
+
+    if (sieve->failures == 0 || now - sieve->since_ms > WINDOW_MS) {
+        sieve->failures = 0;
+        sieve->since_ms = now;
+    }
+    sieve->failures++;
+    if (sieve->failures == FAILURES_MAX && !sieve->cancelled) {
+        sieve->cancelled = true;
+        rt_sieve_hide(sieve);
+        s->ev->on_cancelled(s->ctx, sieve, rt_pg_sqlstate(res));
+    }
+}
+
+static uint32_t number(const char *text)
+{
+    uint32_t v = 0;
+
+    for (; *text >= '0' && *text <= '9'; text++) {
+        v = v * 10 + (uint32_t)(*text - '0');
+    }
+    return v;
+}
+
+static void on_setting(void *ctx, const PGresult *res)
+{
+    struct task *k = ctx;
+
+    /* If it failed, the statement behind it is aborted: what follows is done there. */
+    if (!stale(k->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK) {
+        log_failure(k->job->sift, k, res);
+    }
+}
+
+static void on_rows(void *ctx, const PGresult *res)
+{
+    struct task *k = ctx;
+    struct job *j = k->job;
+
+    if (stale(j, res)) {
+        return;
+    }
+    if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+        for (int line = 0; line < PQntuples(res); line++) {
+            uint32_t i = number(PQgetvalue(res, line, 0));
+
+            if (i > 0 && i <= k->out) {
+                k->pass[k->at + i - 1] = PASS_YES;
+            }
+        }
+        k->at += k->out;
+    } else if (k->out > 1) {
+        k->single = true;
+    } else {
+        if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
+            log_failure(j->sift, k, res);
+        }
+        k->pass[k->at] = PASS_FAILED;
+        k->at++;
+        count_failure(j->sift, k->sieve, res);
+    }
+    run(k);
+    next_task(j);
+}
+
+static void put_texts(struct rt_text *t, const struct task *k, struct pr_slice column)
+{
+    int at = rt_relation_column(k->rel, column);
+
+    rt_text_puts(t, "{");
+    for (uint32_t i = k->at; i < k->at + k->out; i++) {
+        struct rt_value v = {0};
+
+        if (at >= 0) {
+            v = rt_change_value(k->job->rows[k->rows[i]].change, (uint32_t)at);
+        }
+        rt_text_puts(t, i == k->at ? "" : ",");
+        if (v.kind == RT_V_TEXT) {
+            rt_text_element(t, v.text);
+        } else {
+            rt_text_puts(t, "NULL");
+        }
+    }
+    rt_text_puts(t, "}");
+}
+
+static void question(struct task *k, const char *sql, int n, const char *const *params, rt_pg_fn fn)
+{
+    k->job->out++;
+    rt_pg_query(k->job->pg, sql, n, params, fn, k);
+}
+
+static void ask(struct task *k)
+{
+    static const char settings_sql[] = "select pg_catalog.set_config('role', $1, true), "
+                                       "pg_catalog.set_config('search_path', $2, true), "
+                                       "pg_catalog.set_config('statement_timeout', $3, true)";
+    const char *timeout_ms = k->sieve->patterns ? PATTERNS_MS : OTHERS_MS;
+    const struct rt_sieve *s = k->sieve;
+    char *role = rt_strndup(s->role.p, s->role.n);
+    char *path = rt_strndup(s->path.p, s->path.n);
+    char *sql = rt_strndup(s->sql.p, s->sql.n);
+    struct rt_text texts[PARAMS_MAX] = {{0}};
+    const char *params[PARAMS_MAX];
+    struct pr_slice columns = s->columns;
+    struct pr_slice values = s->values;
+    struct pr_slice v;
+    bool null = false;
+    uint32_t n = 0;
+
+    while (pr_cond_values_next(&columns, &v, &null) == 1) {
+        put_texts(&texts[n++], k, v);
+    }
+    while (pr_cond_values_next(&values, &v, &null) == 1) {
+        rt_text_slice(&texts[n++], v);
+    }
+    assert(n == 2 * s->count);
+    for (uint32_t i = 0; i < n; i++) {
+        params[i] = rt_text_end(&texts[i]);
+    }
+    question(k, settings_sql, 3, (const char *const[]){role, path, timeout_ms}, on_setting);
+    question(k, sql, (int)n, params, on_rows);
+    rt_pg_sync(k->job->pg);
+    for (uint32_t i = 0; i < n; i++) {
+        rt_free(texts[i].p);
+    }
+    rt_free(sql);
+    rt_free(path);
+    rt_free(role);
+}
+
+/* Goes on with this task: sends its next statement, or ends it. */
+static void run(struct task *k)
+{
+    if (k->at == k->count || k->sieve->cancelled) {
+        k->job->running--;
+        return;
+    }
+    k->out = k->single ? 1 : k->count - k->at;
+    ask(k);
+}
+
+static void next_task(struct job *j)
+{
+    while (j->started < j->count && j->running < IN_FLIGHT_MAX) {
+        struct task *k = &j->tasks[j->started++];
+
+        j->running++;
+        run(k);
+    }
+    if (j->running == 0 && j->started == j->count) {
+        finish(j, true);
+    }
+}
+
+bool rt_sift_needed(const struct rt_rls_row *rows, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t m = 0; m < rows[i].matches->count; m++) {
+            if (rows[i].matches->items[m].sieve != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void rt_sift_run(struct rt_sift *s, struct rt_pg *pg, const struct rt_rls_row *rows, uint32_t n)
+{
+    struct job *j = rt_calloc(1, sizeof *j);
+
+    assert(s->job == NULL);
+    s->job = j;
+    j->sift = s;
+    j->pg = pg;
+    j->rows = rows;
+    j->nrows = n;
+    gather(j);
+    next_task(j);
+}
+
+void rt_sift_cancel(struct rt_sift *s)
+{
+    struct job *j = s->job;
+
+    if (j == NULL) {
+        return;
+    }
+    s->job = NULL;
+    forget(j);
+    j->sift = NULL;
+    if (j->out == 0) {
+        free_job(j); /* else its last answer frees it */
+    }
+}
+
+struct rt_sift *rt_sift_new(struct rt_loop *l, struct rt_log *log, const struct rt_sift_events *ev,
+                            void *ctx)
+{
+    struct rt_sift *s = rt_calloc(1, sizeof *s);
+
+    s->loop = l;
+    s->log = log;
+    s->ev = ev;
+    s->ctx = ctx;
+    return s;
+}
+
+void rt_sift_free(struct rt_sift *s)
+{
+    rt_sift_cancel(s);
+    rt_free(s);
+}
