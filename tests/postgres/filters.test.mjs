@@ -27,7 +27,7 @@ const refused = async (t, T, filter, text) => {
   assert.ok(s.system.message.endsWith(text), `${filter}: ${s.system.message}`)
 }
 
-test('cases 14 and 77: the filters of the table in the documentation', async (t) => {
+test('case 14 and protocol case 77: the filters of the table in the documentation', async (t) => {
   const T = await table('id int primary key, t text, nul text, n numeric, m mood, b bool, ch char(3), v varchar(9), j json, ar int[], ip inet')
   const rows = {
     'nul=not.eq.x': 0, 'nul=isdistinct.x': 1, 'nul=not.isdistinct.x': 0, 'nul=is.null': 1, 'nul=not.is.null': 0, 't=is.null': 0, 't=not.is.null': 1,
@@ -46,7 +46,7 @@ test('cases 14 and 77: the filters of the table in the documentation', async (t)
   assert.deepEqual(Object.fromEntries(Object.keys(rows).map((f, i) => [f, lists[i].length])), rows)
 })
 
-test('cases 21 and 78: what cannot be evaluated is refused, with the text that clients know', async (t) => {
+test('case 21 and protocol case 78: what cannot be evaluated is refused, with the text that clients know', async (t) => {
   const T = await table('id int primary key, t text, b bool, j json, ar int[], p point, nc text collate nocase, g int generated always as (id * 2) stored')
   const inner = (text) => `Exception: ERROR P0001 (raise_exception) ${text}`
   const rows = {
