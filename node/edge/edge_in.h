@@ -190,6 +190,7 @@ struct rt_edge {
     struct rt_scratch scratch;
     struct rt_source sources[RT_SOURCES];
     struct rt_timer drain;
+    struct rt_timer keys; /* when they are read again */
     uint64_t verified_before, cached_before; /* counters of earlier lives of this process */
     bool draining, started;
 };

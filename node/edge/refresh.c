@@ -96,7 +96,7 @@ static void timer_due(struct rt_wheel_entry *timer)
         return;
     }
     if ((int64_t)rt_wall_ms() >= ch->token->exp_s * 1000 + e->cfg->token_grace_ms) {
-        shut(ch, rt_auth_again(ch->token, rt_refresh_now_s(), &detail), &detail);
+        shut(ch, rt_auth_again(e->auth, ch->token, rt_refresh_now_s(), &detail), &detail);
         return;
     }
     rt_refresh_arm(ch); /* the wall clock was set, or the wheel's farthest setting was met */
