@@ -8,6 +8,8 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
 
 #include "proto/json_scan.h"
 
@@ -181,6 +183,23 @@ static bool set_key(struct pr_jwk *key, const struct pr_json f[FIELDS])
     return key->pkey != NULL;
 }
 
+static bool set_id(struct pr_jwk *key)
+{
+    unsigned char *der = NULL;
+    int n = 0;
+
+    if (key->pkey == NULL) {
+        (void)SHA256(key->oct, key->oct_len, key->id);
+        return true;
+    }
+    n = i2d_PUBKEY(key->pkey, &der);
+    if (n > 0) {
+        (void)SHA256(der, (size_t)n, key->id);
+    }
+    OPENSSL_free(der);
+    return n > 0;
+}
+
 static bool is_known(const struct pr_jwt_keys *k, enum pr_jwk_type type, struct pr_slice kid)
 {
     for (uint32_t i = 0; i < k->nkeys; i++) {
@@ -229,7 +248,9 @@ static const char *add_key(struct pr_jwt_keys *k, const struct pr_json *v)
     if (kid.n > 0) {
         memcpy(key->kid, kid.p, kid.n);
     }
-    if (!set_key(key, f)) {
+    if (!set_key(key, f) || !set_id(key)) {
+        EVP_PKEY_free(key->pkey);
+        key->pkey = NULL;
         return "a key is damaged, or too short";
     }
     k->nkeys++;
@@ -269,6 +290,7 @@ int pr_jwt_keys_init(struct pr_jwt_keys *k, struct pr_slice secret, struct pr_sl
     if (secret.n > 0) {
         memcpy(k->secret, secret.p, secret.n);
         k->secret_len = secret.n;
+        (void)SHA256(k->secret, k->secret_len, k->secret_id);
     }
     if (jwks.n > 0) {
         *why = add_keys(k, jwks);

@@ -19,6 +19,7 @@
 #define PR_JWK_KID_MAX    255u
 #define PR_JWT_SECRET_MAX 1024u /* bytes, also of an oct key */
 #define PR_JWKS_BYTES_MAX 65536u
+#define PR_KEY_ID_BYTES   32u
 
 enum pr_jwk_type {
     PR_JWK_OCT = 1, /* HS256 HS384 HS512 */
@@ -36,12 +37,14 @@ struct pr_jwk {
     uint32_t oct_len;
     uint8_t kid[PR_JWK_KID_MAX];
     uint8_t oct[PR_JWT_SECRET_MAX];
-    EVP_PKEY *pkey; /* owned; NULL for oct */
+    EVP_PKEY *pkey;              /* owned; NULL for oct */
+    uint8_t id[PR_KEY_ID_BYTES]; /* SHA-256 of the secret, or of the public key as DER */
 };
 
 struct pr_jwt_keys {
     uint8_t secret[PR_JWT_SECRET_MAX];
     size_t secret_len; /* 0: no secret */
+    uint8_t secret_id[PR_KEY_ID_BYTES];
     bool has_jwks;
     uint32_t nkeys;
     uint32_t nskipped; /* keys of a type or use we do not know */

@@ -134,15 +134,21 @@ static enum pr_jwt_result check_exp(const struct pr_json *v, struct pr_jwt *out)
     return out->exp_s <= out->now_s ? PR_JWT_EXP_INVALID : PR_JWT_OK;
 }
 
-/* Do all members of `wanted` stand in the claims with equal values? */
+/* Do all members of `wanted` stand in the claims with equal values? Empty: yes. */
 static bool claims_match(struct pr_slice claims, struct pr_slice wanted)
 {
-    json_t *have = json_loadb((const char *)claims.p, claims.n, JSON_ALLOW_NUL, NULL);
-    json_t *want = json_loadb((const char *)wanted.p, wanted.n, JSON_ALLOW_NUL, NULL);
-    bool ok = have != NULL && json_is_object(want);
+    json_t *have;
+    json_t *want;
     const char *key;
     json_t *value;
+    bool ok;
 
+    if (wanted.n == 0) {
+        return true;
+    }
+    have = json_loadb((const char *)claims.p, claims.n, JSON_ALLOW_NUL, NULL);
+    want = json_loadb((const char *)wanted.p, wanted.n, JSON_ALLOW_NUL, NULL);
+    ok = have != NULL && json_is_object(want);
     if (ok) {
         json_object_foreach(want, key, value)
         {
@@ -209,7 +215,7 @@ static enum pr_jwt_result check_claims(struct pr_slice claims, struct pr_slice w
         return exp;
     }
     enum pr_jwt_result r = check_times(&f[NBF], &f[IAT], out->now_s);
-    if (r == PR_JWT_OK && wanted.n > 0 && !claims_match(claims, wanted)) {
+    if (r == PR_JWT_OK && !claims_match(claims, wanted)) {
         r = PR_JWT_BAD_CLAIM;
     }
     if (r == PR_JWT_OK) {
@@ -219,8 +225,7 @@ static enum pr_jwt_result check_claims(struct pr_slice claims, struct pr_slice w
 }
 
 /* The header's alg and kid. False: no alg, or one that is no plain string. */
-static bool take_header(struct pr_slice header, struct pr_outbuf *o, struct pr_slice *alg,
-                        struct pr_jwt *out)
+static bool take_header(struct pr_slice header, struct pr_outbuf *o, struct pr_jwt *out)
 {
     enum { ALG, KID, CRIT, FIELDS };
     static const char *const names[FIELDS] = {"alg", "kid", "crit"};
@@ -228,7 +233,7 @@ static bool take_header(struct pr_slice header, struct pr_outbuf *o, struct pr_s
 
     /* "crit" names extensions that must be understood (RFC 7515 4.1.11); we know none. */
     if (pr_json_pick(header, names, FIELDS, f) != PR_OK || f[CRIT].raw.n > 0 ||
-        pr_json_text(&f[ALG], o, alg) != PR_OK) {
+        pr_json_text(&f[ALG], o, &out->alg) != PR_OK) {
         return false;
     }
     return is_absent(&f[KID]) || pr_json_text(&f[KID], o, &out->kid) == PR_OK;
@@ -239,20 +244,36 @@ enum pr_jwt_result pr_jwt_verify(const struct pr_jwt_keys *keys, struct pr_slice
                                  struct pr_outbuf *scratch, struct pr_jwt *out)
 {
     struct parts parts;
-    struct pr_slice alg;
+    const uint8_t *key_id = NULL;
 
     *out = (struct pr_jwt){.now_s = now_s};
     if (!split(token, scratch, &parts)) {
         return PR_JWT_MALFORMED;
     }
-    if (!take_header(parts.header, scratch, &alg, out)) {
+    if (!take_header(parts.header, scratch, out)) {
         return PR_JWT_NO_KEY;
     }
     enum pr_jwt_result r =
-        pr_jwt_check_signature(keys, alg, out->kid, parts.signed_text, parts.signature);
+        pr_jwt_check_signature(keys, out, parts.signed_text, parts.signature, &key_id);
     if (r != PR_JWT_OK) {
         return r;
     }
+    memcpy(out->key_id, key_id, sizeof out->key_id);
     out->claims = parts.claims;
     return check_claims(parts.claims, claims_wanted, scratch, out);
+}
+
+enum pr_jwt_result pr_jwt_again(const struct pr_jwt_keys *keys, const struct pr_jwt *t,
+                                struct pr_slice claims_wanted)
+{
+    const uint8_t *key_id = NULL;
+    enum pr_jwt_result r = pr_jwt_key_id(keys, t, &key_id);
+
+    if (r == PR_JWT_OK && memcmp(key_id, t->key_id, sizeof t->key_id) != 0) {
+        r = PR_JWT_BAD_SIGNATURE;
+    }
+    if (r == PR_JWT_OK && !claims_match(t->claims, claims_wanted)) {
+        r = PR_JWT_BAD_CLAIM;
+    }
+    return r;
 }

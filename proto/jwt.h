@@ -35,12 +35,14 @@ enum pr_jwt_result {
 };
 
 struct pr_jwt {
-    struct pr_slice claims; /* JSON object text */
-    struct pr_slice role;   /* plain text, not empty, without NUL */
-    struct pr_slice sub;    /* plain text; empty if absent or not a string */
-    struct pr_slice kid;    /* set whenever the header has one, also on errors */
-    int64_t exp_s;          /* rounded; set from PR_JWT_EXPIRED on */
-    int64_t now_s;          /* as given */
+    struct pr_slice claims;          /* JSON object text */
+    struct pr_slice role;            /* plain text, not empty, without NUL */
+    struct pr_slice sub;             /* plain text; empty if absent or not a string */
+    struct pr_slice kid;             /* set whenever the header has one, also on errors */
+    struct pr_slice alg;             /* of the header, plain text */
+    uint8_t key_id[PR_KEY_ID_BYTES]; /* of the key that verified; set with `claims` */
+    int64_t exp_s;                   /* rounded; set from PR_JWT_EXPIRED on */
+    int64_t now_s;                   /* as given */
 };
 
 /*
@@ -53,6 +55,15 @@ PR_MUST_CHECK enum pr_jwt_result pr_jwt_verify(const struct pr_jwt_keys *keys,
                                                struct pr_slice token, int64_t now_s,
                                                struct pr_slice claims_wanted,
                                                struct pr_outbuf *scratch, struct pr_jwt *out);
+
+/*
+ * Would these keys verify a token that verified before? Of `t` are read alg, kid, key_id and
+ * claims. The key that is chosen now must be the one of then. PR_JWT_OK; PR_JWT_NO_KEY,
+ * PR_JWT_NO_KEY_FOR_KID; PR_JWT_BAD_SIGNATURE: another key took its place; PR_JWT_BAD_CLAIM. Time
+ * is not looked at.
+ */
+PR_MUST_CHECK enum pr_jwt_result
+pr_jwt_again(const struct pr_jwt_keys *keys, const struct pr_jwt *t, struct pr_slice claims_wanted);
 
 /*
  * Appends the body of the answer at connect, {"error":…}, and returns its HTTP status. 401 only

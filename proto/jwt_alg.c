@@ -125,21 +125,46 @@ static bool signed_by(const struct pr_jwk *key, const struct alg *alg, struct pr
     return signature.n > 0 && pkey_ok(key->pkey, alg->digest, text, signature);
 }
 
-enum pr_jwt_result pr_jwt_check_signature(const struct pr_jwt_keys *keys, struct pr_slice alg_name,
-                                          struct pr_slice kid, struct pr_slice signed_text,
-                                          struct pr_slice signature)
+/* *key stays NULL where the secret verifies. */
+static enum pr_jwt_result choose(const struct pr_jwt_keys *keys, const struct alg *alg,
+                                 struct pr_slice kid, const struct pr_jwk **key)
 {
-    uint8_t bytes[SIGNATURE_MAX];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
-    const struct alg *alg = find_alg(alg_name);
-
+    *key = NULL;
     if (alg == NULL) {
         return PR_JWT_NO_KEY;
     }
     bool secret_may = alg->type == PR_JWK_OCT && keys->secret_len > 0;
-    const struct pr_jwk *key = kid.n > 0 || !secret_may ? find_key(keys, alg, kid) : NULL;
-    if (key == NULL && !secret_may) {
+    if (kid.n > 0 || !secret_may) {
+        *key = find_key(keys, alg, kid);
+    }
+    if (*key == NULL && !secret_may) {
         return kid.n > 0 && keys->has_jwks ? PR_JWT_NO_KEY_FOR_KID : PR_JWT_NO_KEY;
+    }
+    return PR_JWT_OK;
+}
+
+enum pr_jwt_result pr_jwt_key_id(const struct pr_jwt_keys *keys, const struct pr_jwt *t,
+                                 const uint8_t **id)
+{
+    const struct pr_jwk *key = NULL;
+    enum pr_jwt_result r = choose(keys, find_alg(t->alg), t->kid, &key);
+
+    *id = key != NULL ? key->id : keys->secret_id;
+    return r;
+}
+
+enum pr_jwt_result pr_jwt_check_signature(const struct pr_jwt_keys *keys, const struct pr_jwt *t,
+                                          struct pr_slice signed_text, struct pr_slice signature,
+                                          const uint8_t **id)
+{
+    uint8_t bytes[SIGNATURE_MAX];
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    const struct alg *alg = find_alg(t->alg);
+    const struct pr_jwk *key = NULL;
+    enum pr_jwt_result r = choose(keys, alg, t->kid, &key);
+
+    if (r != PR_JWT_OK) {
+        return r;
     }
     if (pr_base64url_decode(&o, signature) != PR_OK || !pr_out_ok(&o)) {
         return PR_JWT_BAD_SIGNATURE;
@@ -148,5 +173,6 @@ enum pr_jwt_result pr_jwt_check_signature(const struct pr_jwt_keys *keys, struct
     bool ok = key != NULL ? signed_by(key, alg, signed_text, sig)
                           : hmac_ok(pr_bytes(keys->secret, keys->secret_len), alg->digest,
                                     signed_text, sig);
+    *id = key != NULL ? key->id : keys->secret_id;
     return ok ? PR_JWT_OK : PR_JWT_BAD_SIGNATURE;
 }

@@ -16,6 +16,9 @@
 /* A key for HMAC-SHA-256 shorter than its output is easier to guess than to forge (RFC 7518 3.2).
  */
 #define SECRET_BYTES_MIN 32u
+/* Behind sb_secret_, as Supabase makes them: 131 bits in 62 letters. */
+#define API_SECRET_MIN 22u
+#define KEY_LETTERS    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 /* Longest identifier of Postgres. */
 #define IDENTIFIER_MAX 63u
 
@@ -211,6 +214,30 @@ static void check_keys(const struct rt_config *cfg, struct rt_config_report *r)
     }
 }
 
+/* Clients send these keys also where a token belongs, and are understood by the prefix; it also
+ * keeps a publishable key out of the list of secret ones. */
+static void check_api_keys(const struct rt_list *keys, const char *name, const char *prefix,
+                           size_t rest_min, struct rt_config_report *r)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        const char *key = keys->items[i];
+        size_t n = strlen(prefix);
+
+        if (strncmp(key, prefix, n) != 0 || key[n] == '\0') {
+            rt_config_note(r, true, "key %u of %s must start with %s and go on behind it", i + 1,
+                           name, prefix);
+        } else if (strspn(key + n, KEY_LETTERS) != strlen(key + n)) {
+            rt_config_note(r, true, "key %u of %s may have A-Z a-z 0-9 _ - only behind %s", i + 1,
+                           name, prefix);
+        } else if (strlen(key + n) < rest_min) {
+            rt_config_note(r, false,
+                           "key %u of %s has %zu characters behind %s; fewer than %zu can be "
+                           "guessed, make one with echo %s$(openssl rand -hex 16)",
+                           i + 1, name, strlen(key + n), prefix, rest_min, prefix);
+        }
+    }
+}
+
 static void check_names(const struct rt_config *cfg, struct rt_config_report *r)
 {
     struct sockaddr_un un;
@@ -263,6 +290,8 @@ void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r)
     check_listeners(cfg, r);
     check_tls(cfg, r);
     check_keys(cfg, r);
+    check_api_keys(&cfg->publishable_keys, "REALTIME_PUBLISHABLE_KEYS", "sb_publishable_", 0, r);
+    check_api_keys(&cfg->secret_keys, "REALTIME_SECRET_KEYS", "sb_secret_", API_SECRET_MIN, r);
     check_names(cfg, r);
     rt_config_check_cluster(cfg, r);
     check_url("REALTIME_DATABASE_URL", cfg->database_url, r);

@@ -63,8 +63,12 @@
         "comma list of sb_publishable_ keys, taken as role anon")                                  \
     LIST(secret_keys, "REALTIME_SECRET_KEYS", false,                                               \
         "comma list of sb_secret_ keys, taken as role service_role")                               \
+    NUM(keys_recheck_s, "REALTIME_KEYS_RECHECK", 300, 300, 0, 86400,                               \
+        "seconds after which these keys are read again; 0 = at SIGHUP only")                       \
     NUM(token_grace_ms, "REALTIME_TOKEN_GRACE_MS", 10000, 0, 0, 600000,                            \
         "how long an authorized channel lives on after its token expired")                         \
+    NUM(token_warn_ms, "REALTIME_TOKEN_WARN_MS", 60000, 0, 0, 3600000,                             \
+        "how long before its end a channel is told that its token expires; 0 = not told")          \
     ONE(expired_event, "REALTIME_EXPIRED_EVENT", "close|error", "close",                           \
         "a channel whose token expired gets phx_close, or phx_error so that it rejoins")           \
     ONE(presence_update, "REALTIME_PRESENCE_UPDATE", "single|split", "single",                     \

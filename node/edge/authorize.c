@@ -18,6 +18,7 @@ struct api_key {
 };
 
 struct rt_auth {
+    uint32_t generation; /* one more with every change of the keys */
     struct pr_jwt_keys *keys;
     char *claims_wanted;
     uint32_t napi_keys;
@@ -34,22 +35,34 @@ static void sha_of(struct pr_slice text, uint8_t out[32])
     (void)SHA256(text.p, text.n, out);
 }
 
-static struct rt_token *token_make(const struct pr_jwt *jwt, const uint8_t sha[32])
+static struct pr_slice copy(uint8_t **at, struct pr_slice s)
 {
-    size_t n = jwt->role.n + jwt->sub.n + jwt->claims.n;
+    struct pr_slice out = pr_bytes(*at, s.n);
+
+    if (s.n > 0) {
+        memcpy(*at, s.p, s.n);
+        *at += s.n;
+    }
+    return out;
+}
+
+static struct rt_token *token_make(const struct pr_jwt *jwt, const uint8_t sha[32],
+                                   uint32_t generation)
+{
+    size_t n = jwt->role.n + jwt->sub.n + jwt->claims.n + jwt->alg.n + jwt->kid.n;
     struct rt_token *t = rt_calloc(1, sizeof *t + n);
-    uint8_t *p = t->text;
+    uint8_t *at = t->text;
 
     t->refs = 1;
+    t->generation = generation;
     memcpy(t->sha, sha, sizeof t->sha);
+    memcpy(t->key_id, jwt->key_id, sizeof t->key_id);
     t->exp_s = jwt->exp_s;
-    t->role = pr_bytes(memcpy(p, jwt->role.p, jwt->role.n), jwt->role.n);
-    p += jwt->role.n;
-    if (jwt->sub.n > 0) {
-        t->sub = pr_bytes(memcpy(p, jwt->sub.p, jwt->sub.n), jwt->sub.n);
-        p += jwt->sub.n;
-    }
-    t->claims = pr_bytes(memcpy(p, jwt->claims.p, jwt->claims.n), jwt->claims.n);
+    t->role = copy(&at, jwt->role);
+    t->sub = copy(&at, jwt->sub);
+    t->claims = copy(&at, jwt->claims);
+    t->alg = copy(&at, jwt->alg);
+    t->kid = copy(&at, jwt->kid);
     return t;
 }
 
@@ -163,7 +176,7 @@ static void add_api_keys(struct rt_auth *a, const struct rt_list *list, const ch
         struct api_key *k = &a->api_keys[a->napi_keys++];
 
         sha_of(pr_str(list->items[i]), k->sha);
-        k->token = token_make(&jwt, k->sha);
+        k->token = token_make(&jwt, k->sha, 0);
     }
 }
 
@@ -225,17 +238,15 @@ void rt_auth_free(struct rt_auth *a)
 
 static bool same_key(const struct pr_jwk *x, const struct pr_jwk *y)
 {
-    return x->type == y->type && x->kid_len == y->kid_len && x->oct_len == y->oct_len &&
-           memcmp(x->kid, y->kid, x->kid_len) == 0 && memcmp(x->oct, y->oct, x->oct_len) == 0 &&
-           (x->pkey == NULL) == (y->pkey == NULL) &&
-           (x->pkey == NULL || EVP_PKEY_eq(x->pkey, y->pkey) == 1);
+    return x->type == y->type && x->kid_len == y->kid_len &&
+           memcmp(x->kid, y->kid, x->kid_len) == 0 && memcmp(x->id, y->id, sizeof x->id) == 0;
 }
 
 static bool same(const struct rt_auth *x, const struct rt_auth *y)
 {
     if (x->keys->secret_len != y->keys->secret_len || x->keys->nkeys != y->keys->nkeys ||
         x->napi_keys != y->napi_keys || strcmp(x->claims_wanted, y->claims_wanted) != 0 ||
-        CRYPTO_memcmp(x->keys->secret, y->keys->secret, x->keys->secret_len) != 0) {
+        memcmp(x->keys->secret_id, y->keys->secret_id, sizeof x->keys->secret_id) != 0) {
         return false;
     }
     for (uint32_t i = 0; i < x->keys->nkeys; i++) {
@@ -268,6 +279,7 @@ int rt_auth_reload(struct rt_auth *a, const struct rt_config *cfg, const char **
                               .api_keys = a->api_keys};
 
         forget_tokens(a);
+        a->generation++;
         a->keys = fresh->keys;
         a->claims_wanted = fresh->claims_wanted;
         a->napi_keys = fresh->napi_keys;
@@ -281,11 +293,12 @@ int rt_auth_reload(struct rt_auth *a, const struct rt_config *cfg, const char **
     return changed ? 1 : 0;
 }
 
+/* Borrowed. */
 static struct rt_token *find_api_key(const struct rt_auth *a, const uint8_t sha[32])
 {
     for (uint32_t i = 0; i < a->napi_keys; i++) {
         if (CRYPTO_memcmp(a->api_keys[i].sha, sha, 32) == 0) {
-            return rt_token_ref(a->api_keys[i].token);
+            return a->api_keys[i].token;
         }
     }
     return NULL;
@@ -304,7 +317,7 @@ enum pr_jwt_result rt_auth_verify(struct rt_auth *a, struct pr_slice token, int6
     sha_of(token, sha);
     t = find_api_key(a, sha);
     if (t != NULL) {
-        *out = t;
+        *out = rt_token_ref(t);
         return PR_JWT_OK;
     }
     t = find(a, sha);
@@ -321,16 +334,46 @@ enum pr_jwt_result rt_auth_verify(struct rt_auth *a, struct pr_slice token, int6
     a->stats.verified++;
     r = pr_jwt_verify(a->keys, token, now_s, pr_str(a->claims_wanted), &scratch, detail);
     if (r == PR_JWT_OK) {
-        *out = token_make(detail, sha);
+        *out = token_make(detail, sha, a->generation);
         keep(a, *out);
     }
     return r;
 }
 
-enum pr_jwt_result rt_auth_again(const struct rt_token *t, int64_t now_s, struct pr_jwt *detail)
+static enum pr_jwt_result api_key_holds(const struct rt_auth *a, const struct rt_token *t)
 {
-    *detail = (struct pr_jwt){.exp_s = t->exp_s, .now_s = now_s};
-    return t->exp_s > now_s ? PR_JWT_OK : PR_JWT_EXPIRED;
+    const struct rt_token *now = find_api_key(a, t->sha);
+
+    return now != NULL && pr_slice_eq(now->role, t->role) ? PR_JWT_OK : PR_JWT_MALFORMED;
+}
+
+enum pr_jwt_result rt_auth_holds(const struct rt_auth *a, struct rt_token *t, struct pr_jwt *detail)
+{
+    enum pr_jwt_result r = PR_JWT_OK;
+
+    *detail = (struct pr_jwt){.alg = t->alg, .kid = t->kid, .claims = t->claims, .exp_s = t->exp_s};
+    if (t->generation == a->generation) {
+        return PR_JWT_OK;
+    }
+    memcpy(detail->key_id, t->key_id, sizeof t->key_id);
+    r = t->alg.n == 0 ? api_key_holds(a, t)
+                      : pr_jwt_again(a->keys, detail, pr_str(a->claims_wanted));
+    if (r == PR_JWT_OK) {
+        t->generation = a->generation;
+    }
+    return r;
+}
+
+enum pr_jwt_result rt_auth_again(const struct rt_auth *a, struct rt_token *t, int64_t now_s,
+                                 struct pr_jwt *detail)
+{
+    enum pr_jwt_result r = rt_auth_holds(a, t, detail);
+
+    detail->now_s = now_s;
+    if (r == PR_JWT_OK && t->exp_s <= now_s) {
+        r = PR_JWT_EXPIRED;
+    }
+    return r;
 }
 
 struct rt_auth_stats rt_auth_stats(const struct rt_auth *a)

@@ -21,9 +21,12 @@
 struct rt_token {
     uint32_t refs;
     bool cached;
+    uint32_t generation; /* of the keys, when it was last found good */
     uint8_t sha[32];
     int64_t exp_s; /* unix seconds */
     struct pr_slice role, sub, claims;
+    struct pr_slice alg, kid; /* of the JWT's header; alg is empty for an API key */
+    uint8_t key_id[PR_KEY_ID_BYTES];
     struct rt_token *chain;         /* of the cache's hash table */
     struct rt_token *newer, *older; /* order of use */
     uint8_t text[];
@@ -39,8 +42,8 @@ struct rt_auth_stats {
 struct rt_auth *rt_auth_new(const struct rt_config *cfg, const char **why);
 void rt_auth_free(struct rt_auth *a);
 /*
- * Takes keys from other settings. 1: they changed, no token verified before counts any more;
- * 0: the same; -1: they cannot be used (*why), the old ones stay.
+ * Takes keys from other settings. 1: they changed, and who holds a token from before asks
+ * rt_auth_holds; 0: the same; -1: they cannot be used (*why), the old ones stay.
  */
 int rt_auth_reload(struct rt_auth *a, const struct rt_config *cfg, const char **why);
 
@@ -51,8 +54,13 @@ int rt_auth_reload(struct rt_auth *a, const struct rt_config *cfg, const char **
 PR_MUST_CHECK enum pr_jwt_result rt_auth_verify(struct rt_auth *a, struct pr_slice token,
                                                 int64_t now_s, struct rt_token **out,
                                                 struct pr_jwt *detail);
-/* Is a token that verified once still good? The same verdicts and texts, as of now. */
-enum pr_jwt_result rt_auth_again(const struct rt_token *t, int64_t now_s, struct pr_jwt *detail);
+/* Would a token that verified once verify with the keys of now? Whether it expired is not looked
+ * at. Costs a comparison, unless the keys have changed since it was asked last. */
+enum pr_jwt_result rt_auth_holds(const struct rt_auth *a, struct rt_token *t,
+                                 struct pr_jwt *detail);
+/* The same, and has it not expired? The verdicts and texts of rt_auth_verify, as of now. */
+enum pr_jwt_result rt_auth_again(const struct rt_auth *a, struct rt_token *t, int64_t now_s,
+                                 struct pr_jwt *detail);
 struct rt_token *rt_token_ref(struct rt_token *t);
 /* NULL is allowed. */
 void rt_token_unref(struct rt_token *t);

@@ -317,6 +317,7 @@ static void stop(struct rt_edge *e)
     rt_timer_close(&e->cle_timer, NULL);
     rt_timer_close(&e->more, NULL);
     rt_timer_close(&e->drain, NULL);
+    rt_keys_stop(e);
     rt_access_free(e);
     rt_wheel_close(&e->wheel, NULL);
     if (e->cle != NULL) {
@@ -347,6 +348,7 @@ int rt_edge_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_timer_init(e->loop, &e->more, more, e);
     rt_timer_init(e->loop, &e->drain, drained, e);
     rt_wheel_init(&e->wheel, rt_loop_uv(e->loop), e->now_ms);
+    rt_keys_start(e);
     rt_access_init(e);
     rv = start(e);
     if (rv == 0) {

@@ -90,12 +90,13 @@ struct rt_channel {
     struct rt_tracker *tracker;
     struct rt_rights *rights;    /* NULL: the channel is public */
     char *held_token;            /* pushed too soon after the last one */
-    struct rt_wheel_entry timer; /* expiry, or the held token */
+    struct rt_wheel_entry timer; /* warning, expiry, or the held token */
     uint64_t refreshed_ms;
     struct rt_ref join_ref;
     uint32_t seat;     /* in topic->seats[vsn - 1] */
     uint32_t presence; /* in topic->roster */
     bool self, ack, legacy;
+    bool warned;        /* of the end of its token, or shall not be */
     bool seated;        /* has a seat in the topic */
     bool presence_on;   /* has a seat in the roster */
     bool presence_told; /* got its presence_state: diffs may follow */
@@ -190,6 +191,7 @@ struct rt_edge {
     struct rt_scratch scratch;
     struct rt_source sources[RT_SOURCES];
     struct rt_timer drain;
+    struct rt_timer keys;                    /* when they are read again */
     uint64_t verified_before, cached_before; /* counters of earlier lives of this process */
     bool draining, started;
 };

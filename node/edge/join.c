@@ -100,7 +100,7 @@ static enum pr_jwt_result verify(struct rt_socket *s, const struct pr_join *j,
     if (text.n > 0 && !starts_with(text, "sb_")) {
         return rt_auth_verify(s->edge->auth, text, now_s, out, detail);
     }
-    r = rt_auth_again(s->token, now_s, detail);
+    r = rt_auth_again(s->edge->auth, s->token, now_s, detail);
     if (r == PR_JWT_OK) {
         *out = rt_token_ref(s->token);
     }

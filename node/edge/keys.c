@@ -17,7 +17,34 @@ static void disconnect(struct rt_socket *s)
     rt_socket_close(s, 1012, "keys changed");
 }
 
-void rt_keys_reload(struct rt_edge *e)
+/* Is the socket there by keys of now, with all its channels? */
+static bool stands(struct rt_socket *s)
+{
+    struct rt_auth *a = s->edge->auth;
+    struct pr_jwt detail;
+    bool yes = rt_auth_holds(a, s->token, &detail) == PR_JWT_OK;
+
+    for (struct rt_channel *ch = s->channels; yes && ch != NULL; ch = ch->next) {
+        yes = rt_auth_holds(a, ch->token, &detail) == PR_JWT_OK;
+    }
+    return yes;
+}
+
+static uint64_t disconnect_all(struct rt_edge *e)
+{
+    uint64_t n = 0;
+
+    for (struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
+        if (s->close_code == 0 && !stands(s)) {
+            disconnect(s);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* `asked`: by a signal, so it is told also if nothing changed. */
+static void reload(struct rt_edge *e, bool asked)
 {
     struct rt_config_report *report = rt_calloc(1, sizeof *report);
     struct rt_config fresh;
@@ -32,12 +59,44 @@ void rt_keys_reload(struct rt_edge *e)
     if (rv < 0) {
         rt_log(e->log, RT_ERROR, "reload_refused", rt_kv_s("err", why),
                rt_kv_s("hint", "the keys before stay in use"));
-    } else {
-        rt_log(e->log, RT_INFO, "reloaded", rt_kv_u("keys_changed", (uint64_t)rv));
-    }
-    for (struct rt_socket *s = e->sockets; rv == 1 && s != NULL; s = s->next) {
-        disconnect(s);
+    } else if (rv == 1 || asked) {
+        uint64_t closed = rv == 1 ? disconnect_all(e) : 0;
+
+        rt_log(e->log, RT_INFO, "reloaded", rt_kv_u("keys_changed", (uint64_t)rv),
+               rt_kv_u("closed", closed));
     }
     rt_config_free(&fresh);
     rt_free(report);
+}
+
+void rt_keys_reload(struct rt_edge *e)
+{
+    reload(e, true);
+}
+
+static void arm(struct rt_edge *e)
+{
+    if (e->cfg->keys_recheck_s > 0) {
+        rt_timer_set(&e->keys, (uint64_t)e->cfg->keys_recheck_s * 1000);
+    }
+}
+
+static void again_due(void *ctx)
+{
+    struct rt_edge *e = ctx;
+
+    e->now_ms = rt_now_ms(e->loop);
+    reload(e, false);
+    arm(e);
+}
+
+void rt_keys_start(struct rt_edge *e)
+{
+    rt_timer_init(e->loop, &e->keys, again_due, e);
+    arm(e);
+}
+
+void rt_keys_stop(struct rt_edge *e)
+{
+    rt_timer_close(&e->keys, NULL);
 }

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * keys.h - SIGHUP: reads the keys again. If they changed, every channel is told and every client
- * closed with 1012, so that nobody stays with a token of a key that was withdrawn.
+ * keys.h - the keys over time. They are read again at SIGHUP, and every REALTIME_KEYS_RECHECK
+ * seconds, so that a key that somebody else takes out of a file counts no more soon after.
+ *
+ * If they changed, who is there by a key that is gone is told and closed with 1012: a socket
+ * whose own token, or that of one of its channels, would not verify any more. A key that was
+ * added closes nobody.
  */
 #ifndef NODE_EDGE_KEYS_H
 #define NODE_EDGE_KEYS_H
 
 #include "node/edge/edge_in.h"
 
+/* Starts reading them again by time; `cfg` and `loop` of the edge are set. Stop it before the loop
+ * ends. */
+void rt_keys_start(struct rt_edge *e);
+void rt_keys_stop(struct rt_edge *e);
+/* SIGHUP. Keys that cannot be used are logged, and those before stay. */
 void rt_keys_reload(struct rt_edge *e);
 
 #endif

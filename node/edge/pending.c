@@ -131,7 +131,7 @@ static void accept_join(struct rt_channel *ch)
     pending_free(ch);
     rt_presence_joined(ch);
     rt_changes_joined(ch);
-    rt_refresh_arm(ch);
+    rt_refresh_begin(ch);
 }
 
 static void refuse_changes(struct rt_channel *ch, struct pr_slice message)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/refresh.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "node/edge/changes.h"
@@ -15,16 +16,33 @@ int64_t rt_refresh_now_s(void)
     return (int64_t)(rt_wall_ms() / 1000);
 }
 
-void rt_refresh_arm(struct rt_channel *ch)
+/* Is this the token of an API key, which has no end? */
+static bool endless(const struct rt_token *t)
+{
+    return t->exp_s == RT_AUTH_NEVER;
+}
+
+/* When the channel ends, and when its client is told before; wall clock. Not for endless ones. */
+static int64_t end_ms(const struct rt_channel *ch)
+{
+    return ch->token->exp_s * 1000 + ch->socket->edge->cfg->token_grace_ms;
+}
+
+static int64_t warn_ms(const struct rt_channel *ch)
+{
+    return ch->token->exp_s * 1000 - ch->socket->edge->cfg->token_warn_ms;
+}
+
+static void arm(struct rt_channel *ch)
 {
     struct rt_edge *e = ch->socket->edge;
-    uint64_t wall = rt_wall_ms();
+    int64_t wall = (int64_t)rt_wall_ms();
     uint64_t wait = UINT64_MAX;
 
-    if (ch->token->exp_s < RT_AUTH_NEVER / 1000 - e->cfg->token_grace_ms) {
-        int64_t end = ch->token->exp_s * 1000 + e->cfg->token_grace_ms;
+    if (!endless(ch->token)) {
+        int64_t at = ch->warned ? end_ms(ch) : warn_ms(ch);
 
-        wait = end > (int64_t)wall ? (uint64_t)end - wall : 0;
+        wait = at > wall ? (uint64_t)(at - wall) : 0;
     }
     if (ch->held_token != NULL) {
         uint64_t free_at = ch->refreshed_ms + RT_REFRESH_MS;
@@ -36,6 +54,27 @@ void rt_refresh_arm(struct rt_channel *ch)
         rt_wheel_clear(&e->wheel, &ch->timer);
     } else {
         rt_wheel_set(&e->wheel, &ch->timer, timer_due, e->now_ms, wait);
+    }
+}
+
+void rt_refresh_begin(struct rt_channel *ch)
+{
+    ch->warned = ch->socket->edge->cfg->token_warn_ms == 0 || endless(ch->token) ||
+                 warn_ms(ch) <= (int64_t)rt_wall_ms();
+    arm(ch);
+}
+
+static void warn(struct rt_channel *ch)
+{
+    char text[64];
+    int64_t left_s = ch->token->exp_s - rt_refresh_now_s();
+    int n = snprintf(text, sizeof text, "Token expires in %lld seconds", (long long)left_s);
+    struct rt_system sys = {
+        .extension = "system", .ok = true, .message = pr_bytes(text, (size_t)n)};
+
+    ch->warned = true;
+    if (left_s > 0) { /* else the process stood still, or the clock was set */
+        rt_say_system(ch, &sys);
     }
 }
 
@@ -69,7 +108,7 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
     old = ch->token;
     ch->token = token;
     rt_changes_refresh(ch);
-    rt_refresh_arm(ch);
+    rt_refresh_begin(ch);
     rt_rights_refresh(ch, old); /* may end the channel */
     rt_token_unref(old);
 }
@@ -95,11 +134,14 @@ static void timer_due(struct rt_wheel_entry *timer)
         apply_held(ch);
         return;
     }
-    if ((int64_t)rt_wall_ms() >= ch->token->exp_s * 1000 + e->cfg->token_grace_ms) {
-        shut(ch, rt_auth_again(ch->token, rt_refresh_now_s(), &detail), &detail);
+    if (!endless(ch->token) && (int64_t)rt_wall_ms() >= end_ms(ch)) {
+        shut(ch, rt_auth_again(e->auth, ch->token, rt_refresh_now_s(), &detail), &detail);
         return;
     }
-    rt_refresh_arm(ch); /* the wall clock was set, or the wheel's farthest setting was met */
+    if (!ch->warned && (int64_t)rt_wall_ms() >= warn_ms(ch)) {
+        warn(ch);
+    }
+    arm(ch); /* also if the wall clock was set, or the wheel's farthest setting was met */
 }
 
 static void hold(struct rt_channel *ch, struct pr_slice text)
@@ -108,7 +150,7 @@ static void hold(struct rt_channel *ch, struct pr_slice text)
     ch->held_token = rt_strndup(text.p, text.n);
     rt_log(ch->socket->edge->log, RT_DEBUG, "refresh_held",
            rt_kv_s("code", "AccessTokenRefreshThrottled"), rt_kv_x("conn", ch->socket->id));
-    rt_refresh_arm(ch);
+    arm(ch);
 }
 
 void rt_refresh_message(struct rt_channel *ch, const struct pr_phx_msg *m)
@@ -123,7 +165,12 @@ void rt_refresh_message(struct rt_channel *ch, const struct pr_phx_msg *m)
     if (v.type == PR_JSON_STRING) {
         text = pr_json_str(&v); /* a JWT needs no escapes */
     }
-    if ((text.n >= 3 && memcmp(text.p, "sb_", 3) == 0) || rt_token_is(ch->token, text)) {
+    if (text.n >= 3 && memcmp(text.p, "sb_", 3) == 0) {
+        return;
+    }
+    if (rt_token_is(ch->token, text)) { /* the last one wins over one that is held */
+        rt_free(ch->held_token);
+        ch->held_token = NULL;
         return;
     }
     if (text.n > PR_JWT_BYTES_MAX) {

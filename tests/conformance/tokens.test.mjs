@@ -4,11 +4,12 @@ import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startNode } from '../harness/process.mjs'
+import { startNode, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 import { now, sign } from '../harness/jwt.mjs'
 
 const node = await startNode({ after }, { env: { REALTIME_TOKEN_GRACE_MS: '0' } })
+const roleOf = (topic) => node.rows('channels').filter((c) => c.topic === topic).map((c) => c.role)
 const systemError = (message, channel) => ({ extension: 'system', status: 'error', message, channel })
 
 for (const vsn of ['1.0.0', '2.0.0']) {
@@ -56,6 +57,84 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     push(s, 'realtime:t64', node.token({ sub: 'fresh' }))
     await s.nothing((exp - now() + 2) * 1000)
     s.send('1', 'l', 'realtime:t64', 'phx_leave', {})
+    assert.equal((await s.reply('l')).payload.status, 'ok')
+  })
+
+  test(`${vsn} case 64: a fresh token between the join and its reply, and right behind it`, async (t) => {
+    const s = await open(t)
+    const T = `realtime:t64b-${vsn}`
+    s.send('1', '1', T, 'phx_join', { config: {}, access_token: node.token({ role: 'anon' }) })
+    push(s, T, node.token({ sub: 'first' })) // waits behind the join
+    assert.equal((await s.reply('1')).payload.status, 'ok')
+    await s.heartbeat()
+    assert.deepEqual(roleOf(T), ['authenticated'])
+    for (const role of ['service_role', 'authenticated', 'anon']) push(s, T, node.token({ role })) // one a second, the last one wins
+    await until('the last one', () => roleOf(T)[0] === 'anon')
+    await s.nothing()
+  })
+
+  test(`${vsn} case 64: a token is the business of the channel that it is pushed on`, async (t) => {
+    const s = await open(t)
+    const topics = ['a', 'b', 'c'].map((name) => `realtime:t64${name}-${vsn}`)
+    for (const [i, T] of topics.entries()) await s.join(T, {}, { ref: String(i) })
+    push(s, topics[0], node.token({ sub: 'u' }), '0')
+    push(s, topics[2], node.token({ role: 'service_role' }), '2')
+    await s.heartbeat()
+    assert.deepEqual(topics.flatMap(roleOf), ['authenticated', 'anon', 'service_role'])
+    push(s, topics[2], 'potato', '2')
+    push(s, topics[1], node.token({ sub: 'u' }), '1')
+    assert.equal((await s.event(topics[2], 'phx_close')).topic, topics[2])
+    await s.heartbeat()
+    assert.deepEqual(topics.flatMap(roleOf), ['authenticated', 'authenticated'])
+  })
+
+  test(`${vsn} case 19: a token before any join, or for a channel that was refused, is no token`, async (t) => {
+    const s = await open(t)
+    const T = `realtime:t19-${vsn}`
+    const unmatched = async (ref) => {
+      s.send('1', ref, T, 'access_token', { access_token: node.token({ sub: 'u' }) })
+      assert.deepEqual((await s.reply(ref)).payload, { status: 'error', response: { reason: 'unmatched topic' } })
+    }
+    await unmatched('a')
+    await s.join(T, {}, { ref: '1', payload: { config: {}, access_token: 'potato' }, refused: true })
+    await unmatched('b')
+    await s.join(T, {}, { ref: '2' })
+    assert.deepEqual(roleOf(T), ['anon']) // the connection's, as if nothing had been pushed
+  })
+
+  test(`${vsn} case 62: what cannot verify closes with the text of a join's refusal`, async (t) => {
+    const bad = [
+      ['potato', 'The token provided is not a valid JWT'],
+      [5, 'The token provided is not a valid JWT'],
+      [node.token({ role: undefined }), 'Fields `role` and `exp` are required in JWT'],
+      [sign({ role: 'anon' }, 'x'.repeat(40)), 'Failed to validate JWT signature'],
+      [sign({ role: 'anon' }, '', { alg: 'none' }), 'Failed to generate JWT signer, check your JWT secret or JWKS configuration'],
+      [node.token({ exp: now() - 10 }), /^Token has expired 1[01] seconds ago$/],
+    ]
+    const s = await open(t)
+    for (const [i, [token, text]] of bad.entries()) {
+      const T = `realtime:t62-${i}-${vsn}`
+      await s.join(T, {}, { ref: `j${i}` })
+      push(s, T, token, `j${i}`)
+      const { message, ...rest } = (await s.event(T, 'system')).payload
+      assert.deepEqual(rest, { extension: 'system', status: 'error', channel: T.slice('realtime:'.length) })
+      if (text instanceof RegExp) assert.match(message, text)
+      else assert.equal(message, text)
+      assert.equal((await s.event(T, 'phx_close')).ref, `j${i}`)
+    }
+    await s.heartbeat()
+  })
+
+  test(`${vsn} case 63: the connection's token ends the channels that have no other`, async (t) => {
+    const s = await connect(t, node, { vsn, key: node.token({ exp: now() + 3 }) })
+    await s.join('realtime:t63own', {}, { ref: '1', payload: { config: {}, access_token: node.token({ sub: 'u' }) } })
+    await s.join('realtime:t63conn', {}, { ref: '2' })
+    assert.match((await s.event('realtime:t63conn', 'system')).payload.message, /^Token has expired \d+ seconds ago$/)
+    await s.event('realtime:t63conn', 'phx_close')
+    const again = await s.join('realtime:t63conn', {}, { ref: '3', refused: true })
+    assert.match(again.payload.response.reason, /^InvalidJWTToken: Token has expired \d+ seconds ago$/)
+    await s.nothing()
+    s.send('1', 'l', 'realtime:t63own', 'phx_leave', {})
     assert.equal((await s.reply('l')).payload.status, 'ok')
   })
 }

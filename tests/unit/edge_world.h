@@ -441,11 +441,13 @@ static void world_close(void)
     }
 }
 
-/* A token of these claims, valid for an hour or as said. */
+/* A token of these claims, valid for an hour or as said. Good until the second next call. */
 static char *token_of(const char *role, int64_t life_s)
 {
-    static uint8_t memory[4096];
-    struct pr_outbuf o = pr_outbuf(memory, sizeof memory - 1);
+    static uint8_t both[2][4096];
+    static unsigned turn;
+    uint8_t *memory = both[turn++ % 2];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof both[0] - 1);
     char claims[256];
 
     (void)snprintf(claims, sizeof claims, "{\"role\":\"%s\",\"exp\":%lld}", role,
@@ -473,7 +475,7 @@ __attribute__((unused)) static struct rt_conn *knock(const char *query, const ch
     return c;
 }
 
-static struct rt_conn *client(const char *vsn)
+__attribute__((unused)) static struct rt_conn *client(const char *vsn)
 {
     char query[64];
     struct rt_conn *c = NULL;

@@ -434,8 +434,8 @@ static void prints_no_secret(void **state)
     struct rt_config_report r;
     const char *env[] = {"REALTIME_JWT_SECRET=the-hidden-word-the-hidden-word-",
                          "REALTIME_DATABASE_URL=postgres://hidden@h/d",
-                         "REALTIME_SECRET_KEYS=hidden1,hidden2", "REALTIME_CLUSTER_KEY=" KEY_A,
-                         NULL};
+                         "REALTIME_SECRET_KEYS=sb_secret_hidden1,sb_secret_hidden2",
+                         "REALTIME_CLUSTER_KEY=" KEY_A, NULL};
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
