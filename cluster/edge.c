@@ -193,7 +193,8 @@ static int send_attached(struct cle *c)
 /* Sends what is due, as far as its portion and room go; what remains is due at once. */
 void cle_pump(struct cle *c)
 {
-    size_t start = c->out.head == c->out.count ? 0 : c->out.len;
+    /* The portion before is forgotten here if it was taken, and must not count against this one. */
+    size_t start = cl_out_reserve(&c->out, 0, 0) == CL_OK ? c->out.len : 0;
 
     if (!cle_up(c) || tell_all(c, start) != CL_OK) {
         return;
