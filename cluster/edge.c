@@ -193,7 +193,8 @@ static int send_attached(struct cle *c)
 /* Sends what is due, as far as its portion and room go; what remains is due at once. */
 void cle_pump(struct cle *c)
 {
-    size_t start = c->out.head == c->out.count ? 0 : c->out.len;
+    /* The portion before is forgotten here if it was taken, and must not count against this one. */
+    size_t start = cl_out_reserve(&c->out, 0, 0) == CL_OK ? c->out.len : 0;
 
     if (!cle_up(c) || tell_all(c, start) != CL_OK) {
         return;
@@ -318,15 +319,12 @@ int cle_tick(struct cle *c, cl_ms now)
 cl_ms cle_deadline(const struct cle *c)
 {
     cl_ms due = cle_topics_deadline(c);
+    cl_ms give_up = cle_pub_deadline(c);
 
     if (cle_up(c) && (c->link != LINK_LIVE || c->due.head != NONE)) {
         return c->now;
     }
-    if (c->held_list.head != NONE) {
-        cl_ms at = cle_held(c, c->held_list.head)->at + CLE_HELD_MS;
-
-        due = at < due ? at : due;
-    }
+    due = give_up < due ? give_up : due;
     if (c->link == LINK_LIVE && c->synced && c->digest_at < due) {
         due = c->digest_at;
     }
@@ -345,8 +343,7 @@ void cle_stats(const struct cle *c, struct cle_stats *out)
 bool cle_check(const struct cle *c, const char **what)
 {
     *what = NULL;
-    if (c->topics.used > c->topics_max || c->pres.used > c->presences_max ||
-        c->held_bytes > CLE_HELD_BYTES_MAX) {
+    if (c->topics.used > c->topics_max || c->pres.used > c->presences_max) {
         *what = "a table of the edge is over its limit";
         return false;
     }

@@ -30,8 +30,8 @@ enum cle_action_type {
     CLE_SUBSCRIBED, /* topic: the fence stands, joins waiting for it may be answered */
     CLE_SUB_FAILED, /* topic: no answer in time; its waiting joins get an error */
     CLE_EVENT,      /* topic, payload; oseq != 0: this edge published it under `cookie` */
-    CLE_PUB_DONE,   /* cookie, result (enum pr_pub_result): for publishes with PR_PUB_ACK, and
-                       for every one that was given up */
+    CLE_PUB_DONE,   /* cookie, flags, result (enum pr_pub_result): for publishes with PR_PUB_ACK or
+                       PR_PUB_KEEP, and for every one that was given up */
     CLE_PRES_VIEW,  /* topic, view: answer to cle_presence_view */
     CLE_PRES_DIFF,  /* topic, diff */
     CLE_PRES_RESET, /* topic: the owner process is new and has synced; ask for the view and give
@@ -46,6 +46,7 @@ struct cle_action {
     struct pr_slice payload;
     bool own; /* CLE_EVENT: this edge is the publisher */
     uint64_t cookie;
+    uint32_t flags; /* of the publish */
     uint32_t result;
     uint64_t lost;
     struct pr_p_view view; /* borrowed from the frame that cle_frame was given */
@@ -88,7 +89,8 @@ struct pr_slice cle_topic_key(const struct cle *c, uint32_t handle);
 
 /*
  * Publishes to any topic, subscribed here or not. Copies topic and payload. `cookie` comes back in
- * CLE_EVENT (own) and CLE_PUB_DONE; 0 = nobody asks. CL_EAGAIN: held bytes at their bound.
+ * CLE_EVENT (own) and CLE_PUB_DONE; 0 = nobody asks. CL_EAGAIN: held bytes at their bound, which
+ * those with PR_PUB_KEEP are let past: their sender has a bound of its own.
  */
 CL_MUST_CHECK int cle_publish(struct cle *c, cl_ms now, struct pr_slice topic, uint32_t flags,
                               struct pr_slice payload, uint64_t cookie);

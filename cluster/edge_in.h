@@ -31,7 +31,8 @@
 #define CLE_PRES_TOPIC_BYTES_MAX ((size_t)4 * 1024 * 1024)
 /* What an entry adds to the length of a packed list besides its texts, at most, in bytes. */
 #define CLE_PRES_ENTRY_BYTES ((size_t)32)
-/* An edge repeats for CLE_HELD_MS at most; after this no repeat of a publisher can come, in ms. */
+/* An edge repeats for CLE_HELD_MS at most; after this no repeat of a publisher can come, in ms; but
+ * for one with PR_PUB_KEEP, which its receivers tell by what it carries. */
 #define CLE_PUBLISHER_MS 30000u
 /* Edges that publish into one topic within CLE_PUBLISHER_MS. Above: the one longest silent is
  * forgotten early, and a repeat of it would pass. */
@@ -178,6 +179,8 @@ CL_MUST_CHECK int cle_pub_on_event(struct cle *c, const struct pr_event *ev);
 /* Everything after the place of this answer comes. */
 void cle_pub_fence(struct etopic *t, const struct pr_sub_ok *ok);
 CL_MUST_CHECK int cle_pub_tick(struct cle *c);
+/* When it has something to give up; UINT64_MAX if never. */
+cl_ms cle_pub_deadline(const struct cle *c);
 /* Sends the next held one; 0 or an error. */
 CL_MUST_CHECK int cle_pub_resend(struct cle *c);
 void cle_pub_forget_publishers(struct cle *c, struct etopic *t);

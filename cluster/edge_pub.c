@@ -99,7 +99,7 @@ static int hold(struct cle *c, const struct pr_pub *pub, uint32_t *out)
     if (w.len > CLE_HELD_BYTES_MAX || w.len > PR_FRAME_MAX) {
         return CL_ERANGE;
     }
-    if (c->held_bytes > CLE_HELD_BYTES_MAX - w.len) {
+    if ((pub->flags & PR_PUB_KEEP) == 0 && c->held_bytes > CLE_HELD_BYTES_MAX - w.len) {
         return CL_EAGAIN;
     }
     if (c->link == LINK_LIVE) {
@@ -172,10 +172,11 @@ static void done(struct cle *c, uint32_t i, uint32_t result)
     const struct held *h = cle_held(c, i);
     bool ordered = result == PR_PUB_DONE || result == PR_PUB_REPEAT;
 
-    if (h->cookie != 0 && ((h->flags & PR_PUB_ACK) != 0 || !ordered)) {
+    if (h->cookie != 0 && ((h->flags & (PR_PUB_ACK | PR_PUB_KEEP)) != 0 || !ordered)) {
         struct cle_action *a = cle_push(c, CLE_PUB_DONE, 0);
 
         a->cookie = h->cookie;
+        a->flags = h->flags;
         /* A repeat was ordered before, and passed on then: for the publisher that is done. */
         a->result = ordered ? PR_PUB_DONE : result;
     }
@@ -199,18 +200,38 @@ int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok)
     return rv;
 }
 
+/* Past those that are kept, of which there are few. */
+static uint32_t first_to_give_up(const struct cle *c)
+{
+    uint32_t i = c->held_list.head;
+
+    while (i != NONE && (cle_held(c, i)->flags & PR_PUB_KEEP) != 0) {
+        i = cle_held(c, i)->next;
+    }
+    return i;
+}
+
 int cle_pub_tick(struct cle *c)
 {
-    while (c->held_list.head != NONE &&
-           cle_held(c, c->held_list.head)->at + CLE_HELD_MS <= c->now) {
+    uint32_t i = first_to_give_up(c);
+
+    while (i != NONE && cle_held(c, i)->at + CLE_HELD_MS <= c->now) {
         int rv = cl_out_reserve(&c->out, 0, 1);
 
         if (rv != CL_OK) {
             return rv;
         }
-        done(c, c->held_list.head, PR_PUB_TIMEOUT);
+        done(c, i, PR_PUB_TIMEOUT);
+        i = first_to_give_up(c);
     }
     return CL_OK;
+}
+
+cl_ms cle_pub_deadline(const struct cle *c)
+{
+    uint32_t i = first_to_give_up(c);
+
+    return i == NONE ? UINT64_MAX : cle_held(c, i)->at + CLE_HELD_MS;
 }
 
 /* Takes the publisher `boot` out of the topic's list and returns it; NONE if it is not in. */
@@ -393,7 +414,7 @@ void cle_pub_deinit(struct cle *c)
 
 static const char *check_held(const struct cle *c)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, kept = 0;
     uint32_t count = 0;
     bool unsent = false;
     cl_ms last = 0;
@@ -409,10 +430,14 @@ static const char *check_held(const struct cle *c)
         }
         unsent = unsent || c->unsent == i;
         bytes += h->len;
+        kept += (h->flags & PR_PUB_KEEP) != 0 ? h->len : 0;
         last = h->at;
     }
     if (bytes != c->held_bytes || count != c->held.used) {
         return "the held publishes are counted wrongly";
+    }
+    if (bytes - kept > CLE_HELD_BYTES_MAX) {
+        return "more publishes are held than may be";
     }
     if ((c->unsent != NONE && !unsent) || (c->link == LINK_LIVE && c->unsent != NONE)) {
         return "a publish waits although the link is live";

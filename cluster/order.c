@@ -181,8 +181,51 @@ static int order(struct cl *cl, struct source from, const struct pr_pub *pub)
     return CL_OK;
 }
 
-/* Bound: cl_limits.pending_bytes. Full: the publish is refused with PR_PUB_FULL, and its edge
- * tells the client; the ones before it keep their place. Seen as stats.pub_full. */
+/*
+ * The other node's view is behind, or ahead: it asks its edge again when it has settled. Until then
+ * nothing of that edge is taken, or what follows would make this one look like a repeat.
+ */
+static int not_owner(struct cl *cl, uint32_t to, const struct pr_pub *pub)
+{
+    struct pr_not_owner m = {.part = pub->part, .view = cl->ring.view};
+    struct cl_origin *g = cl_origins_get(&cl->origins, pub->boot, to);
+    int rv = g == NULL ? CL_ENOMEM : cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+
+    if (rv == CL_OK && !g->refused) {
+        struct pr_outbuf w = cl_out_writer(&cl->out);
+
+        pr_not_owner_encode(&w, &m);
+        cl_push_link(cl, to, &w);
+        g->refused = true;
+        cl->stats.not_owner++;
+    }
+    return rv;
+}
+
+/*
+ * No room to wait: the publish is refused with PR_PUB_FULL, and its edge tells the client; the ones
+ * before it keep their place. One that must not be refused comes again, with all that its edge
+ * holds.
+ */
+static int park_full(struct cl *cl, struct source from, const struct pr_pub *pub)
+{
+    int rv = CL_OK;
+
+    if ((pub->flags & PR_PUB_KEEP) == 0) {
+        rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
+        if (rv == CL_OK) {
+            cl_order_answer(cl, from, pub, PR_PUB_FULL);
+            cl->stats.pub_full++;
+        }
+    } else if (from.node != CL_SELF) {
+        rv = not_owner(cl, from.node, pub);
+    } else {
+        cl_local_again(cl, CL_AGAIN_MS);
+    }
+    return rv;
+}
+
+/* Bound: cl_limits.pending_bytes, see park_full. Seen as stats.pub_full. */
 static int park(struct cl *cl, struct source from, const struct pr_frame *f,
                 const struct pr_pub *pub)
 {
@@ -191,13 +234,7 @@ static int park(struct cl *cl, struct source from, const struct pr_frame *f,
 
     if (n > cl->lim.pending_bytes || cl->park_bytes > cl->lim.pending_bytes - n ||
         cl->parked_in[pub->part] == UINT16_MAX) {
-        int rv = cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
-
-        if (rv == CL_OK) {
-            cl_order_answer(cl, from, pub, PR_PUB_FULL);
-            cl->stats.pub_full++;
-        }
-        return rv;
+        return park_full(cl, from, pub);
     }
     p = cl->mem->get(cl->mem->ctx, n);
     if (p == NULL) {
@@ -226,27 +263,6 @@ static bool ready(const struct cl *cl)
 bool cl_order_ready(const struct cl *cl)
 {
     return cl->n_closed == 0 && ready(cl);
-}
-
-/*
- * The other node's view is behind, or ahead: it asks its edge again when it has settled. Until then
- * nothing of that edge is taken, or what follows would make this one look like a repeat.
- */
-static int not_owner(struct cl *cl, uint32_t to, const struct pr_pub *pub)
-{
-    struct pr_not_owner m = {.part = pub->part, .view = cl->ring.view};
-    struct cl_origin *g = cl_origins_get(&cl->origins, pub->boot, to);
-    int rv = g == NULL ? CL_ENOMEM : cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1);
-
-    if (rv == CL_OK && !g->refused) {
-        struct pr_outbuf w = cl_out_writer(&cl->out);
-
-        pr_not_owner_encode(&w, &m);
-        cl_push_link(cl, to, &w);
-        g->refused = true;
-        cl->stats.not_owner++;
-    }
-    return rv;
 }
 
 /* Something of this edge was refused, and it does not come anew yet. */

@@ -12,7 +12,8 @@
  * bounds below and, in messages without payload, trailing bytes.
  *
  * Messages that only nodes exchange, and those that a change of view needs, are in mesh_node.h;
- * what the policies of the database allow is asked by mesh_rights.h.
+ * what the policies of the database allow is asked by mesh_rights.h, what the database broadcasts
+ * is handed on by mesh_cast.h.
  */
 #ifndef PROTO_MESH_H
 #define PROTO_MESH_H
@@ -81,6 +82,8 @@ enum pr_type {
     PR_T_CHG_SYNCED = 0x67,
     PR_T_CHG_SYS = 0x68,
     PR_T_CHG_GONE = 0x69,
+    PR_T_CAST = 0x6a,
+    PR_T_CAST_OK = 0x6b,
     PR_T_CTL = 0x70,
     PR_T_CTL_REPLY = 0x71
 };
@@ -156,6 +159,9 @@ struct pr_unsub {
 };
 
 #define PR_PUB_ACK 1u /* answer when every subscribed node has it (P5) */
+/* Never given up and never refused for want of room: what its publisher sends behind it would make
+ * it a repeat. Who sets it sends little at a time. */
+#define PR_PUB_KEEP 2u
 
 /* A publish; (boot, part, oseq) names it for ever. */
 struct pr_pub {

@@ -346,7 +346,7 @@ int pr_p_sum_decode(const struct pr_frame *f, struct pr_p_sum *m)
 
 void pr_reader_encode(struct pr_outbuf *o, const struct pr_reader *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_READER, 6);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_READER, 7);
 
     pr_mp_put_bin(o, m->project);
     pr_mp_put_uint(o, m->term_timeline);
@@ -354,6 +354,7 @@ void pr_reader_encode(struct pr_outbuf *o, const struct pr_reader *m)
     pr_mp_put_uint(o, m->node);
     pr_mp_put_uint(o, m->state);
     pr_mp_put_uint(o, m->system);
+    pr_mp_put_uint(o, m->casts);
     pr_mp_end(&w);
 }
 
@@ -367,5 +368,6 @@ int pr_reader_decode(const struct pr_frame *f, struct pr_reader *m)
     m->node = pr_mp_uint(&r);
     m->state = pr_mp_u32(&r);
     m->system = pr_mp_uint(&r);
+    m->casts = pr_mp_uint_or(&r, 0) != 0;
     return pr_mp_close(&r);
 }

@@ -144,9 +144,10 @@ struct pr_p_sum {
  * timeline, then by an LSN that was written once the slot was held. Zeros but for HELD.
  */
 enum pr_reader_state {
-    PR_READER_STOP = 0,  /* to db: another node is elected; to nodes: `node` asks no more */
+    PR_READER_STOP = 0,  /* to db: another node is elected; to nodes: `node` asks no more; to edges:
+                            nobody reads */
     PR_READER_START = 1, /* to db: this node is elected; again: frames were lost, read them anew */
-    PR_READER_HELD = 2,  /* from db, and to nodes: `node` holds the slot, in this term */
+    PR_READER_HELD = 2,  /* from db, to nodes and edges: `node` holds the slot, in this term */
     PR_READER_KNOWN = 3  /* to db: every edge that is known to live has been named by CHG_SYNCED */
 };
 struct pr_reader {
@@ -156,6 +157,7 @@ struct pr_reader {
     uint64_t node;
     uint32_t state;  /* enum pr_reader_state */
     uint64_t system; /* identifier of the server whose slot it is; 0 but for HELD */
+    uint32_t casts;  /* HELD: not 0 if what the database broadcasts is read too */
 };
 
 /* Appends one whole frame. Never fails by itself: look at pr_out_ok(). */

@@ -39,7 +39,7 @@ static uint8_t class_of(uint8_t type)
     if (type >= PR_T_P_DELTA && type <= PR_T_P_DIFF) {
         return PR_C_PRESENCE;
     }
-    if (type >= PR_T_CHG_REG && type <= PR_T_CHG_GONE) {
+    if (type >= PR_T_CHG_REG && type <= PR_T_CAST_OK) {
         return PR_C_CHANGES;
     }
     return PR_C_CONTROL;

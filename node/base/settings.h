@@ -83,6 +83,8 @@
         "publication whose tables can be subscribed to")                                           \
     ONE(migrate, "REALTIME_MIGRATE", "on|off|print", "on",                                         \
         "bring the schema realtime up to date, check only, or print the SQL")                      \
+    FLAG(broadcast_from_database, "REALTIME_BROADCAST_FROM_DATABASE", true,                        \
+         "send what is inserted into realtime.messages, as realtime.send() does")                  \
     FLAG(auth_helpers, "REALTIME_AUTH_HELPERS", false,                                             \
         "create auth.uid(), auth.role() and kin where they are missing")                           \
     NUM(db_pool, "REALTIME_DB_POOL", 4, 4, 1, 64, "connections that evaluate policies")            \

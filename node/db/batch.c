@@ -31,9 +31,19 @@ struct row {
     bool again;              /* changed once more by a row that was not kept */
 };
 
+/* A broadcast, as a frame. */
+struct cast {
+    uint8_t *frame;
+    size_t len;
+    struct pr_pos pos;
+    uint32_t before; /* rows that stand before it */
+};
+
 struct gathered {
     struct row rows[ROWS_MAX];
     uint32_t count;
+    struct cast casts[ROWS_MAX];
+    uint32_t ncasts;
     size_t bytes;
     struct pr_pos last;  /* of the last row that was seen, concerned or not */
     uint64_t commit_end; /* of the last transaction that is whole in it or before it */
@@ -59,6 +69,9 @@ static void gathered_clear(struct gathered *g)
         rt_matches_free(&g->rows[i].matches);
         rt_rel_unref(g->rows[i].rel);
         rt_free(g->rows[i].values);
+    }
+    for (uint32_t i = 0; i < g->ncasts; i++) {
+        rt_free(g->casts[i].frame);
     }
     memset(g, 0, sizeof *g);
 }
@@ -166,6 +179,23 @@ void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind
     g->open_xid = d->stream.xid;
 }
 
+void rt_batch_message(struct rt_db *d, uint8_t *frame, size_t len)
+{
+    struct gathered *g = d->batch->now;
+    struct pr_pos pos = {.lsn = d->stream.commit_lsn, .seq = d->stream.seq};
+    struct cast *c;
+
+    assert(g->ncasts < ROWS_MAX);
+    c = &g->casts[g->ncasts++];
+    c->frame = frame;
+    c->len = len;
+    c->pos = pos;
+    c->before = g->count;
+    g->bytes += len;
+    g->last = pos;
+    g->open_xid = d->stream.xid;
+}
+
 void rt_batch_commit(struct rt_db *d)
 {
     struct gathered *g = d->batch->now;
@@ -182,14 +212,25 @@ bool rt_batch_full(const struct rt_db *d)
 {
     const struct gathered *g = d->batch->now;
 
-    return g->count == ROWS_MAX || g->bytes >= BYTES_MAX;
+    return g->count == ROWS_MAX || g->ncasts == ROWS_MAX || g->bytes >= BYTES_MAX;
 }
 
 bool rt_batch_idle(const struct rt_db *d)
 {
     const struct gathered *g = d->batch->now;
 
-    return d->batch->work == NULL && g->count == 0 && g->commit_end == 0;
+    return d->batch->work == NULL && g->count == 0 && g->ncasts == 0 && g->commit_end == 0;
+}
+
+/* Those that stand before row `row`, from `*next` on. */
+static void send_casts(struct rt_db *d, const struct gathered *g, uint32_t row, uint32_t *next)
+{
+    for (; *next < g->ncasts && g->casts[*next].before <= row; (*next)++) {
+        const struct cast *c = &g->casts[*next];
+
+        rt_route_flush(d->route); /* what was committed before it leaves before it */
+        rt_messages_send(d, c->pos, pr_bytes(c->frame, c->len));
+    }
 }
 
 /* Who may see a row, but whose filter failed for it, is told so instead. */
@@ -207,16 +248,21 @@ static void finish(struct rt_db *d)
 {
     struct rt_batch *b = d->batch;
     struct gathered *g = b->work;
+    uint32_t next = 0;
 
     for (uint32_t i = 0; i < g->count; i++) {
         tell_unjudged(d, &g->rows[i].matches);
     }
     rt_route_begin(d->route, d->stream.id, d->stream.routed);
     for (uint32_t i = 0; i < g->count; i++) {
+        send_casts(d, g, i, &next);
         rt_route_change(d->route, &g->rows[i].change, &g->rows[i].matches);
     }
-    rt_route_end(d->route, g->last);
-    rt_stream_routed(d, g->last, g->commit_end);
+    send_casts(d, g, g->count, &next);
+    if (g->count > 0) {
+        rt_route_end(d->route, g->last);
+    }
+    rt_stream_routed(d, g->count > 0 ? g->last : d->stream.routed, g->last, g->commit_end);
     gathered_clear(g);
     b->work = NULL;
     gathered_free(g);
@@ -224,12 +270,21 @@ static void finish(struct rt_db *d)
     rt_stream_more(d);
 }
 
-/* Routes once the owner has room. */
+/* For the owner to take its frames, or the edge that publishes to publish. */
+static bool must_wait(const struct rt_db *d)
+{
+    const struct gathered *g = d->batch->work;
+
+    return (d->owner != NULL && rt_ipc_queued(d->owner) > OWNER_QUEUE_MAX) ||
+           (g != NULL && g->ncasts > 0 && rt_messages_full(d));
+}
+
+/* Routes once there is room. */
 static void on_wait(void *ctx)
 {
     struct rt_db *d = ctx;
 
-    if (d->owner != NULL && rt_ipc_queued(d->owner) > OWNER_QUEUE_MAX) {
+    if (must_wait(d)) {
         rt_timer_set(&d->batch->wait, OWNER_WAIT_MS);
     } else if (d->batch->work != NULL && d->owner_up) {
         finish(d);
@@ -287,10 +342,10 @@ void rt_batch_work(struct rt_db *d)
     struct rt_batch *b = d->batch;
     struct gathered *g = b->now;
 
-    if (b->work != NULL || (g->count == 0 && g->commit_end == 0)) {
+    if (b->work != NULL || (g->count == 0 && g->ncasts == 0 && g->commit_end == 0)) {
         return;
     }
-    if (g->count == 0) {
+    if (g->count == 0 && g->ncasts == 0) {
         /* Nothing for anybody: no frame, only a position to confirm. */
         struct pr_pos last = g->last;
         uint64_t end = g->commit_end;
@@ -302,7 +357,7 @@ void rt_batch_work(struct rt_db *d)
                 d->stream.confirmed_lsn = end;
             }
         } else {
-            rt_stream_routed(d, d->stream.routed, end);
+            rt_stream_routed(d, d->stream.routed, last, end);
         }
         return;
     }

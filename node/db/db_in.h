@@ -9,6 +9,7 @@
  *   stream.c   the slot: replication connection, confirmation
  *   tables.c   relations of the stream, and what is published
  *   batch.c    rows gathered, judged, routed
+ *   messages.c rows of realtime.messages: broadcasts, up to the edge that publishes them
  *   desk.c     what policies allow on private channels
  */
 #ifndef NODE_DB_DB_IN_H
@@ -16,6 +17,7 @@
 
 #include "node/base/alloc.h"
 #include "node/base/ipc.h"
+#include "node/db/messages.h"
 #include "node/db/chains.h"
 #include "node/db/db.h"
 #include "node/db/desk.h"
@@ -62,11 +64,13 @@ struct rt_table {
     struct rt_stream_column *columns;
     uint8_t identity;
     void *names; /* memory of the columns' names */
+    struct rt_message_map cast;
 };
 
-/* Sent but not acknowledged by all edges: a position, and what may be confirmed with it. */
+/* Sent but not acknowledged: a position that all edges, one that the edge that publishes must have;
+ * and what may be confirmed with it. */
 struct rt_sent {
-    struct pr_pos pos;
+    struct pr_pos pos, cast;
     uint64_t end_lsn;
 };
 
@@ -105,6 +109,8 @@ struct rt_stream {
     uint32_t xid;
     bool in_transaction;
     struct pr_pos routed; /* everything up to it is in frames */
+    bool casts;           /* it carries the rows of realtime.messages */
+    bool casts_failed;    /* the server could not do that on the connection before */
     uint64_t commit_end;  /* end LSN of the last whole transaction */
     uint8_t *held;        /* a message that waits for its table */
     size_t held_len;
@@ -161,6 +167,7 @@ struct rt_db {
     char roles[40]; /* hash of roles and memberships at the last look */
     struct rt_stream stream;
     struct rt_batch *batch;
+    struct rt_messages messages;
     struct rt_rls *rls;
     struct rt_route *route;
     struct rt_desk *desk; /* desk.h */
@@ -261,8 +268,9 @@ void rt_stream_stop(struct rt_db *d);
 void rt_stream_trouble(struct rt_db *d, const char *text);
 /* Reads on after a pause: the batch has room, or a table is known. */
 void rt_stream_more(struct rt_db *d);
-/* A batch was routed: `last` said, `end_lsn` may be confirmed once all edges have it. */
-void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn);
+/* A batch was routed: `last` said to the edges, broadcasts up to `cast` sent; `end_lsn` may be
+ * confirmed once they have it. */
+void rt_stream_routed(struct rt_db *d, struct pr_pos last, struct pr_pos cast, uint64_t end_lsn);
 /* Those that are waited for are others now: confirms what all have. */
 void rt_stream_acked(struct rt_db *d);
 /* One of them acknowledged. */
@@ -276,6 +284,8 @@ void rt_batch_reset(struct rt_db *d);
 /* Copies a row. */
 void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind,
                   const struct pr_pgo_row *m);
+/* A broadcast at the stream's position: a whole frame. Takes it. */
+void rt_batch_message(struct rt_db *d, uint8_t *frame, size_t len);
 /* The transaction ends here. */
 void rt_batch_commit(struct rt_db *d);
 /* Nothing was gathered or is in work. */

@@ -126,7 +126,8 @@ void rt_db_link_held(struct rt_db *d, uint64_t lsn)
                           .term_lsn = lsn,
                           .node = d->node,
                           .state = PR_READER_HELD,
-                          .system = d->stream.system};
+                          .system = d->stream.system,
+                          .casts = d->stream.casts};
 
     send_sized(d, put_reader, &m);
 }
@@ -170,6 +171,15 @@ static void on_ok(struct rt_db *d, const struct pr_frame *f)
 
     if (pr_chg_ok_decode(f, &m) == PR_OK && m.stream == d->stream.id) {
         rt_boots_ack(d, m.boot, m.pos); /* of an earlier stream: nothing waits for it */
+    }
+}
+
+static void on_cast_ok(struct rt_db *d, const struct pr_frame *f)
+{
+    struct pr_cast_ok m;
+
+    if (pr_cast_ok_decode(f, &m) == PR_OK && m.stream == d->stream.id) {
+        rt_messages_acked(d, m.pos);
     }
 }
 
@@ -264,6 +274,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_CHG_OK:
         on_ok(d, f);
+        break;
+    case PR_T_CAST_OK:
+        on_cast_ok(d, f);
         break;
     case PR_T_CHG_GONE:
         if (pr_chg_gone_decode(f, &gone) == PR_OK) {

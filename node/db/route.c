@@ -306,6 +306,13 @@ void rt_route_change(struct rt_route *r, const struct rt_change *c, const struct
     r->said = c->pos;
 }
 
+void rt_route_flush(struct rt_route *r)
+{
+    if (r->nbodies > 0) {
+        flush(r, r->said);
+    }
+}
+
 void rt_route_end(struct rt_route *r, struct pr_pos last)
 {
     flush(r, last);

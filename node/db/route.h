@@ -34,6 +34,8 @@ void rt_route_free(struct rt_route *r);
 void rt_route_begin(struct rt_route *r, uint64_t stream, struct pr_pos before);
 /* Renders for all matches with `visible`. Changes come in order of position. */
 void rt_route_change(struct rt_route *r, const struct rt_change *c, const struct rt_matches *m);
+/* What was gathered so far leaves before anything else does. */
+void rt_route_flush(struct rt_route *r);
 /* Ends the batch: everything up to `last` is said. Always emits at least one frame, perhaps without
  * a body. */
 void rt_route_end(struct rt_route *r, struct pr_pos last);

@@ -56,6 +56,8 @@ void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate)
             text = known[i].text == NULL || known[i].text[0] != '\0' ? known[i].text : wal;
         }
     }
+    /* The slot stands before the publication was made: without it, it can be read past that. */
+    d->stream.casts_failed = strstr(why, RT_MESSAGES_PUBLICATION) != NULL;
     if (text != NULL && rt_now_ms(d->loop) - d->stream.down_since_ms >= TELL_AFTER_MS) {
         rt_stream_trouble(d, text);
     }
@@ -198,8 +200,9 @@ void rt_stream_take(struct rt_db *d)
     d->stream.state = RT_STREAM_STARTING;
     (void)snprintf(sql, sizeof sql,
                    "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', "
-                   "publication_names '\"%s\"', messages 'false')",
-                   d->stream.slot, d->cfg->publication);
+                   "publication_names '\"%s\"%s', messages 'false')",
+                   d->stream.slot, d->cfg->publication,
+                   d->stream.casts ? ",\"" RT_MESSAGES_PUBLICATION "\"" : "");
     rt_pg_script(d->stream.pg, sql, on_started, d);
 }
 
@@ -317,6 +320,14 @@ static void on_oid(void *ctx, const PGresult *res)
     /* Slots belong to the server, and databases may share one. */
     (void)snprintf(d->stream.slot, sizeof d->stream.slot, "datafuse_realtime_%.20s",
                    PQgetvalue(res, 0, 0));
+    d->stream.casts = d->cfg->broadcast_from_database && !d->stream.casts_failed &&
+                      strcmp(PQgetvalue(res, 0, 1), "0") != 0;
+    if (d->cfg->broadcast_from_database && !d->stream.casts) {
+        rt_log(d->log, RT_WARN, "broadcasts_off", rt_kv_s("code", "UnableToBroadcastChanges"),
+               rt_kv_s("publication", RT_MESSAGES_PUBLICATION),
+               rt_kv_s("err", d->stream.casts_failed ? "the slot is older than the publication"
+                                                     : "the publication is missing"));
+    }
     rt_pg_script(d->stream.pg, "IDENTIFY_SYSTEM", on_identified, d);
 }
 
@@ -324,7 +335,10 @@ static void on_up(void *ctx, struct rt_pg *pg)
 {
     struct rt_db *d = ctx;
 
-    rt_pg_script(pg, "SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()",
+    rt_pg_script(pg,
+                 "SELECT oid, (SELECT count(*) FROM pg_catalog.pg_publication "
+                 "WHERE pubname = '" RT_MESSAGES_PUBLICATION "') "
+                 "FROM pg_catalog.pg_database WHERE datname = current_database()",
                  on_oid, d);
 }
 

@@ -77,6 +77,7 @@ void rt_stream_reset(struct rt_db *d)
     s->state = RT_STREAM_OFF;
     rt_gauge(d->metrics, RT_M_DB_STREAMING, 0);
     rt_batch_reset(d);
+    rt_messages_reset(d);
 }
 
 void rt_stream_drop(struct rt_db *d)
@@ -156,6 +157,7 @@ static void on_feedback(void *ctx)
     }
     rt_db_link_sync_check(d);
     rt_boots_check(d);
+    rt_messages_check(d);
     rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
 }
 
@@ -168,7 +170,7 @@ void rt_stream_acked(struct rt_db *d)
         const struct rt_sent *first = &s->sent[s->sent_head];
 
         s->lacking = rt_boots_lacking(d, first->pos);
-        if (s->lacking > 0) {
+        if (s->lacking > 0 || !rt_messages_done(d, first->cast)) {
             break;
         }
         if (first->end_lsn > s->confirmed_lsn) {
@@ -200,7 +202,7 @@ void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now
     }
 }
 
-void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn)
+void rt_stream_routed(struct rt_db *d, struct pr_pos last, struct pr_pos cast, uint64_t end_lsn)
 {
     struct rt_stream *s = &d->stream;
 
@@ -217,7 +219,7 @@ void rt_stream_routed(struct rt_db *d, struct pr_pos last, uint64_t end_lsn)
         s->sent_cap = cap;
     }
     s->sent[(s->sent_head + s->sent_count) % s->sent_cap] =
-        (struct rt_sent){.pos = last, .end_lsn = end_lsn};
+        (struct rt_sent){.pos = last, .cast = cast, .end_lsn = end_lsn};
     s->sent_count++;
     rt_boots_owe(d);
     s->routed = last;
@@ -247,20 +249,20 @@ static bool on_row(struct rt_db *d, const struct pr_pgo *m)
     enum pr_op_kind kind = m->kind == PR_PGO_INSERT   ? PR_K_INSERT
                            : m->kind == PR_PGO_UPDATE ? PR_K_UPDATE
                                                       : PR_K_DELETE;
+    bool concerns = t != NULL && rt_subs_concern(d->subs, pr_str(t->schema), pr_str(t->name));
 
-    if (t == NULL || !rt_subs_concern(d->subs, pr_str(t->schema), pr_str(t->name))) {
-        d->stream.seq++;
-        return true;
-    }
-    if (t->fetching || (t->rel == NULL && d->control == NULL)) {
+    if (concerns && (t->fetching || (t->rel == NULL && d->control == NULL))) {
         return false; /* the end of that fetch, or of this stream, goes on */
     }
-    if (t->rel == NULL && !t->gone) {
+    if (concerns && t->rel == NULL && !t->gone) {
         rt_tables_fetch(d, t, pr_str(""), on_table, d);
         return false;
     }
     d->stream.seq++;
-    if (t->rel != NULL) {
+    if (t != NULL && t->cast.known && d->stream.casts && kind == PR_K_INSERT) {
+        rt_messages_row(d, &t->cast, &m->u.row.row);
+    }
+    if (concerns && t->rel != NULL) {
         rt_batch_add(d, t->rel, kind, &m->u.row);
     }
     return true;
@@ -427,5 +429,6 @@ void rt_stream_free(struct rt_db *d)
     rt_timer_close(&d->stream.retry, NULL);
     rt_timer_close(&d->stream.feedback, NULL);
     rt_free(d->stream.sent);
+    rt_messages_free(d);
     rt_free(d->stream.trouble);
 }

@@ -74,6 +74,7 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
     t->messages++;
     t->gone = false;
     t->identity = m->identity;
+    t->cast = rt_message_map(m);
     while (t->ncolumns < m->count && pr_pgo_columns_next(&list, &c) == 1) {
         struct rt_stream_column *to = &t->columns[t->ncolumns++];
 

@@ -8,10 +8,12 @@
 #include "node/base/heart.h"
 #include "node/edge/access.h"
 #include "node/edge/broadcast.h"
+#include "node/edge/casts.h"
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
 #include "node/edge/keys.h"
 #include "node/edge/link.h"
+#include "node/edge/ready.h"
 #include "node/edge/registrations.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -293,6 +295,7 @@ static int start(struct rt_edge *e)
     }
     start_limits(e);
     e->changes = rt_regs_new();
+    e->casts = rt_casts_new();
     if (start_cluster(e) != 0 || start_transport(e) != 0) {
         return -1;
     }
@@ -319,6 +322,7 @@ static void stop(struct rt_edge *e)
     rt_timer_close(&e->drain, NULL);
     rt_keys_stop(e);
     rt_access_free(e);
+    rt_ready_free(e);
     rt_wheel_close(&e->wheel, NULL);
     if (e->cle != NULL) {
         rt_broadcast_free(e);
@@ -327,6 +331,7 @@ static void stop(struct rt_edge *e)
     }
     rt_slots_free(&e->channels);
     rt_regs_free(e->changes);
+    rt_casts_free(e);
     rt_auth_free(e->auth);
     rt_free(e->scratch.p);
 }

@@ -34,6 +34,8 @@
 
 struct rt_changes;  /* registrations of the process, registrations.h */
 struct rt_bindings; /* of one channel, changes.h */
+struct rt_casts;    /* broadcasts of the database, casts.h */
+struct rt_ready;    /* a channel that waits for the database, ready.h */
 struct rt_access;   /* questions of rights, access.h */
 struct rt_rights;   /* of one private channel, rights.h */
 struct rt_pending;  /* a join that is not answered yet, pending.h */
@@ -75,6 +77,8 @@ struct rt_topic {
     struct rt_pending *pending; /* joins that wait for the fence */
     struct rt_roster *roster;   /* NULL: no channel here wants presence */
     struct rt_observer *observers;
+    uint64_t cast_stream; /* of the last broadcast of the database; 0: none was */
+    struct pr_pos cast_pos;
     uint8_t text[]; /* the key (mesh.h), then the name with its prefix */
 };
 
@@ -179,6 +183,9 @@ struct rt_edge {
     struct rt_slots channels;
     struct rt_slots acks; /* struct rt_ack, broadcast.c */
     struct rt_changes *changes;
+    struct rt_casts *casts;
+    struct rt_ready *ready;
+    bool replicating; /* somebody reads what the database broadcasts */
     struct rt_access *access;
     size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
     struct rt_observer *observers;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/fanout.h"
 
+#include "node/edge/casts.h"
 #include "node/edge/ctl.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -62,6 +63,9 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
     if (pr_bcast_decode(payload, &b) != PR_OK) {
         rt_log(e->log, RT_ERROR, "broadcast_damaged", rt_kv_b("topic", rt_topic_name(t)),
                rt_kv_u("bytes", payload.n));
+        return;
+    }
+    if (rt_casts_repeat(t, &b)) {
         return;
     }
     if (own && b.sender != 0) {

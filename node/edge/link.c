@@ -3,11 +3,13 @@
 
 #include "node/edge/access.h"
 #include "node/edge/broadcast.h"
+#include "node/edge/casts.h"
 #include "node/edge/changes.h"
 #include "node/edge/ctl.h"
 #include "node/edge/fanout.h"
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
+#include "node/edge/ready.h"
 #include "node/edge/topics.h"
 
 static void retry_later(struct rt_edge *e)
@@ -26,6 +28,7 @@ static void gone(struct rt_edge *e, const char *why)
     e->link.ipc = NULL;
     e->link.up = false;
     e->link.cluster = (struct pr_cluster){0};
+    rt_ready_unknown(e);
     rt_gauge(e->metrics, RT_M_OWNER_LINK, 0);
     if (was_up) {
         rt_log(e->log, RT_WARN, "owner_lost", rt_kv_s("err", why));
@@ -87,7 +90,11 @@ static void act(struct rt_edge *e, const struct cle_action *a)
         }
         break;
     case CLE_PUB_DONE:
-        rt_broadcast_done(e, a->cookie, a->result);
+        if ((a->flags & PR_PUB_KEEP) != 0) {
+            rt_casts_done(e, a->cookie);
+        } else {
+            rt_broadcast_done(e, a->cookie, a->result);
+        }
         break;
     case CLE_PRES_VIEW:
         if (t != NULL) {
@@ -161,6 +168,12 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_RIGHTS:
         rv = rt_access_frame(e, f);
+        break;
+    case PR_T_READER:
+        rv = rt_ready_frame(e, f);
+        break;
+    case PR_T_CAST:
+        rv = rt_casts_frame(e, f);
         break;
     case PR_T_CHG:
     case PR_T_CHG_REG_OK:

@@ -8,6 +8,7 @@
 #include "node/edge/changes.h"
 #include "node/edge/channel.h"
 #include "node/edge/presence_view.h"
+#include "node/edge/ready.h"
 #include "node/edge/refresh.h"
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
@@ -22,6 +23,7 @@ struct rt_pending {
     struct rt_hold hold;
     uint32_t wait_ms;
     bool fence;     /* the topic's fence does not stand yet */
+    bool ready;     /* the client wants to be told when the database's broadcasts flow */
     bool wait;      /* the client wants no ok before its changes are live */
     bool timed_out; /* the verdict did not come */
     uint32_t nbad;
@@ -120,6 +122,7 @@ static void accept_join(struct rt_channel *ch)
     struct rt_socket *s = ch->socket;
     struct pr_phx_addr to = reply_addr(ch);
     struct rt_pending *p = ch->pending;
+    bool ready = p->ready;
 
     rt_say_reply(s, &to, "ok", rt_scratch_text(s->edge, rt_changes_put_reply, ch));
     rt_count(s->edge->metrics, RT_M_JOINS, 1);
@@ -131,6 +134,9 @@ static void accept_join(struct rt_channel *ch)
     pending_free(ch);
     rt_presence_joined(ch);
     rt_changes_joined(ch);
+    if (ready) {
+        rt_ready_joined(ch);
+    }
     rt_refresh_begin(ch);
 }
 
@@ -237,6 +243,7 @@ void rt_pending_begin(struct rt_channel *ch, struct pr_phx_ref ref, const struct
     struct rt_pending *p = rt_calloc(1, sizeof *p);
 
     p->channel = ch;
+    p->ready = j->replication_ready;
     p->wait = j->wait && ch->changes != NULL;
     p->wait_ms = p->wait ? j->wait_ms : RT_PENDING_CHANGES_MS;
     p->nbad = j->nbad;

@@ -89,7 +89,8 @@ void rt_change_put_held(const struct changes *c, struct pr_outbuf *o)
                           .term_lsn = c->held.lsn,
                           .node = c->o->node_id,
                           .state = PR_READER_HELD,
-                          .system = c->held.system};
+                          .system = c->held.system,
+                          .casts = c->held_casts};
 
     pr_reader_encode(o, &m);
 }
@@ -355,6 +356,9 @@ void rt_changes_node_gone(struct owner *o, uint64_t id)
         return;
     }
     n->gone = true;
+    if (n->term.lsn != 0 && !rt_change_term_older(n->term, c->top)) {
+        rt_change_cast_flow(c, false);
+    }
     if (c->held.lsn != 0) {
         rt_change_missed_all(n);
     }

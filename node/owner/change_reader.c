@@ -99,6 +99,9 @@ static void begin(struct changes *c)
 /* Nothing of what db said holds any more. */
 static void forget_db(struct changes *c)
 {
+    if (c->held.lsn != 0 && !rt_change_term_older(c->held, c->top)) {
+        rt_change_cast_flow(c, false);
+    }
     c->known = false;
     c->asking = false;
     c->again = false;

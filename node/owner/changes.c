@@ -71,6 +71,7 @@ void rt_changes_edge_up(struct owner *o, struct peer *edge)
     if (again) {
         tell_missed(c, edge);
     }
+    rt_change_cast_edge_up(c, edge->index);
     rt_changes_check_known(c);
 }
 
@@ -78,6 +79,7 @@ void rt_changes_edge_down(struct owner *o, const struct peer *edge)
 {
     o->changes->ended[edge->index] = edge->boot;
     rt_changes_unname(o->changes, edge->boot);
+    rt_change_cast_edge_down(o->changes, edge->index);
 }
 
 void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
@@ -85,6 +87,10 @@ void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct p
     struct changes *c = o->changes;
     bool answer = f->type == PR_T_CHG_SYNCED;
 
+    if (f->type == PR_T_CAST_OK) {
+        rt_change_cast_ok(c, edge, f);
+        return;
+    }
     if (c->asking) {
         rt_changes_to_db(c, f->whole);
     }
@@ -222,13 +228,15 @@ static bool on_message(struct changes *c, const struct pr_frame *f, bool own)
     return true;
 }
 
-static void note_term(struct changes *c, struct change_term term, uint64_t node)
+/* Whoever holds the slot last is believed. */
+static void note_term(struct changes *c, struct change_term term, uint64_t node, bool casts)
 {
     if (rt_change_term_older(term, c->top)) {
         rt_log(c->o->args->log, RT_WARN, "reader_of_an_older_term", rt_kv_x("node", node),
                rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     } else {
         c->top = term;
+        rt_change_cast_flow(c, casts);
         rt_log(c->o->args->log, RT_INFO, "changes_reader", rt_kv_x("node", node),
                rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     }
@@ -250,7 +258,9 @@ static bool on_db_reader(struct changes *c, const struct pr_frame *f)
     if (c->asking) { /* else it was told to stop meanwhile */
         c->held = term_of(&m);
         c->again = false;
-        note_term(c, c->held, c->o->node_id);
+        c->held_casts = m.casts != 0;
+        note_term(c, c->held, c->o->node_id, c->held_casts);
+        rt_change_cast_held(c);
         rt_change_nodes_held(c);
     }
     return true;
@@ -292,6 +302,9 @@ bool rt_changes_on_db_frame(struct owner *o, const struct pr_frame *f)
     case PR_T_CHG_SYNC:
         good = on_db_sync(c, f);
         break;
+    case PR_T_CAST:
+        good = rt_change_cast(c, f);
+        break;
     case PR_T_READER:
         good = on_db_reader(c, f);
         break;
@@ -311,10 +324,13 @@ static bool on_link_reader(struct changes *c, struct change_node *n, const struc
     }
     if (m.state == PR_READER_HELD && m.term_lsn != 0) {
         n->term = term_of(&m);
-        note_term(c, n->term, n->id);
+        note_term(c, n->term, n->id, m.casts != 0);
         return true;
     }
     if (m.state == PR_READER_STOP) {
+        if (n->term.lsn != 0 && !rt_change_term_older(n->term, c->top)) {
+            rt_change_cast_flow(c, false);
+        }
         n->asks = false;
         n->term = (struct change_term){0};
         return true;
@@ -376,6 +392,7 @@ struct changes *rt_changes_new(struct owner *o)
     struct changes *c = rt_calloc(1, sizeof *c);
 
     c->o = o;
+    c->caster = RT_EDGES_MAX;
     rt_timer_init(o->loop, &c->timer, rt_change_queues_look, c);
     return c;
 }

@@ -9,6 +9,8 @@
  *                                          node, whose owner splits it by its edges
  *                    REG_OK SYS            to the edge that is named, or to all
  *                    SYNC READER           to all
+ *                    CAST                  to one edge of the reader's node, which publishes it and
+ *                                          answers CAST_OK; what that carries is a broadcast then
  *
  * What makes a change reach every edge, once and in order:
  *
@@ -64,7 +66,7 @@ void rt_changes_edge_up(struct owner *o, struct peer *edge);
 void rt_changes_edge_down(struct owner *o, const struct peer *edge);
 void rt_changes_db_up(struct owner *o);
 void rt_changes_db_down(struct owner *o);
-/* REG UNREG SYNCED OK of a local edge, passed on unread. */
+/* REG UNREG SYNCED OK and CAST_OK of a local edge, passed on unread. */
 void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
 /* Any frame of the local db but a CTL_REPLY. False: it is damaged, or db may not say it. */
 bool rt_changes_on_db_frame(struct owner *o, const struct pr_frame *f);

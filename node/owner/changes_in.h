@@ -6,6 +6,7 @@
  *   change_queues.c queues to edges and nodes, and what happens when one is over its bound
  *   change_nodes.c  other nodes: their edges, what was told to each, what may have been lost
  *   change_missed.c edges that were not waited for are told
+ *   change_cast.c   what db broadcasts, to the edge that publishes it
  *   change_split.c  one CHG frame into one for each that it concerns
  */
 #ifndef NODE_OWNER_CHANGES_IN_H
@@ -91,6 +92,8 @@ struct changes {
     bool again;              /* START was told because of a hole, and no HELD has come since */
     uint64_t round;          /* of what db asked */
     struct change_term held; /* db's; none: it does not hold the slot */
+    bool held_casts;         /* db reads what the database broadcasts too */
+    bool casting;            /* whoever reads does; as the edges know */
     struct change_term top;  /* the highest of all that was told */
     struct change_node nodes[RT_CHANGE_NODES_MAX];
     uint32_t nnodes;           /* rows in use are below */
@@ -98,6 +101,7 @@ struct changes {
     uint32_t nboots, boots_cap;
     uint64_t ended[RT_EDGES_MAX]; /* boot of the edge whose connection ended last */
     uint32_t due[RT_EDGES_MAX];   /* CHG_SYNCED: an edge answers each CHG_SYNC, in order */
+    uint32_t caster;              /* edge that publishes what db broadcasts; RT_EDGES_MAX: none */
     uint64_t cut;                 /* bitmap: edges to be cut at the end of the turn */
     struct rt_defer cut_later;
     struct change_split split;
@@ -154,6 +158,19 @@ bool rt_change_term_older(struct change_term a, struct change_term b);
 /* Frames of this node as the reader; below 512 bytes. */
 void rt_change_put_held(const struct changes *c, struct pr_outbuf *o);
 void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t round);
+
+/* change_cast.c */
+/* db begins to read: chooses the edge. */
+void rt_change_cast_held(struct changes *c);
+/* An edge attached, or ended; the second after it was taken off the owner's list. */
+void rt_change_cast_edge_up(struct changes *c, uint32_t edge);
+void rt_change_cast_edge_down(struct changes *c, uint32_t edge);
+/* What the database broadcasts flows, or does not; edges are told. */
+void rt_change_cast_flow(struct changes *c, bool on);
+/* CAST of db. False: it is damaged. */
+bool rt_change_cast(struct changes *c, const struct pr_frame *f);
+/* CAST_OK of an edge. */
+void rt_change_cast_ok(struct changes *c, const struct peer *edge, const struct pr_frame *f);
 
 /* change_missed.c */
 /* This edge, or all of the node, may have missed something. */

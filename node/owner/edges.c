@@ -177,6 +177,7 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_CHG_UNREG:
     case PR_T_CHG_SYNCED:
     case PR_T_CHG_OK:
+    case PR_T_CAST_OK:
         rt_changes_on_edge_frame(o, p, f);
         break;
     case PR_T_CTL_REPLY:

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh_recode.h - any frame through its decoder and back; for test_mesh.c,
- * test_mesh_node.c, test_mesh_rights.c and fuzz_mesh.c. */
+ * test_mesh_node.c, test_mesh_rights.c, test_mesh_cast.c and fuzz_mesh.c. */
 #ifndef TESTS_MESH_RECODE_H
 #define TESTS_MESH_RECODE_H
 
+#include "proto/mesh_cast.h"
 #include "proto/mesh_node.h"
 #include "proto/mesh_rights.h"
 
@@ -74,6 +75,8 @@ static int mesh_recode_changes(const struct pr_frame *f, struct pr_outbuf *o)
         RECODE(PR_T_CHG_GONE, chg_gone)
         RECODE(PR_T_CHG, chg)
         RECODE(PR_T_CHG_OK, chg_ok)
+        RECODE(PR_T_CAST, cast)
+        RECODE(PR_T_CAST_OK, cast_ok)
     default:
         return mesh_recode_presence(f, o);
     }

@@ -24,13 +24,16 @@
 #include "node/base/control.h"
 #include "node/edge/access.h"
 #include "node/edge/broadcast.h"
+#include "node/edge/casts.h"
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
 #include "node/edge/link.h"
+#include "node/edge/ready.h"
 #include "node/edge/registrations.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
 #include "proto/jwt.h"
+#include "proto/mesh_cast.h"
 
 #define SECRET     "a-secret-of-32-characters-or-more"
 #define HEARD_MAX  65536u
@@ -269,6 +272,7 @@ static void note(const struct pr_frame *f)
     struct pr_chg_reg reg;
     struct pr_chg_unreg unreg;
     struct pr_chg_ok ok;
+    struct pr_cast_ok cast;
     struct pr_rights_ask ask;
 
     switch (f->type) {
@@ -293,6 +297,11 @@ static void note(const struct pr_frame *f)
     case PR_T_CHG_OK:
         assert_int_equal(pr_chg_ok_decode(f, &ok), PR_OK);
         append(w.db, &w.db_len, "ok %u.%u\n", (unsigned)ok.pos.lsn, (unsigned)ok.pos.seq);
+        break;
+    case PR_T_CAST_OK:
+        assert_int_equal(pr_cast_ok_decode(f, &cast), PR_OK);
+        append(w.db, &w.db_len, "cast ok %u %u.%u\n", (unsigned)cast.stream, (unsigned)cast.pos.lsn,
+               (unsigned)cast.pos.seq);
         break;
     case PR_T_CHG_SYNCED:
         append(w.db, &w.db_len, "synced\n");
@@ -399,6 +408,7 @@ static void world_open(const char *const *settings)
     rt_timer_init(w.e->loop, &w.e->more, NULL, w.e);
     w.e->auth = rt_auth_new(&w.cfg, &why);
     w.e->changes = rt_regs_new();
+    w.e->casts = rt_casts_new();
     rt_access_init(w.e);
     rt_pool_init(&w.e->pool, 64u << 20);
     ec.mem = &w.e->pool.alloc;
@@ -421,12 +431,14 @@ static void world_close(void)
     rt_link_stop(w.e);
     rt_timer_close(&w.e->more, NULL);
     rt_access_free(w.e);
+    rt_ready_free(w.e);
     rt_wheel_close(&w.e->wheel, NULL);
     rt_broadcast_free(w.e);
     rt_topics_free(w.e);
     cle_free(w.e->cle);
     rt_slots_free(&w.e->channels);
     rt_regs_free(w.e->changes);
+    rt_casts_free(w.e);
     rt_auth_free(w.e->auth);
     rt_free(w.e->scratch.p);
     rt_loop_free(w.e->loop);

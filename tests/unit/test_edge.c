@@ -227,6 +227,44 @@ static void test_given_up(void **state)
     w_deinit(&w);
 }
 
+/* A kept one is neither given up nor refused, and others behind it are as ever. */
+static void test_kept(void **state)
+{
+    static char text[1000001];
+    struct cle_stats s;
+    int taken = 0;
+
+    (void)state;
+    w_init(&w, 1);
+    (void)w_sub(&w, 0, "t");
+    w_settle(&w);
+    w_expect(&w, 0, "ok:0 ");
+    w_owner_kill(&w);
+    assert_int_equal(cle_publish(w.e[0].c, w.now, pr_str("t"), PR_PUB_KEEP, pr_str("a"), 1), CL_OK);
+    assert_int_equal(w_pub(&w, 0, "t", "b", 2), CL_OK);
+    w_run(&w, CLE_HELD_MS);
+    w_expect(&w, 0, "done:2=2 ");
+    w_run(&w, 10 * CLE_HELD_MS);
+    w_expect(&w, 0, "");
+    memset(text, 'x', sizeof text - 1);
+    while (w_pub(&w, 0, "u", text, 0) == CL_OK) {
+        taken++;
+    }
+    assert_int_equal(taken, (CLE_HELD_BYTES_MAX - 200) / sizeof text);
+    assert_int_equal(cle_publish(w.e[0].c, w.now, pr_str("u"), PR_PUB_KEEP, pr_str(text), 3),
+                     CL_OK);
+    w_check(&w);
+    assert_int_equal(w_pub(&w, 0, "u", text, 0), CL_EAGAIN);
+    w_run(&w, CLE_HELD_MS);
+    cle_stats(w.e[0].c, &s);
+    assert_int_equal(s.held, 2);
+    w_owner_start(&w);
+    w_connect(&w, 0);
+    w_settle(&w);
+    w_expect(&w, 0, "a!1 done:1=0 done:3=0 ");
+    w_deinit(&w);
+}
+
 static void test_held_bound(void **state)
 {
     static char text[1000001];
@@ -270,6 +308,34 @@ static void test_parked_bound(void **state)
     cl_stats(w.cl, &s);
     assert_int_equal(s.pub_full, 1);
     assert_int_equal(s.parked, 6);
+    w_deinit(&w);
+}
+
+/* No room to wait: kept ones come again, until all are ordered, once and in order. */
+static void test_parked_bound_of_kept_ones(void **state)
+{
+    static char text[10001];
+    struct cl_stats s;
+
+    (void)state;
+    w_init(&w, 2);
+    w_owner_kill(&w);
+    memset(text, 'x', sizeof text - 1);
+    w_owner_start(&w);
+    w_connect(&w, 0);
+    w_settle(&w);
+    for (uint64_t i = 1; i <= 9; i++) {
+        assert_int_equal(cle_publish(w.e[0].c, w.now, pr_str("t"), PR_PUB_KEEP, pr_str(text), i),
+                         CL_OK);
+    }
+    w_settle(&w);
+    w_expect(&w, 0, "");
+    w_run(&w, 2000);
+    w_expect(&w, 0,
+             "done:1=0 done:2=0 done:3=0 done:4=0 done:5=0 done:6=0 done:7=0 done:8=0 done:9=0 ");
+    cl_stats(w.cl, &s);
+    assert_int_equal(s.pub_full, 0);
+    assert_int_equal(s.published, 9);
     w_deinit(&w);
 }
 
@@ -569,8 +635,10 @@ int main(void)
         cmocka_unit_test(test_owner_restart_without_an_edge),
         cmocka_unit_test(test_connection_lost),
         cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_held_bound),
         cmocka_unit_test(test_parked_bound),
+        cmocka_unit_test(test_parked_bound_of_kept_ones),
         cmocka_unit_test(test_many_parked_keep_their_order),
         cmocka_unit_test(test_presence),
         cmocka_unit_test(test_presence_of_a_dead_edge),

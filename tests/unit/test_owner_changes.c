@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where frames of changes go, one rule at a time; all of them together: test_owner_reader.c. */
 #include "owner_world.h"
+#include "proto/mesh_cast.h"
 #include "proto/mesh_node.h"
 
 #define MIB ((size_t)1024 * 1024)
@@ -297,6 +298,7 @@ static void damaged_and_unexpected_frames(void **state)
         {0, 0, 0, 5, PR_T_CHG_SYS, 2, 0, 0, 0x90}, {0, 0, 0, 5, PR_T_CHG_SYNC, 2, 0, 0, 0x90},
         {0, 0, 0, 5, PR_T_READER, 2, 0, 0, 0x90},  {0, 0, 0, 5, PR_T_SUB, 1, 0, 0, 0x90},
         {0, 0, 0, 5, PR_T_CHG_REG, 2, 0, 0, 0x90}, {0, 0, 0, 5, PR_T_CHG_GONE, 2, 0, 0, 0x90},
+        {0, 0, 0, 5, PR_T_CAST, 2, 0, 0, 0x90},    {0, 0, 0, 5, PR_T_CAST_OK, 2, 0, 0, 0x90},
     };
     static const uint32_t states[] = {PR_READER_START, PR_READER_KNOWN, 99};
     struct pr_frame f;
@@ -324,6 +326,102 @@ static void damaged_and_unexpected_frames(void **state)
     /* A node that nobody has heard of. */
     assert_true(from_link(0, 200, CHANGE(100)));
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), "");
+}
+
+static void read_casts(uint64_t lsn)
+{
+    assert_true(say(0, FRAME(chg_sync, .project = project, .round = 9)));
+    assert_true(say(0, FRAME(reader, .project = project, .term_timeline = 1, .term_lsn = lsn,
+                             .state = PR_READER_HELD, .system = 7, .casts = 1)));
+}
+
+/* What the database broadcasts goes to one edge as long as it lives; another one gets it anew. */
+static void casts_go_to_one_edge(void **state)
+{
+    const struct pr_slice topic = pr_str("t");
+
+    (void)state;
+    forget_all();
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), ""); /* not held yet */
+    read_casts(50);
+    forget_all();
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "6a");
+    assert_string_equal(types(&nodes[0].edge_ipc[1].out), "");
+    assert_string_equal(types(&nodes[0].link[1]), "");
+    /* Its word is passed on, that of another edge is not. */
+    for (uint32_t i = 0; i < EDGES; i++) {
+        rt_changes_on_edge_frame(&nodes[0].o, &nodes[0].edge[i], FRAME(cast_ok, .stream = 1));
+        assert_string_equal(types(&nodes[0].db_ipc.out), i == 0 ? "6b" : "");
+    }
+    /* It ends: db is to read again, and what it still says is of no use. */
+    rt_owner_cut(&nodes[0].edge[0], "test");
+    assert_string_equal(types(&nodes[0].db_ipc.out), "69 63");
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_string_equal(types(&nodes[0].edge_ipc[1].out), "");
+    read_casts(60);
+    fifo_clear(&nodes[0].edge_ipc[1].out);
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_string_equal(types(&nodes[0].edge_ipc[1].out), "6a");
+    /* One that comes meanwhile changes nothing. */
+    attach_edge(&nodes[0], 0, 109);
+    forget_all();
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_string_equal(types(&nodes[0].edge_ipc[1].out), "6a");
+    assert_string_equal(types(&nodes[0].db_ipc.out), "");
+}
+
+static void casts_without_any_edge(void **state)
+{
+    (void)state;
+    rt_owner_cut(&nodes[0].edge[0], "test");
+    rt_owner_cut(&nodes[0].edge[1], "test");
+    read_casts(50);
+    forget_all();
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = pr_str("t"))));
+    attach_edge(&nodes[0], 1, 109);
+    /* Named, and db is told to read again, once. */
+    assert_string_equal(types(&nodes[0].db_ipc.out), "67 63");
+    attach_edge(&nodes[0], 0, 108);
+    assert_string_equal(types(&nodes[0].db_ipc.out), "67");
+    /* A standby that was promoted: what the old primary still says is another history. */
+    read_casts(60);
+    assert_true(from_link(0, 1,
+                          FRAME(reader, .project = project, .term_timeline = 2, .term_lsn = 5,
+                                .state = PR_READER_HELD, .system = 7)));
+    forget_all();
+    assert_true(say(0, FRAME(cast, .stream = 1, .topic = pr_str("t"))));
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "");
+}
+
+/* Edges know whether what the database broadcasts is read. */
+static void edges_are_told_of_the_flow(void **state)
+{
+    struct fifo *edge = &nodes[1].edge_ipc[0].out;
+
+    (void)state;
+    read_changes(9, 50); /* without broadcasts */
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "66");
+    read_casts(60);
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "66 63");
+    fifo_clear(edge);
+    assert_true(from_link(1, 0,
+                          FRAME(reader, .project = project, .term_timeline = 1, .term_lsn = 60,
+                                .state = PR_READER_HELD, .system = 7, .casts = 1)));
+    assert_string_equal(types(edge), "63");
+    rt_owner_cut(&nodes[1].edge[1], "test");
+    attach_edge(&nodes[1], 1, 119);
+    assert_string_equal(types(&nodes[1].edge_ipc[1].out), "63");
+    /* The same once more is no news; the end of it is. */
+    assert_true(from_link(1, 0,
+                          FRAME(reader, .project = project, .term_timeline = 1, .term_lsn = 61,
+                                .state = PR_READER_HELD, .system = 7, .casts = 1)));
+    assert_string_equal(types(edge), "");
+    rt_changes_node_gone(&nodes[1].o, 1);
+    assert_string_equal(types(edge), "63");
+    rt_changes_reader(&nodes[0].o, 2);
+    assert_string_equal(types(&nodes[0].edge_ipc[0].out), "63");
 }
 
 static void link_again(uint32_t node)
@@ -651,6 +749,9 @@ int main(void)
         IN_WORLD(an_edge_that_does_not_read_is_cut_later),
         IN_WORLD(who_is_waited_for),
         IN_WORLD(many_nodes),
+        IN_WORLD(casts_go_to_one_edge),
+        IN_WORLD(casts_without_any_edge),
+        IN_WORLD(edges_are_told_of_the_flow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
