@@ -101,7 +101,7 @@ static void check_views(struct rt_doctor *d, bool differ)
     for (i = 0; differ && i < json_array_size(d->selves); i++) {
         row = json_array_get(d->selves, i);
         (void)snprintf(detail, sizeof detail, "view %.8s for more than %u s", text(row, "view"),
-                       RT_DOCTOR_VIEW_S);
+                       RT_DOCTOR_AGAIN_S);
         rt_doctor_find(d, "problem", text(row, "node"), detail,
                        "the nodes do not hold the same members: realtimectl members --at NODE");
     }

@@ -36,15 +36,28 @@ void rt_doctor_good(struct rt_doctor *d, const char *detail)
 
 /* ---- the database, as the db process of the asked node finds it ---- */
 
+/* True if it answered. */
+static bool ask_database(const struct rt_ctl *c, struct rt_rows *answer)
+{
+    bool problem = false;
+
+    rt_rows_init(answer);
+    (void)rt_ctl_ask(c, "doctor", NULL, answer, &problem);
+    return !problem;
+}
+
 static void database(const struct rt_ctl *c, struct rt_doctor *d)
 {
     struct rt_rows answer;
-    bool problem = false;
+    bool ok = ask_database(c, &answer);
     size_t i;
     json_t *row;
 
-    rt_rows_init(&answer);
-    (void)rt_ctl_ask(c, "doctor", NULL, &answer, &problem);
+    if (!ok) {
+        rt_rows_deinit(&answer);
+        (void)sleep(RT_DOCTOR_AGAIN_S);
+        ok = ask_database(c, &answer);
+    }
     json_array_foreach(answer.list, i, row)
     {
         const char *fix = rt_ctl_text(row, "fix");
@@ -53,7 +66,7 @@ static void database(const struct rt_ctl *c, struct rt_doctor *d)
         rt_doctor_find(d, rt_ctl_text(row, "level"), rt_ctl_text(row, "node"),
                        rt_ctl_text(row, "detail"), *fix == '\0' ? NULL : fix);
     }
-    if (problem) {
+    if (!ok) {
         rt_doctor_check(d, "database");
         rt_doctor_find(d, "problem", NULL, "the db process does not answer",
                        "realtimectl status; its log says why it does not run");
@@ -126,7 +139,7 @@ int rt_ctl_doctor(const struct rt_ctl *c, char **argv)
     rt_rows_init(&d.rows);
     ok = look(c, &d, &silent);
     if (ok && rt_doctor_views_differ(&d)) {
-        (void)sleep(RT_DOCTOR_VIEW_S); /* a view that changes is not the same everywhere at once */
+        (void)sleep(RT_DOCTOR_AGAIN_S);
         ok = look(c, &d, &silent);
         differ = ok && rt_doctor_views_differ(&d);
     }

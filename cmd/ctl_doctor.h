@@ -29,8 +29,13 @@ void rt_doctor_find(struct rt_doctor *d, const char *level, const char *node, co
 /* Ends it: nothing was found, and this is what is good. */
 void rt_doctor_good(struct rt_doctor *d, const char *detail);
 
-/* ctl_checks.c: nodes and mesh. `views_differ` was seen twice, RT_DOCTOR_VIEW_S apart. */
-#define RT_DOCTOR_VIEW_S 5u
+/*
+ * Seconds after which what may be passing is looked at again: a view that changes is not the same
+ * everywhere at once, and a db process that starts is not attached at once.
+ */
+#define RT_DOCTOR_AGAIN_S 5u
+
+/* ctl_checks.c: nodes and mesh. `views_differ` was seen twice, RT_DOCTOR_AGAIN_S apart. */
 bool rt_doctor_views_differ(const struct rt_doctor *d);
 void rt_doctor_mesh(struct rt_doctor *d, bool views_differ);
 

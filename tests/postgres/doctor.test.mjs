@@ -116,6 +116,8 @@ test('without a database, and with one that refuses', async (t) => {
   const { status, rows } = none.ask('doctor')
   assert.equal(status, 0)
   assert.equal(rows.find((r) => r.check === 'database').detail, 'no database is configured')
+  await none.kill('db') // the next one is not there at once, and that is no finding
+  assert.equal(none.ask('doctor').status, 0)
   const database = await startPostgres(t)
   const wrong = await startNode(t, {
     database: { ...database, realtimeUrl: database.realtimeUrl.replace('/postgres', '/nowhere'), checkUrl: database.checkUrl },
