@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/ctl_doctor.h"
+#include "cmd/ctl_explain.h"
 #include "cmd/ctl_lists.h"
 #include "cmd/ctl_members.h"
 #include "cmd/ctl_status.h"
@@ -28,6 +29,9 @@ static const char usage_text[] =
     "  events [-n N]             what happened to the cluster: members, links, owners, reader\n"
     "  doctor                    checks nodes, mesh, clocks, keys and database; says how to "
     "repair\n"
+    "  explain TOPIC [SCHEMA.]TABLE [COLUMN=VALUE]... [--conn ID]\n"
+    "                            why clients of a topic get changes of a table, or of that row, or "
+    "not\n"
     "  tail TOPIC                print the broadcasts of a topic as every node delivers them\n"
     "  sub TOPIC                 print the broadcasts of a topic until interrupted\n"
     "  pub TOPIC EVENT JSON      broadcast to a topic\n"
@@ -127,6 +131,7 @@ static const struct command {
     {"slots", rt_ctl_slots},
     {"events", rt_ctl_events},
     {"doctor", rt_ctl_doctor},
+    {"explain", rt_ctl_explain},
     {"tail", tail},
     {"sub", sub},
     {"pub", pub},

@@ -119,16 +119,6 @@ static void on_schema(void *ctx, const PGresult *res)
     answered(e);
 }
 
-static uint64_t number_of(const char *text)
-{
-    uint64_t v = 0;
-
-    for (; *text >= '0' && *text <= '9'; text++) {
-        v = v * 10 + (uint64_t)(*text - '0');
-    }
-    return v;
-}
-
 static void on_clock(void *ctx, const PGresult *res)
 {
     struct exam *e = ctx;
@@ -139,7 +129,7 @@ static void on_clock(void *ctx, const PGresult *res)
 
     if (!failed(e, "db_clock", res, NULL)) {
         (void)snprintf(e->pid, sizeof e->pid, "%s", PQgetvalue(res, 0, 1));
-        offset = (int64_t)number_of(PQgetvalue(res, 0, 0)) - (int64_t)e->sent_ms - doubt;
+        offset = (int64_t)rt_pg_number(PQgetvalue(res, 0, 0)) - (int64_t)e->sent_ms - doubt;
         (void)snprintf(detail, sizeof detail, "the database's clock is %lld ms %s ours",
                        (long long)(offset < 0 ? -offset : offset),
                        offset < 0 ? "behind" : "ahead of");

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* look.c - what this process tells realtimectl: how far the slot is; what doctor finds. */
+/* look.c - what this process tells realtimectl: how far the slot is; what doctor and explain find.
+ */
 #include <stdio.h>
 
 #include "node/base/control.h"
 #include "node/db/doctor.h"
+#include "node/db/explain.h"
 
 static const char *state_name(const struct rt_db *d)
 {
@@ -68,6 +70,8 @@ void rt_db_on_ctl(struct rt_db *d, const struct pr_frame *f)
         slots(d, m.id);
     } else if (pr_slice_is(m.cmd, "doctor")) {
         rt_db_doctor(d, m.id);
+    } else if (pr_slice_is(m.cmd, "explain")) {
+        rt_db_explain(d, m.id, m.args);
     } else {
         (void)rt_control_reply(d->owner, m.id, pr_str("{\"error\":\"unknown command\"}\n"), true);
     }

@@ -66,6 +66,16 @@ bool rt_pg_is_end(const PGresult *res)
     return severity == NULL || strcmp(severity, "ERROR") != 0;
 }
 
+uint64_t rt_pg_number(const char *text)
+{
+    uint64_t v = 0;
+
+    for (; *text >= '0' && *text <= '9'; text++) {
+        v = v * 10 + (uint64_t)(*text - '0');
+    }
+    return v;
+}
+
 static bool is_error(const PGresult *res)
 {
     ExecStatusType s = PQresultStatus(res);

@@ -77,6 +77,9 @@ bool rt_pg_copy_send(struct rt_pg *pg, struct pr_slice data);
 /* The login that a URL names, "" if it names none; rt_free. */
 char *rt_pg_user(const char *url);
 
+/* A number without sign as Postgres prints it, up to the first character that is no digit. */
+uint64_t rt_pg_number(const char *text);
+
 /* Is an answer the connection's end, and no word about the statement? */
 bool rt_pg_is_end(const PGresult *res);
 /* SQLSTATE of a result, "" if there is none. */

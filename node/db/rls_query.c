@@ -19,19 +19,6 @@ void rt_stmt_free(struct rt_stmt *s)
     memset(s, 0, sizeof *s);
 }
 
-/* "name", with quotes inside doubled. */
-static void put_identifier(struct rt_text *t, struct pr_slice name)
-{
-    rt_text_puts(t, "\"");
-    for (size_t i = 0; i < name.n; i++) {
-        rt_text_put(t, &name.p[i], 1);
-        if (name.p[i] == '"') {
-            rt_text_puts(t, "\"");
-        }
-    }
-    rt_text_puts(t, "\"");
-}
-
 static bool held(const struct rt_value *v)
 {
     return v->kind == RT_V_TEXT || v->kind == RT_V_JSON;
@@ -91,7 +78,7 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
         if (rel->columns[i].generated && rights->may_select[i]) {
             rt_text_puts(t, ", t.");
-            put_identifier(t, rel->columns[i].name);
+            rt_text_identifier(t, rel->columns[i].name);
             rt_text_puts(t, "::pg_catalog.text");
         }
     }
@@ -112,7 +99,7 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
     rt_text_puts(t, " t on ");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_puts(t, k == 0 ? "t." : " and t.");
-        put_identifier(t, rel->columns[sql->keys[k]].name);
+        rt_text_identifier(t, rel->columns[sql->keys[k]].name);
         rt_text_number(t, " = k.k", k, "");
     }
 }
@@ -188,7 +175,7 @@ static void put_ordinal_name(struct rt_text *t, const struct rt_relation *rel)
     for (uint32_t n = 0; rt_relation_column(rel, pr_str(name)) >= 0; n++) {
         (void)snprintf(name, sizeof name, "i%u", n);
     }
-    put_identifier(t, pr_str(name));
+    rt_text_identifier(t, pr_str(name));
 }
 
 void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice condition)
@@ -215,10 +202,10 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
     rt_text_puts(t, " from pg_catalog.unnest($1::pg_catalog.text::");
     rt_text_slice(t, sql->name);
     rt_text_puts(t, "[]) with ordinality ");
-    put_identifier(t, rel->table);
+    rt_text_identifier(t, rel->table);
     rt_text_puts(t, "(");
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
-        put_identifier(t, rel->columns[i].name);
+        rt_text_identifier(t, rel->columns[i].name);
         rt_text_puts(t, ", ");
     }
     put_ordinal_name(t, rel);

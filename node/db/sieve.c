@@ -124,8 +124,7 @@ static void put_sql(struct rt_text *t, const struct rt_sieve_part *parts, uint32
     }
 }
 
-/* The schemas of the types, each once; pg_catalog is looked into first, and is not said. */
-static void put_path(struct rt_text *t, const struct rt_sieve_part *parts, uint32_t count)
+void rt_sieve_put_path(struct rt_text *t, const struct rt_sieve_part *parts, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct pr_slice schema = parts[i].operand->schema;
@@ -164,7 +163,7 @@ static void put_key(struct rt_text *t, struct cuts *cut, const struct rt_relatio
     struct rt_text path = {0};
 
     cut->role = t->len;
-    put_path(&path, parts, count);
+    rt_sieve_put_path(&path, parts, count);
     rt_text_put(t, path.p, path.len);
     rt_free(path.p);
     cut->path = t->len;

@@ -60,6 +60,9 @@ bool rt_sieve_is_pattern(enum pr_filter_op op);
 /* The condition as SQL: `column` is an expression of type text, $param the value's text. */
 void rt_sieve_put_test(struct rt_text *t, const struct rt_sieve_part *p, const char *column,
                        uint32_t param);
+/* The search path: schemas of the types, each once; pg_catalog is looked into first, and is not
+ * said. */
+void rt_sieve_put_path(struct rt_text *t, const struct rt_sieve_part *parts, uint32_t count);
 /* Text of the condition's parameter: the value, or an array literal. */
 void rt_sieve_put_param(struct rt_text *t, const struct rt_sieve_part *p);
 

@@ -265,17 +265,6 @@ static void on_slot(void *ctx, const PGresult *res)
     }
 }
 
-/* Decimal digits, as the server writes them. */
-static uint64_t number_of(const char *text)
-{
-    uint64_t n = 0;
-
-    for (; *text >= '0' && *text <= '9'; text++) {
-        n = n * 10 + (uint64_t)(*text - '0');
-    }
-    return n;
-}
-
 /* System identifier, timeline, database oid: the name of the stream. */
 static void on_identified(void *ctx, const PGresult *res)
 {
@@ -294,8 +283,8 @@ static void on_identified(void *ctx, const PGresult *res)
     id = XXH3_64bits(text, (size_t)n);
     if (id != s->id) { /* another history: positions start anew, here and at the edges */
         s->id = id;
-        s->system = number_of(PQgetvalue(res, 0, 0));
-        s->timeline = (uint32_t)number_of(PQgetvalue(res, 0, 1));
+        s->system = rt_pg_number(PQgetvalue(res, 0, 0));
+        s->timeline = (uint32_t)rt_pg_number(PQgetvalue(res, 0, 1));
         s->received_lsn = 0;
         s->found_lsn = 0;
         s->confirmed_lsn = 0;

@@ -41,6 +41,18 @@ void rt_text_number(struct rt_text *t, const char *before, uint32_t n, const cha
     rt_text_put(t, text, (size_t)len);
 }
 
+void rt_text_identifier(struct rt_text *t, struct pr_slice name)
+{
+    rt_text_puts(t, "\"");
+    for (size_t i = 0; i < name.n; i++) {
+        rt_text_put(t, &name.p[i], 1);
+        if (name.p[i] == '"') {
+            rt_text_puts(t, "\"");
+        }
+    }
+    rt_text_puts(t, "\"");
+}
+
 void rt_text_element(struct rt_text *t, struct pr_slice v)
 {
     rt_text_puts(t, "\"");

@@ -15,6 +15,8 @@ void rt_text_puts(struct rt_text *t, const char *s);
 void rt_text_slice(struct rt_text *t, struct pr_slice s);
 /* `before` and `behind` are short: 48 bytes together. */
 void rt_text_number(struct rt_text *t, const char *before, uint32_t n, const char *behind);
+/* "name", with quotes inside doubled. */
+void rt_text_identifier(struct rt_text *t, struct pr_slice name);
 /* An element of an array literal, quoted. */
 void rt_text_element(struct rt_text *t, struct pr_slice v);
 /* Ends it with a NUL and gives the whole. */

@@ -190,17 +190,6 @@ void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, 
     rt_free(roles);
 }
 
-/* An oid as Postgres prints it. */
-static uint32_t oid_of(const char *text)
-{
-    uint32_t v = 0;
-
-    for (; *text >= '0' && *text <= '9'; text++) {
-        v = v * 10 + (uint32_t)(*text - '0');
-    }
-    return v;
-}
-
 static void on_published(void *ctx, const PGresult *res)
 {
     struct rt_db *d = ctx;
@@ -216,7 +205,7 @@ static void on_published(void *ctx, const PGresult *res)
     for (struct rt_table *t = d->tables; t != NULL; t = t->next) {
         int i = 0;
 
-        while (i < n && oid_of(PQgetvalue(res, i, 0)) != t->oid) {
+        while (i < n && (uint32_t)rt_pg_number(PQgetvalue(res, i, 0)) != t->oid) {
             i++;
         }
         changed = changed || (t->published && i == n);
@@ -224,8 +213,8 @@ static void on_published(void *ctx, const PGresult *res)
     }
     for (int i = 0; i < n; i++) {
         struct rt_table *t =
-            rt_tables_add(d, oid_of(PQgetvalue(res, i, 0)), pr_str(PQgetvalue(res, i, 1)),
-                          pr_str(PQgetvalue(res, i, 2)));
+            rt_tables_add(d, (uint32_t)rt_pg_number(PQgetvalue(res, i, 0)),
+                          pr_str(PQgetvalue(res, i, 1)), pr_str(PQgetvalue(res, i, 2)));
 
         changed = changed || !t->published;
         t->published = true;

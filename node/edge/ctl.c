@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node/edge/ctl.h"
+#include "node/edge/ctl_in.h"
 
 #include <string.h>
 
@@ -7,7 +7,6 @@
 #include "node/edge/broadcast.h"
 #include "node/edge/say.h"
 #include "node/edge/topics.h"
-#include "proto/json_write.h"
 
 /* One `sub` that streams. */
 struct rt_observer {
@@ -17,82 +16,17 @@ struct rt_observer {
     uint32_t id;
 };
 
-/* Room for a row behind those that are sent at RT_CONTROL_ROWS_BYTES; a longer one is left out. */
-#define ROWS_CAP ((size_t)2 * RT_CONTROL_ROWS_BYTES)
-
 /* Most topics that a question for the largest is told, and that one for all is. */
 #define TOP_MAX     1000u
 #define TOPICS_TOLD 50000u
 
-/* Rows of one answer in the making. */
-struct rows {
-    struct rt_edge *edge;
-    uint32_t id;
-    struct pr_outbuf o;
-};
-
-static void rows_begin(struct rows *r, struct rt_edge *e, uint32_t id)
-{
-    r->edge = e;
-    r->id = id;
-    r->o = pr_outbuf(rt_malloc(ROWS_CAP), ROWS_CAP);
-}
-
-static void rows_send(struct rows *r, bool last)
-{
-    /* A row that did not fit is left out; the next send starts empty. */
-    size_t n = pr_out_ok(&r->o) ? r->o.len : 0;
-
-    if (r->edge->link.up) {
-        (void)rt_control_reply(r->edge->link.ipc, r->id, pr_bytes(r->o.p, n), last);
-    }
-    r->o.len = 0;
-}
-
-static void row_end(struct rows *r)
-{
-    pr_put_str(&r->o, "}\n");
-    if (r->o.len > RT_CONTROL_ROWS_BYTES) {
-        rows_send(r, false);
-    }
-}
-
-static void rows_end(struct rows *r)
-{
-    rows_send(r, true);
-    rt_free(r->o.p);
-}
-
-static void put_hex(struct pr_outbuf *o, uint64_t v)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (int shift = 60; shift >= 0; shift -= 4) {
-        pr_put_u8(o, (uint8_t)digits[v >> shift & 15]);
-    }
-}
-
-static void put_edge(struct rows *r)
-{
-    pr_put_str(&r->o, "{\"edge\":");
-    pr_put_dec(&r->o, r->edge->args->index);
-}
-
-static void put_head(struct rows *r, const struct rt_socket *s)
-{
-    put_edge(r);
-    pr_put_str(&r->o, ",\"conn\":\"");
-    put_hex(&r->o, s->id);
-    pr_put_str(&r->o, "\"");
-}
-
 static void connections(struct rt_edge *e, uint32_t id)
 {
-    struct rows r;
+    struct rt_rows r;
 
-    rows_begin(&r, e, id);
+    rt_rows_begin(&r, e, id);
     for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
-        put_head(&r, s);
+        rt_row_put_head(&r, s);
         pr_put_str(&r.o, s->vsn == PR_VSN_1 ? ",\"vsn\":\"1.0.0\"" : ",\"vsn\":\"2.0.0\"");
         pr_put_str(&r.o, ",\"role\":");
         pr_put_json_str(&r.o, s->token->role);
@@ -102,37 +36,30 @@ static void connections(struct rt_edge *e, uint32_t id)
         pr_put_dec(&r.o, s->out.bytes);
         pr_put_str(&r.o, ",\"silent_ms\":");
         pr_put_dec(&r.o, e->now_ms - s->seen_ms);
-        row_end(&r);
+        rt_row_end(&r);
     }
-    rows_end(&r);
-}
-
-static void put_flag(struct pr_outbuf *o, const char *name, bool value)
-{
-    pr_put_str(o, ",\"");
-    pr_put_str(o, name);
-    pr_put_str(o, value ? "\":true" : "\":false");
+    rt_rows_end(&r);
 }
 
 static void channels(struct rt_edge *e, uint32_t id)
 {
-    struct rows r;
+    struct rt_rows r;
 
-    rows_begin(&r, e, id);
+    rt_rows_begin(&r, e, id);
     for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
         for (const struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
-            put_head(&r, s);
+            rt_row_put_head(&r, s);
             pr_put_str(&r.o, ",\"topic\":");
             pr_put_json_str(&r.o, rt_topic_name(ch->topic));
             pr_put_str(&r.o, ",\"role\":");
             pr_put_json_str(&r.o, ch->token->role);
-            put_flag(&r.o, "joined", ch->pending == NULL);
-            put_flag(&r.o, "presence", ch->presence_on);
-            put_flag(&r.o, "changes", ch->changes != NULL);
-            row_end(&r);
+            rt_row_put_flag(&r.o, "joined", ch->pending == NULL);
+            rt_row_put_flag(&r.o, "presence", ch->presence_on);
+            rt_row_put_flag(&r.o, "changes", ch->changes != NULL);
+            rt_row_end(&r);
         }
     }
-    rows_end(&r);
+    rt_rows_end(&r);
 }
 
 static uint32_t members_of(const struct rt_topic *t)
@@ -140,21 +67,21 @@ static uint32_t members_of(const struct rt_topic *t)
     return t->seats[0].count + t->seats[1].count;
 }
 
-static void topic_row(struct rows *r, const struct rt_topic *t)
+static void topic_row(struct rt_rows *r, const struct rt_topic *t)
 {
     size_t kind = rt_topic_key(t).n - rt_topic_sub(t).n - 1;
 
-    put_edge(r);
+    rt_row_put_edge(r);
     pr_put_str(&r->o, ",\"topic\":");
     pr_put_json_str(&r->o, rt_topic_sub(t));
-    put_flag(&r->o, "private", rt_topic_key(t).p[kind] == '1');
+    rt_row_put_flag(&r->o, "private", rt_topic_key(t).p[kind] == '1');
     pr_put_str(&r->o, ",\"members\":");
     pr_put_dec(&r->o, members_of(t));
-    row_end(r);
+    rt_row_end(r);
 }
 
 /* The topics with most members, at most `n`, in no order. */
-static void top_topics(struct rows *r, uint32_t n)
+static void top_topics(struct rt_rows *r, uint32_t n)
 {
     const struct rt_topics *v = &r->edge->topics;
     const struct rt_topic *best[TOP_MAX];
@@ -185,7 +112,7 @@ static void top_topics(struct rows *r, uint32_t n)
 }
 
 /* A list of names; what is no text is passed over. */
-static void named_topics(struct rows *r, struct pr_slice names, struct pr_outbuf *scratch)
+static void named_topics(struct rt_rows *r, struct pr_slice names, struct pr_outbuf *scratch)
 {
     struct pr_json_iter it;
     struct pr_json v;
@@ -207,7 +134,7 @@ static void named_topics(struct rows *r, struct pr_slice names, struct pr_outbuf
     }
 }
 
-static void all_topics(struct rows *r)
+static void all_topics(struct rt_rows *r)
 {
     const struct rt_topics *v = &r->edge->topics;
     uint32_t count = 0;
@@ -219,7 +146,7 @@ static void all_topics(struct rows *r)
     }
     if (count > TOPICS_TOLD) {
         pr_put_str(&r->o, "{\"error\":\"this edge has more topics than are told; see --top\"");
-        row_end(r);
+        rt_row_end(r);
     }
 }
 
@@ -227,9 +154,9 @@ static void all_topics(struct rows *r)
 static void topics(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
     struct pr_json v;
-    struct rows r;
+    struct rt_rows r;
 
-    rows_begin(&r, e, m->id);
+    rt_rows_begin(&r, e, m->id);
     if (pr_json_member(m->args, "top", &v) == 1) {
         uint32_t n = 0;
 
@@ -242,23 +169,11 @@ static void topics(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *
     } else {
         all_topics(&r);
     }
-    rows_end(&r);
+    rt_rows_end(&r);
 }
 
-static void error_row(struct rt_edge *e, uint32_t id, const char *text)
-{
-    struct rows r;
-
-    rows_begin(&r, e, id);
-    pr_put_str(&r.o, "{\"error\":");
-    pr_put_json_cstr(&r.o, text);
-    row_end(&r);
-    rows_end(&r);
-}
-
-/* Text members of the arguments; with "realtime:" in front of the topic or without. */
-static bool texts(struct pr_slice args, const char *name, struct pr_outbuf *scratch,
-                  struct pr_slice *out)
+bool rt_ctl_arg(struct pr_slice args, const char *name, struct pr_outbuf *scratch,
+                struct pr_slice *out)
 {
     struct pr_json v;
 
@@ -280,8 +195,9 @@ static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
     struct pr_slice topic;
     struct pr_json v;
 
-    if (!texts(m->args, "topic", scratch, &topic) || !texts(m->args, "event", scratch, &b.event)) {
-        error_row(e, m->id, "topic and event must be texts that are not empty");
+    if (!rt_ctl_arg(m->args, "topic", scratch, &topic) ||
+        !rt_ctl_arg(m->args, "event", scratch, &b.event)) {
+        rt_rows_error(e, m->id, "topic and event must be texts that are not empty");
         return;
     }
     b.payload = pr_str("{}");
@@ -289,18 +205,18 @@ static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
         b.payload = v.raw;
     }
     if (b.payload.n > rt_broadcast_bytes_max(e)) {
-        error_row(e, m->id, "payload is longer than REALTIME_MAX_PAYLOAD_KB");
+        rt_rows_error(e, m->id, "payload is longer than REALTIME_MAX_PAYLOAD_KB");
     } else if (rt_broadcast_send(e, topic, false, &b) != CL_OK) {
-        error_row(e, m->id,
-                  "the message cannot be taken now: the owner is away or the topic is "
-                  "too long");
+        rt_rows_error(e, m->id,
+                      "the message cannot be taken now: the owner is away or the topic is "
+                      "too long");
     } else {
-        struct rows r;
+        struct rt_rows r;
 
-        rows_begin(&r, e, m->id);
+        rt_rows_begin(&r, e, m->id);
         pr_put_str(&r.o, "{\"published\":true");
-        row_end(&r);
-        rows_end(&r);
+        rt_row_end(&r);
+        rt_rows_end(&r);
     }
 }
 
@@ -310,8 +226,8 @@ static void observe(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
     struct pr_slice topic;
     uint32_t n = 0;
 
-    if (!texts(m->args, "topic", scratch, &topic)) {
-        error_row(e, m->id, "topic must be a text that is not empty");
+    if (!rt_ctl_arg(m->args, "topic", scratch, &topic)) {
+        rt_rows_error(e, m->id, "topic must be a text that is not empty");
         return;
     }
     for (o = e->observers; o != NULL; o = o->all_next) {
@@ -321,7 +237,7 @@ static void observe(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
     o->topic = n < RT_OBSERVERS_MAX ? rt_topic_get(e, topic, false) : NULL;
     if (o->topic == NULL) {
         rt_free(o);
-        error_row(e, m->id, "too many topics or observers");
+        rt_rows_error(e, m->id, "too many topics or observers");
         return;
     }
     o->id = m->id;
@@ -372,10 +288,10 @@ static void cancel(struct rt_edge *e, uint32_t id)
 void rt_observers_event(struct rt_edge *e, struct rt_topic *t, const struct pr_bcast *b)
 {
     for (const struct rt_observer *o = t->observers; o != NULL; o = o->next) {
-        struct rows r;
+        struct rt_rows r;
 
-        rows_begin(&r, e, o->id);
-        put_edge(&r);
+        rt_rows_begin(&r, e, o->id);
+        rt_row_put_edge(&r);
         pr_put_str(&r.o, ",\"at_ms\":");
         pr_put_dec(&r.o, rt_wall_ms());
         pr_put_str(&r.o, ",\"topic\":");
@@ -394,7 +310,7 @@ void rt_observers_event(struct rt_edge *e, struct rt_topic *t, const struct pr_b
             }
         }
         pr_put_str(&r.o, "}\n");
-        rows_send(&r, false);
+        rt_rows_send(&r, false);
         rt_free(r.o.p);
     }
 }
@@ -413,6 +329,8 @@ int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f)
         connections(e, m.id);
     } else if (pr_slice_is(m.cmd, "channels")) {
         channels(e, m.id);
+    } else if (pr_slice_is(m.cmd, "bindings")) {
+        rt_ctl_bindings(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "topics")) {
         topics(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "pub")) {
@@ -422,7 +340,7 @@ int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f)
     } else if (pr_slice_is(m.cmd, RT_CONTROL_CANCEL)) {
         cancel(e, m.id);
     } else {
-        error_row(e, m.id, "an edge does not know this command");
+        rt_rows_error(e, m.id, "an edge does not know this command");
     }
     rt_free(scratch.p);
     return PR_OK;

@@ -23,6 +23,8 @@ static const struct command {
     {.name = "channels", .edges = "channels", .nodes = true},
     {.name = "slots", .db = true, .nodes = true},
     {.name = "doctor", .db = true},
+    {.name = "bindings", .edges = "bindings", .nodes = true},
+    {.name = "explain", .db = true, .nodes = true},
     {.name = "pub", .edges = "pub", .one_edge = true},
     {.name = "sub", .edges = "sub", .one_edge = true, .stream = true},
     {.name = "tail", .edges = "sub", .one_edge = true, .nodes = true, .stream = true},
