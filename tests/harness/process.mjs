@@ -16,8 +16,12 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const SECRET = 'a-secret-for-tests-of-at-least-32-characters'
 const build = process.env.BUILD_DIR ?? join(root, 'build')
 
-// Ports from 21000 up, below the range of outgoing connections, so that a restarted server finds its own free.
-let nextPort = 21000 + (process.pid % 900) * 12
+// Ports from 21000 up, below the range of outgoing connections. Each process of the test runner has a block of its
+// own, so that a server that a test has stopped finds its port free again though other files run beside: the
+// first port of the block is held for as long as the process lives.
+const FIRST_PORT = 21000
+const BLOCK = 220
+const BLOCKS = 50
 const tcpFree = (port) => new Promise((resolve) => {
   const server = createServer()
   server.once('error', () => resolve(false))
@@ -28,11 +32,25 @@ const udpFree = (port) => new Promise((resolve) => {
   socket.once('error', () => socket.close(() => resolve(false)))
   socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)))
 })
+const hold = (port) => new Promise((resolve) => {
+  const server = createServer()
+  server.once('error', () => resolve(false))
+  server.listen(port, '127.0.0.1', () => { server.unref(); resolve(true) })
+})
+async function takeBlock() {
+  for (let i = 0; i < BLOCKS; i++) {
+    const first = FIRST_PORT + (process.pid + i) % BLOCKS * BLOCK
+    if (await hold(first)) return first
+  }
+  throw new Error(`no block of ports is free from ${FIRST_PORT} on: ${BLOCKS} test processes run already`)
+}
+let block
+let given = 0
 /** Free for TCP and UDP. */
 export async function freePort() {
+  block ??= takeBlock()
   for (;;) {
-    const port = nextPort++
-    if (nextPort > 32000) nextPort = 21000
+    const port = await block + 1 + given++ % (BLOCK - 1)
     if (await tcpFree(port) && await udpFree(port)) return port
   }
 }
