@@ -29,6 +29,47 @@ void rt_socket_wake(struct rt_socket *s)
     e->dirty_tail = s;
 }
 
+static void send_queued(struct rt_socket *s)
+{
+    struct rt_frame *frames[RT_SEND_FRAMES_MAX];
+    uint32_t n = 0;
+
+    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+        n = rt_outq_peek(&s->out, frames, RT_SEND_FRAMES_MAX, RT_SEND_BYTES_MAX);
+        if (n == 0) {
+            s->warned = false;
+            return;
+        }
+        switch (rt_conn_send(s->conn, frames, n)) {
+        case RT_SEND_ALL:
+            rt_outq_pop(&s->out, n);
+            break;
+        case RT_SEND_BLOCKED:
+            s->blocked = true;
+            return;
+        case RT_SEND_CLOSED:
+            rt_outq_clear(&s->out);
+            return;
+        }
+    }
+    if (s->out.count > 0) {
+        rt_socket_wake(s);
+    }
+}
+
+/* A burst within one turn is no slow reader: what the kernel takes goes out first. */
+static bool push(struct rt_socket *s, struct rt_frame *f)
+{
+    if (rt_outq_push(&s->out, f)) {
+        return true;
+    }
+    if (!s->open || s->blocked) {
+        return false;
+    }
+    send_queued(s);
+    return rt_outq_push(&s->out, f);
+}
+
 void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
 {
     struct rt_edge *e = s->edge;
@@ -36,7 +77,7 @@ void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
     if (s->close_code != 0) {
         return;
     }
-    if (!rt_outq_push(&s->out, f)) {
+    if (!push(s, f)) {
         rt_count(e->metrics, RT_M_SLOW_CLOSED, 1);
         rt_log(e->log, RT_WARN, "slow_reader_closed", rt_kv_x("conn", s->id),
                rt_kv_u("frames", s->out.count), rt_kv_u("queued_bytes", s->out.bytes));
@@ -89,34 +130,6 @@ static void begin_close(struct rt_socket *s)
     }
     s->closing = true;
     rt_wheel_set(&e->wheel, &s->clock, closing_due, e->now_ms, RT_CLOSING_MS);
-}
-
-static void send_queued(struct rt_socket *s)
-{
-    struct rt_frame *frames[RT_SEND_FRAMES_MAX];
-    uint32_t n = 0;
-
-    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
-        n = rt_outq_peek(&s->out, frames, RT_SEND_FRAMES_MAX, RT_SEND_BYTES_MAX);
-        if (n == 0) {
-            s->warned = false;
-            return;
-        }
-        switch (rt_conn_send(s->conn, frames, n)) {
-        case RT_SEND_ALL:
-            rt_outq_pop(&s->out, n);
-            break;
-        case RT_SEND_BLOCKED:
-            s->blocked = true;
-            return;
-        case RT_SEND_CLOSED:
-            rt_outq_clear(&s->out);
-            return;
-        }
-    }
-    if (s->out.count > 0) {
-        rt_socket_wake(s);
-    }
 }
 
 static void flush_one(struct rt_socket *s)

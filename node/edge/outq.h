@@ -17,8 +17,8 @@
 
 #include "node/base/frame.h"
 
-/* A socket that is this many messages behind will not catch up; 32 KiB of ring at most. */
-#define RT_OUTQ_FRAMES_MAX 4096u
+/* So many row changes of common size are about 4 MiB; 128 KiB of ring at most. */
+#define RT_OUTQ_FRAMES_MAX 16384u
 /* Frames of an ordinary turn; more than that moves to the heap until the queue is empty again. */
 #define RT_OUTQ_INLINE 4u
 

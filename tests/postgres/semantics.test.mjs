@@ -2,7 +2,7 @@
 // Goal: what a subscriber receives for each statement, exactly and in order. No RLS here.
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
-import { startNode, startPostgres } from '../harness/process.mjs'
+import { startNode, startPostgres, until } from '../harness/process.mjs'
 import { prepare, tableMaker, all, subscriber, after, brief, U2 } from './subscribers.mjs'
 import { types, golden } from './types.mjs'
 
@@ -228,4 +228,21 @@ test('case 34: a row over the record limit', async (t) => {
   const [got] = await after(sql, [`insert into ${T} values (1, repeat('x', 2 * 1024 * 1024), null)`, `insert into ${T} values (2, repeat('x', 512 * 1024), 7)`], s)
   assert.deepEqual([got[0].errors, got[0].record, got[0].columns.length], [['Error 413: Payload Too Large'], { id: 1 }, 3])
   assert.deepEqual([got[1].errors, got[1].record.v.length], [null, 512 * 1024])
+})
+
+test('15 000 rows at once reach a client that reads late: all of them, in order', async (t) => {
+  const T = await plain()
+  const { s } = await subscriber(t, node, all(T))
+  const ids = []
+  let closed
+  s.ws.removeAllListeners('message') // what the harness makes of each frame costs more than the server
+  s.ws.on('close', (code) => { closed = code })
+  s.ws.on('message', (data) => ids.push(parseInt(data.toString('latin1', data.lastIndexOf('"id":') + 5), 10)))
+  s.ws.pause()
+  await sql.query(`insert into ${T} select i, 'x', i from generate_series(1, 15000) i`)
+  await until('all rows to be read', () => node.rows('slots')[0].unconfirmed === 0)
+  s.ws.resume()
+  await until('all rows', () => ids.length >= 15000 || closed)
+  assert.equal(closed, undefined)
+  assert.ok(ids.every((id, i) => id === i + 1))
 })
