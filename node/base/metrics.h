@@ -115,6 +115,10 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_DB_CHANGES, RT_DB, RT_COUNTER, "changes_total", "Row changes decoded")                  \
     X(RT_M_DB_ROUTED, RT_DB, RT_COUNTER, "changes_routed_total", "Change bodies sent to edges")    \
     X(RT_M_DB_RLS_CHECKS, RT_DB, RT_COUNTER, "rls_checks_total", "Queries for row-level security") \
+    X(RT_M_DB_RLS_COMPILED, RT_DB, RT_COUNTER, "rls_compiled_total",                               \
+      "Rows that a compiled policy judged, for one claims set")                                    \
+    X(RT_M_DB_RLS_DIFFER, RT_DB, RT_COUNTER, "rls_differ_total",                                   \
+      "Rows that REALTIME_RLS_COMPILE=shadow judged otherwise than Postgres")                      \
     X(RT_M_DB_TOO_LARGE, RT_DB, RT_COUNTER, "changes_too_large_total",                             \
       "Changes sent without their values (413)")                                                   \
     X(RT_M_DB_MESSAGES, RT_DB, RT_COUNTER, "messages_total", "Rows of realtime.messages decoded")  \

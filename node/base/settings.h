@@ -94,6 +94,8 @@
         "seconds after which a private channel's rights are looked at again; 0 = never")           \
     LIST(rls_claims, "REALTIME_RLS_CLAIMS", true,                                                  \
         "claims passed to policies of tables; default: all")                                       \
+    ONE(rls_compile, "REALTIME_RLS_COMPILE", "on|off|shadow", "on",                                \
+        "evaluate simple policies without Postgres; shadow: both, differences are counted")        \
     FLAG(delete_rls, "REALTIME_DELETE_RLS", false, "judge deletes by policies too")                \
     FLAG(changes_lsn, "REALTIME_CHANGES_LSN", false, "put lsn and seq into every change")          \
     /* Limits. */                                                                                  \

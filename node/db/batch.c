@@ -11,6 +11,7 @@
 
 #include "node/db/db_in.h"
 #include "node/db/rls_in.h"
+#include "node/db/policy.h"
 #include "node/db/sift.h"
 
 #define ROWS_MAX  256u
@@ -291,10 +292,19 @@ static void on_wait(void *ctx)
     }
 }
 
+static bool in_shadow(const struct rt_db *d)
+{
+    return strcmp(d->cfg->rls_compile, "shadow") == 0;
+}
+
 static void on_judged(void *ctx, bool ok)
 {
     struct rt_db *d = ctx;
 
+    if (ok && in_shadow(d)) {
+        rt_count(d->metrics, RT_M_DB_RLS_DIFFER,
+                 rt_policies_differ(d->batch->judged, d->batch->work->count));
+    }
     if (ok) {
         on_wait(d);
     } else {
@@ -309,6 +319,10 @@ static void judge(struct rt_db *d)
     struct rt_batch *b = d->batch;
     struct gathered *g = b->work;
 
+    if (strcmp(d->cfg->rls_compile, "off") != 0) {
+        rt_count(d->metrics, RT_M_DB_RLS_COMPILED,
+                 rt_policies_judge(b->judged, g->count, in_shadow(d)));
+    }
     if (!rt_rls_needed(b->judged, g->count)) {
         on_wait(d);
     } else if (d->check != NULL) {

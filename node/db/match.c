@@ -408,7 +408,7 @@ bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m)
 {
     const struct rt_rights *rights = NULL;
 
-    if (!c->rel->rls || c->kind == PR_K_DELETE || m->error != RT_MATCH_OK) {
+    if (!c->rel->rls || c->kind == PR_K_DELETE || m->error != RT_MATCH_OK || m->judged) {
         return false;
     }
     rights = rt_relation_rights(c->rel, m->group->role);

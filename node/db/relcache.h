@@ -14,6 +14,7 @@
 #include "node/db/pgconn.h"
 
 struct rt_rels;
+struct rt_policy;
 
 /* A column as the stream names it. */
 struct rt_stream_column {
@@ -42,6 +43,7 @@ struct rt_rel_policy {
      * search path: permissive ones joined by OR, restrictive by AND. Empty: no policy lets it see
      * anything. */
     struct pr_slice condition;
+    const struct rt_policy *compiled; /* policy.h; NULL: Postgres is asked */
 };
 struct rt_rel_sql {
     struct pr_slice name;              /* "schema"."table", quoted */

@@ -2,9 +2,12 @@
 #include <string.h>
 
 #include "node/base/alloc.h"
-#include "node/db/relcache_in.h"
+#include "node/db/policy.h"
 
 /*
+ * Helpers of schema auth are named if a policy that calls them can be evaluated without Postgres:
+ * their bodies, but for white space, are Supabase's or ours (policy.h).
+ *
  * Applicable policies are found as Postgres finds them (check_role_for_policy, check_enable_rls):
  * membership that is inherited counts, the right to SET ROLE does not. A condition that vanished
  * while it was read hides everything. Columns that a server of 14 lacks are looked up in the row's
@@ -63,6 +66,30 @@ const char rt_rel_table_sql[] =
     "   'table', has_table_privilege(r.oid, rel.oid, 'SELECT'),"
     "   'columns', (select json_agg(a.attnum) from att a"
     "     where has_column_privilege(r.oid, rel.oid, a.attnum, 'SELECT')),"
+    "   'auth', (select json_agg(f.proname) from pg_proc f"
+    "     join pg_namespace fn on fn.oid = f.pronamespace and fn.nspname = 'auth',"
+    "     lateral (select regexp_replace(f.prosrc, '[[:space:];]', '', 'g'),"
+    "       case f.proname when 'uid' then 'sub' else f.proname::text end,"
+    "       case f.proname when 'uid' then '::uuid' else '' end) x(body, claim, cast_)"
+    "     where f.pronargs = 0 and not f.prosecdef and not f.proretset and f.proconfig is null"
+    "      and f.prolang = (select l.oid from pg_language l where l.lanname = 'sql')"
+    "      and f.prorettype = case f.proname when 'uid' then 'uuid'::regtype"
+    "       when 'jwt' then 'jsonb'::regtype else 'text'::regtype end"
+    "      and has_function_privilege(r.oid, f.oid, 'EXECUTE')"
+    "      and case f.proname when 'jwt' then x.body in ("
+    "        $q$selectnullif(current_setting('request.jwt.claims',true),'')::jsonb$q$,"
+    "        $q$selectcoalesce(nullif(current_setting('request.jwt.claim',true),''),$q$ ||"
+    "        $q$nullif(current_setting('request.jwt.claims',true),''))::jsonb$q$)"
+    "       when 'uid' then true when 'role' then true when 'email' then true end"
+    "      and (f.proname = 'jwt' or x.body in ("
+    "        format($q$selectcoalesce(nullif(current_setting('request.jwt.claim.%s',true),''),$q$ "
+    "||"
+    "        $q$nullif(current_setting('request.jwt.claims',true),'')::jsonb->>'%s')%s$q$,"
+    "        x.claim, x.claim, x.cast_),"
+    "        format($q$selectcoalesce(nullif(current_setting('request.jwt.claim.%s',true),''),$q$ "
+    "||"
+    "        $q$(nullif(current_setting('request.jwt.claims',true),'')::jsonb->>'%s'))%s$q$,"
+    "        x.claim, x.claim, x.cast_)))),"
     "   'condition', (select '(' || string_agg(q.e, ' OR ') filter (where q.polpermissive) || ')'"
     "      || coalesce(' AND ' || string_agg(q.e, ' AND ') filter (where not q.polpermissive), '')"
     "     from (select p.polpermissive,"
@@ -255,6 +282,33 @@ static bool has_number(const json_t *list, uint32_t num)
     return false;
 }
 
+static unsigned helpers_of(const json_t *names)
+{
+    static const char *const known[] = {"uid", "role", "email", "jwt"}; /* rt_auth_helper */
+    unsigned bits = 0;
+    size_t i;
+    const json_t *name;
+
+    json_array_foreach(names, i, name)
+    {
+        for (unsigned k = 0; k < 4; k++) {
+            bits |= strcmp(json_string_value(name), known[k]) == 0 ? 1u << k : 0;
+        }
+    }
+    return bits;
+}
+
+/* A generated column is read where a row is asked: then policies are, too. */
+static bool has_generated(const struct build *b)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < b->npicks; i++) {
+        any = any || b->picks[i].generated;
+    }
+    return any;
+}
+
 static void put_rights(struct build *b, const json_t *roles)
 {
     struct rt_arena *mem = &b->box->mem;
@@ -278,6 +332,10 @@ static void put_rights(struct build *b, const json_t *roles)
                                        .may_select = may};
         policies[i].role = rights[i].role;
         policies[i].condition = rt_arena_copy(mem, rt_json_text(j, "condition"));
+        if (b->box->rel.rls && !has_generated(b)) {
+            policies[i].compiled = rt_policy_compile(mem, policies[i].condition, &b->box->rel,
+                                                     helpers_of(json_object_get(j, "auth")));
+        }
     }
     b->box->rel.nrights = (uint32_t)n;
     b->box->rel.rights = rights;

@@ -98,6 +98,9 @@ bool rt_subs_concern(const struct rt_subs *s, struct pr_slice schema, struct pr_
 void rt_subs_roles(const struct rt_subs *s, struct pr_slice schema, struct pr_slice table,
                    void (*fn)(void *ctx, struct pr_slice role), void *ctx);
 
+/* What a compiled policy would have said, while Postgres decides. */
+enum rt_guess { RT_GUESS_NONE = 0, RT_GUESS_VISIBLE, RT_GUESS_HIDDEN };
+
 /* Why a message carries an error instead of the row. */
 enum rt_match_error {
     RT_MATCH_OK = 0,
@@ -108,8 +111,10 @@ struct rt_match {
     uint64_t boot;
     uint32_t handle;
     enum rt_match_error error;
-    bool visible;  /* set by match; sieve and row-level security clear it for those they deny */
-    bool unjudged; /* set by a sieve that failed: the row is not for it, and it is told */
+    bool visible; /* set by match; sieve and row-level security clear it for those they deny */
+    bool judged;  /* by a compiled policy: row-level security has nothing left to say */
+    enum rt_guess guess;
+    bool unjudged;          /* set by a sieve that failed: the row is not for it, and it is told */
     struct rt_sieve *sieve; /* still to be asked; NULL: every condition holds */
     struct rt_group *group;
     struct rt_shape *shape;
@@ -128,7 +133,7 @@ struct rt_matches {
  */
 uint32_t rt_subs_match(struct rt_subs *s, const struct rt_change *c, struct rt_matches *out);
 /* Does the match need a row-level security verdict? (Table with RLS, INSERT or UPDATE, no error,
- * role that does not see all rows.) */
+ * role that does not see all rows, not judged yet.) */
 bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m);
 /* Gives references and memory back. */
 void rt_matches_free(struct rt_matches *m);

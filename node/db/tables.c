@@ -226,8 +226,9 @@ static void on_published(void *ctx, const PGresult *res)
 }
 
 /*
- * Roles and memberships have no Relation message: every table is read anew when they change, so
- * that who lost a right sees nothing after the next look (every 5 s).
+ * Roles, memberships and the functions that policies call have no Relation message: every table is
+ * read anew when they change, so that who lost a right sees nothing after the next look (every 5
+ * s).
  */
 static void on_roles(void *ctx, const PGresult *res)
 {
@@ -255,7 +256,10 @@ static void ask_roles(struct rt_db *d)
         "select pg_catalog.md5(pg_catalog.string_agg(x, ',' order by x)) from ("
         "select pg_catalog.concat_ws(' ', oid, rolname, rolsuper, rolinherit, rolreplication, "
         "rolbypassrls) from pg_catalog.pg_roles union all "
-        "select pg_catalog.concat_ws(' ', roleid, member) from pg_catalog.pg_auth_members) r(x)",
+        "select pg_catalog.concat_ws(' ', roleid, member) from pg_catalog.pg_auth_members union "
+        "all "
+        "select pg_catalog.concat_ws(' ', f.oid, f.proacl, f.prosrc) from pg_catalog.pg_proc f "
+        "join pg_catalog.pg_namespace n on n.oid = f.pronamespace and n.nspname = 'auth') r(x)",
         0, NULL, on_roles, d);
     rt_pg_sync(d->control);
 }
