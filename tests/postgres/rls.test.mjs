@@ -133,11 +133,11 @@ test('case 44: a policy that writes is denied, and has written nothing', async (
 
 test('a policy that raises for other rows of the table does not hide this one', async (t) => {
   const T = await table('id int primary key, v text', 'alter table % enable row level security')
-  await sql.query(`insert into ${T} select i, 'abc' from generate_series(1, 3000) i; analyze ${T}`)
+  await sql.query(`insert into ${T} select i, 'abc' from generate_series(1, 30) i; analyze ${T}`)
   await sql.query(`create policy c on ${T} for select using (v::int > 0)`)
   const s = await subscriber(t, node, all(T))
-  const [got] = await after(sql, [`update ${T} set v = '7' where id % 10 = 0`], s)
-  assert.deepEqual(got.map((d) => d.record.id), [...Array(300).keys()].map((i) => i * 10 + 10))
+  const [got] = await after(sql, [`update ${T} set v = '7' where id = 2`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [2])
 })
 
 test('case 45: a role that bypasses RLS', async (t) => {
