@@ -58,6 +58,7 @@ struct rt_table {
     struct rt_relation *rel; /* NULL: not known, or a Relation message came since */
     bool fetching;
     bool gone;         /* the catalog does not have it any more */
+    bool unfit;        /* a row had values that the types did not have: they were read again for it */
     uint32_t messages; /* Relation messages so far */
     /* The last Relation message; ncolumns 0: none has come. */
     uint32_t ncolumns;
@@ -249,6 +250,8 @@ void rt_tables_poll(struct rt_db *d);
 void rt_db_tables_known(struct rt_db *d, bool changed);
 /* Keeps a Relation message. */
 void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m);
+/* Are the values of a row those of its types as they were read? */
+bool rt_tables_fits(const struct rt_relation *rel, const struct pr_pgo_tuple *t);
 /* Fetches the table with all roles that are attached to it, and `role` (may be empty). fn gets the
  * relation (borrowed) or NULL and why. */
 typedef void (*rt_table_fn)(void *ctx, struct rt_relation *rel, const char *why);

@@ -9,9 +9,11 @@
  * their bodies, but for white space, are Supabase's or ours (policy.h).
  *
  * Applicable policies are found as Postgres finds them (check_role_for_policy, check_enable_rls):
- * membership that is inherited counts, the right to SET ROLE does not. A condition that vanished
- * while it was read hides everything. Columns that a server of 14 lacks are looked up in the row's
- * JSON. Without a column list, generated columns are published as far as a query can give them.
+ * membership that is inherited counts, the right to SET ROLE does not. Permissive ones are tried
+ * from the last name to the first, as Postgres does: one that raises is not asked behind one that
+ * is true. A condition that vanished while it was read hides everything. Columns that a server of
+ * 14 lacks are looked up in the row's JSON. Without a column list, generated columns are published
+ * as far as a query can give them.
  */
 const char rt_rel_table_sql[] =
     "with rel as ("
@@ -90,14 +92,15 @@ const char rt_rel_table_sql[] =
     "||"
     "        $q$(nullif(current_setting('request.jwt.claims',true),'')::jsonb->>'%s'))%s$q$,"
     "        x.claim, x.claim, x.cast_)))),"
-    "   'condition', (select '(' || string_agg(q.e, ' OR ') filter (where q.polpermissive) || ')'"
-    "      || coalesce(' AND ' || string_agg(q.e, ' AND ') filter (where not q.polpermissive), '')"
-    "     from (select p.polpermissive,"
+    "   'condition', (select '(' || string_agg(q.e, ' OR ' order by q.polname desc)"
+    "       filter (where q.polpermissive) || ')'"
+    "      || coalesce(' AND ' || string_agg(q.e, ' AND ' order by q.polname)"
+    "       filter (where not q.polpermissive), '')"
+    "     from (select p.polpermissive, p.polname,"
     "       '(' || coalesce(pg_get_expr(p.polqual, p.polrelid), 'false') || ')' as e"
     "      from pg_policy p where p.polrelid = rel.oid and p.polcmd in ('*', 'r')"
     "       and p.polqual is not null and exists (select from unnest(p.polroles) x"
-    "        where x = 0 or pg_has_role(r.oid, x, 'USAGE'))"
-    "      order by p.polname) q)))"
+    "        where x = 0 or pg_has_role(r.oid, x, 'USAGE'))) q)))"
     "   from pg_roles r where r.rolname in"
     "    (select w::name from jsonb_array_elements_text($3::jsonb) w))"
     ")::text from rel";

@@ -131,6 +131,16 @@ static void on_setting(void *ctx, const PGresult *res)
     }
 }
 
+/* A row of the table that cannot be judged may be another one than the change left: its own image
+ * decides, unless the error is none of the row's values (a right, a missing name, a time limit). */
+static bool fails_for_all(const PGresult *res)
+{
+    const char *state = rt_pg_sqlstate(res);
+
+    return PQresultStatus(res) == PGRES_PIPELINE_ABORTED || strncmp(state, "42", 2) == 0 ||
+           strncmp(state, "57", 2) == 0;
+}
+
 static void on_rows(void *ctx, const PGresult *res)
 {
     struct rt_ask *a = ctx;
@@ -143,9 +153,9 @@ static void on_rows(void *ctx, const PGresult *res)
         if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
             rt_ask_log_failure(j->rls, a, res);
         }
-        if (a->single) {
+        if (a->single && (a->image || fails_for_all(res))) {
             a->asked[a->at[0]].verdict = RT_DENIED;
-        } else {
+        } else if (!a->single) {
             a->single = true; /* one bad row must not hide the others */
             a->next_row = 0;
         }
@@ -180,23 +190,6 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     rt_free(role);
 }
 
-/* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
- * known can be judged on its image only. */
-static void pick(struct rt_ask *a)
-{
-    a->nat = 0;
-    for (uint32_t i = a->next_row; i < a->count; i++) {
-        if (a->asked[i].verdict == RT_UNDECIDED &&
-            (a->image || rt_key_known(a->rel, a->job->rows[a->asked[i].row].change))) {
-            a->at[a->nat++] = i;
-            if (a->single) {
-                a->next_row = i + 1;
-                return;
-            }
-        }
-    }
-}
-
 static struct pr_slice condition_of(const struct rt_ask *a)
 {
     const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
@@ -207,6 +200,38 @@ static struct pr_slice condition_of(const struct rt_ask *a)
         }
     }
     return pr_str("");
+}
+
+/*
+ * Without SELECT on the whole table its xmin cannot be read: whether the table still has the row as
+ * the change left it is not known then, so the image is asked alone. Where there is none, the table
+ * decides, as it does for a role that reads the row now.
+ */
+static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
+{
+    const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
+
+    return rights != NULL && !rights->selects_table && rt_rel_sql(a->rel)->whole_row &&
+           rt_image_known(a->rel, c, condition_of(a));
+}
+
+/* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
+ * known can be judged on its image only. */
+static void pick(struct rt_ask *a)
+{
+    a->nat = 0;
+    for (uint32_t i = a->next_row; i < a->count; i++) {
+        const struct rt_change *c = a->job->rows[a->asked[i].row].change;
+
+        if (a->asked[i].verdict == RT_UNDECIDED &&
+            (a->image || (rt_key_known(a->rel, c) && !by_image_alone(a, c)))) {
+            a->at[a->nat++] = i;
+            if (a->single) {
+                a->next_row = i + 1;
+                return;
+            }
+        }
+    }
 }
 
 static void deny_rest(struct rt_ask *a)

@@ -65,6 +65,8 @@ static void put_keys(struct rt_stmt *s, const struct rt_ask *a, const struct rt_
     }
 }
 
+/* The table is looked up per key in a subquery that the planner may not join (offset 0): over a join
+ * it may read all of the table, and a policy that raises for another row would fail for this one. */
 void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rights *rights)
 {
     const struct rt_relation *rel = a->rel;
@@ -73,17 +75,8 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
 
     memset(s, 0, sizeof *s);
     put_keys(s, a, sql);
-    rt_text_puts(t, rights->selects_table ? "select k.i, t.xmin::pg_catalog.text"
-                                          : "select k.i, null");
-    for (uint32_t i = 0; i < rel->ncolumns; i++) {
-        if (rel->columns[i].generated && rights->may_select[i]) {
-            rt_text_puts(t, ", t.");
-            rt_text_identifier(t, rel->columns[i].name);
-            rt_text_puts(t, "::pg_catalog.text");
-        }
-    }
     /* unnest() of several arrays is known by its bare name only. */
-    rt_text_puts(t, " from rows from (");
+    rt_text_puts(t, "select k.i, r.* from rows from (");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_puts(t, k == 0 ? "" : ", ");
         rt_text_number(t, "pg_catalog.unnest($", k + 1, "::pg_catalog.text::");
@@ -94,14 +87,24 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_number(t, "k", k, ", ");
     }
-    rt_text_puts(t, "i) join ");
+    rt_text_puts(t, "i), lateral (select ");
+    rt_text_puts(t, rights->selects_table ? "t.xmin::pg_catalog.text" : "null");
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        if (rel->columns[i].generated && rights->may_select[i]) {
+            rt_text_puts(t, ", t.");
+            rt_text_identifier(t, rel->columns[i].name);
+            rt_text_puts(t, "::pg_catalog.text");
+        }
+    }
+    rt_text_puts(t, " from ");
     rt_text_slice(t, sql->name);
-    rt_text_puts(t, " t on ");
+    rt_text_puts(t, " t where ");
     for (uint32_t k = 0; k < sql->nkeys; k++) {
         rt_text_puts(t, k == 0 ? "t." : " and t.");
         rt_text_identifier(t, rel->columns[sql->keys[k]].name);
         rt_text_number(t, " = k.k", k, "");
     }
+    rt_text_puts(t, " offset 0) r");
 }
 
 static bool is_word(uint8_t c)

@@ -258,6 +258,16 @@ static bool on_row(struct rt_db *d, const struct pr_pgo *m)
         rt_tables_fetch(d, t, pr_str(""), on_table, d);
         return false;
     }
+    if (concerns && t->rel != NULL) {
+        bool fits = rt_tables_fits(t->rel, kind == PR_K_DELETE ? &m->u.row.old : &m->u.row.row);
+        bool again = !fits && !t->unfit && d->control != NULL;
+
+        t->unfit = !fits;
+        if (again) { /* once: it may be a row of before that */
+            rt_tables_fetch(d, t, pr_str(""), on_table, d);
+            return false;
+        }
+    }
     d->stream.seq++;
     if (t != NULL && t->cast.known && d->stream.casts && kind == PR_K_INSERT) {
         rt_messages_row(d, &t->cast, &m->u.row.row);

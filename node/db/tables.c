@@ -95,6 +95,52 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
     }
 }
 
+/* A composite has another number of fields, here or deeper. Scratch of that size is always enough.
+ */
+static bool fits_nested(const struct pr_pg_type *type, struct pr_slice text)
+{
+    size_t n = text.n * PR_PG_DEPTH_MAX + 1;
+    uint8_t *bytes = rt_malloc(n);
+    struct pr_outbuf scratch = pr_outbuf(bytes, n), nowhere = pr_outbuf(NULL, 0);
+    int err = pr_pg_json(&nowhere, type, text, &scratch);
+
+    rt_free(bytes);
+    return err != PR_ESYNTAX;
+}
+
+static bool fits(const struct pr_pg_type *type, struct pr_slice text)
+{
+    type = pr_pg_base(type);
+    if (type->kind == PR_PG_COMPOSITE ||
+        (type->kind == PR_PG_ARRAY && pr_pg_base(type->elem)->kind == PR_PG_COMPOSITE)) {
+        return fits_nested(type, text);
+    }
+    for (uint32_t i = 0; type->kind == PR_PG_ENUM && i < type->nlabels; i++) {
+        if (pr_slice_eq(type->labels[i], text)) {
+            return true;
+        }
+    }
+    return type->kind != PR_PG_ENUM;
+}
+
+/* Postgres sends no Relation message when a type is altered: what can be seen of that is looked for
+ * here, the rest (an attribute's new name) is found with the roles. */
+bool rt_tables_fits(const struct rt_relation *rel, const struct pr_pgo_tuple *t)
+{
+    struct pr_slice list = t->values;
+    struct pr_pgo_value v;
+
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        if (rel->columns[i].generated || pr_pgo_values_next(&list, &v) != 1) {
+            continue;
+        }
+        if (v.kind == PR_PGO_TEXT && !fits(rel->columns[i].type, v.text)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* One fetch under way. */
 struct fetch {
     struct rt_db *d;
@@ -226,9 +272,9 @@ static void on_published(void *ctx, const PGresult *res)
 }
 
 /*
- * Roles, memberships and the functions that policies call have no Relation message: every table is
- * read anew when they change, so that who lost a right sees nothing after the next look (every 5
- * s).
+ * Roles, memberships, the functions that policies call and the parts of types have no Relation
+ * message: every table is read anew when they change, so that who lost a right sees nothing after
+ * the next look (every 5 s).
  */
 static void on_roles(void *ctx, const PGresult *res)
 {
@@ -258,6 +304,11 @@ static void ask_roles(struct rt_db *d)
         "rolbypassrls) from pg_catalog.pg_roles union all "
         "select pg_catalog.concat_ws(' ', roleid, member) from pg_catalog.pg_auth_members union "
         "all "
+        "select pg_catalog.concat_ws(' ', attrelid, attnum, attname, atttypid) "
+        "from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid "
+        "where c.relkind = 'c' and not a.attisdropped union all "
+        "select pg_catalog.concat_ws(' ', enumtypid, enumsortorder, enumlabel) "
+        "from pg_catalog.pg_enum union all "
         "select pg_catalog.concat_ws(' ', f.oid, f.proacl, f.prosrc) from pg_catalog.pg_proc f "
         "join pg_catalog.pg_namespace n on n.oid = f.pronamespace and n.nspname = 'auth') r(x)",
         0, NULL, on_roles, d);

@@ -37,7 +37,7 @@ test('case 37: 1 000 rows of two owners, many clients', async (t) => {
   lists.forEach((l, i) => assert.deepEqual(l.map((d) => d.record.id), expected(i % 2)))
 })
 
-test('membership policy follows the membership', async (t) => {
+test('case 38: a policy with a membership follows the membership', async (t) => {
   await sql.query('create table members (org int, user_id uuid, primary key (org, user_id)); grant select on members to authenticated')
   const T = await table('id int primary key, org int', 'alter table % enable row level security',
     'create policy m on % for select using (exists (select 1 from members m where m.org = %.org and m.user_id = (select auth.uid())))')
@@ -61,6 +61,18 @@ test('case 39: a row is judged by its own image', async (t) => {
   assert.deepEqual(got.map((d) => [d.type, d.record.id, d.record.v]), [['UPDATE', 1, 'p'], ['INSERT', 2, 'p']])
 })
 
+test('case 40: a row that is gone when it is judged was still inserted', async (t) => {
+  const T = await table('id int primary key, v text', 'alter table % enable row level security', "create policy p on % for select using (v = 'p')")
+  const s = await subscriber(t, node, all(T))
+  const db = node.pid('db')
+  process.kill(db, 'SIGSTOP')
+  await sql.query(`insert into ${T} values (1,'p'), (2,'n')`)
+  await sql.query(`delete from ${T}`)
+  process.kill(db, 'SIGCONT')
+  const [got] = await after(sql, [], s)
+  assert.deepEqual(got.map((d) => [d.type, d.record, d.old_record]), [['INSERT', { id: 1, v: 'p' }, undefined], ['DELETE', undefined, { id: 1 }], ['DELETE', undefined, { id: 2 }]])
+})
+
 test('case 41: 5 000 single inserts, none judged too early', async (t) => {
   const T = await owned()
   const s = await subscriber(t, node, all(T), user(U1))
@@ -78,6 +90,54 @@ test('case 42: a policy that raises denies that row only', async (t) => {
   const s = await subscriber(t, node, all(T))
   const [got] = await after(sql, [[`insert into ${T} values (1,'5')`, `insert into ${T} values (2,'abc')`, `insert into ${T} values (3,'7')`]], s)
   assert.deepEqual(got.map((d) => d.record.id), [1, 3])
+})
+
+test('case 43: a policy that leaves its role or takes the claims of another gains nothing', async (t) => {
+  await sql.query(`create function leave(into_role text) returns boolean language plpgsql as $$
+    begin perform set_config('role', into_role, false), set_config('request.jwt.claims', '{"sub":"${U2}"}', false); return true; end $$`)
+  const closed = await table('id int primary key, user_id uuid, v text', 'alter table % enable row level security')
+  const own = await owned()
+  const leaving = []
+  for (const role of ['none', 'service_role', 'realtime_check']) {
+    leaving.push(await table('id int primary key', 'alter table % enable row level security', `create policy l on % for select using (leave('${role}'))`))
+  }
+  const one = await subscriber(t, node, [closed, own, ...leaving].map((T) => all(T)[0]), user(U1))
+  const rows = (id) => [...leaving.map((T) => `insert into ${T} values (${id})`), ...[closed, own].map((T) => `insert into ${T} values (${id}, '${U2}', 'not his')`),
+    ...leaving.map((T) => `insert into ${T} values (${id + 1})`), `insert into ${closed} values (${id + 1}, '${U1}', 'his, but closed')`, `insert into ${own} values (${id + 1}, '${U1}', 'his')`]
+  const db = node.pid('db')
+  for (const stale of [false, true]) {
+    if (stale) process.kill(db, 'SIGSTOP')
+    await sql.query(['begin', ...rows(stale ? 11 : 1), 'commit'].join(';'))
+    if (stale) { // each is judged on its own image, then
+      for (const T of [closed, own]) await sql.query(`update ${T} set v = 'later' where id > 10`)
+      process.kill(db, 'SIGCONT')
+    }
+    const [got] = await after(sql, [], one)
+    const seen = (T) => got.filter((d) => d.table === T).map((d) => [d.record.id, d.record.v])
+    assert.deepEqual(seen(closed), [])
+    assert.deepEqual(seen(own), stale ? [[12, 'his'], [12, 'later']] : [[2, 'his']])
+  }
+})
+
+test('case 44: a policy that writes is denied, and has written nothing', async (t) => {
+  await sql.query(`create table audit (n int); grant all on audit to authenticated;
+    create function audited() returns boolean language plpgsql as $$ begin insert into audit values (1); return true; end $$`)
+  const T = await table('id int primary key', 'alter table % enable row level security', 'create policy w on % for select using (audited())')
+  const other = await owned()
+  const s = await subscriber(t, node, [all(T)[0], all(other)[0]])
+  const [got] = await after(sql, [[`insert into ${T} values (1)`, `insert into ${other} values (1, '${U1}', 'x')`], `update ${T} set id = 2`], s)
+  assert.deepEqual(got.map((d) => [d.table, d.record.id]), [[other, 1]])
+  assert.equal((await sql.query('select count(*)::int as n from audit')).rows[0].n, 0)
+  assert.match(node.logText(), /RlsPolicyError/)
+})
+
+test('a policy that raises for other rows of the table does not hide this one', async (t) => {
+  const T = await table('id int primary key, v text', 'alter table % enable row level security')
+  await sql.query(`insert into ${T} select i, 'abc' from generate_series(1, 30) i; analyze ${T}`)
+  await sql.query(`create policy c on ${T} for select using (v::int > 0)`)
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [`update ${T} set v = '7' where id = 2`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [2])
 })
 
 test('case 45: a role that bypasses RLS', async (t) => {

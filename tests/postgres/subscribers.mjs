@@ -36,11 +36,12 @@ export async function subscriber(t, node, bindings, claims = { role: 'authentica
   const s = await connect(t, node)
   const topic = `realtime:pg${++serial}`
   const all = [...bindings, { event: 'INSERT', schema: 'public', table: 'marker' }]
-  const reply = await s.join(topic, { postgres_changes: all }, { ref: '1', payload: { config: { postgres_changes: all }, access_token: node.token(claims) } })
+  const token = node.token(claims)
+  const reply = await s.join(topic, { postgres_changes: all }, { ref: '1', payload: { config: { postgres_changes: all }, access_token: token } })
   const system = (await s.event(topic, 'system', 30000)).payload
   assert.equal(system.status, status, system.message)
   return {
-    s, topic, system, ids: reply.payload.response.postgres_changes.map((b) => b.id),
+    s, topic, token, system, ids: reply.payload.response.postgres_changes.map((b) => b.id),
     /** All `data` up to the marker of that name. */
     async until(name, ms = 30000) {
       const list = []

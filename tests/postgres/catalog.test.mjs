@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: what the publication and the types of a table are decides what a subscriber sees, also when they change.
+import { test, after as atEnd } from 'node:test'
+import assert from 'node:assert/strict'
+import { startNode, startPostgres } from '../harness/process.mjs'
+import { connect } from '../harness/phx.mjs'
+import { prepare, tableMaker, all, subscriber, after, brief, U1 } from './subscribers.mjs'
+
+const database = await startPostgres({ after: atEnd })
+const sql = await database.connect()
+await prepare(sql)
+const node = await startNode({ after: atEnd }, { database })
+const table = tableMaker(sql)
+
+test('case 23: select of what is not there, and of columns of every table', async (t) => {
+  const T = await table('id int primary key, v text, secret text', 'revoke all on % from authenticated', 'grant select (id, v) on % to authenticated')
+  for (const column of ['nope', 'secret']) { // a column that may not be read is as one that is not there
+    const s = await subscriber(t, node, all(T, { select: [column] }), undefined, { status: 'error' })
+    assert.ok(s.system.message.startsWith('Unable to subscribe to changes with given parameters. An exception happened so please check your connect parameters'), s.system.message)
+    assert.ok(s.system.message.includes(`select: ["${column}"]]`), s.system.message)
+    assert.ok(s.system.message.endsWith(`Exception: ERROR P0001 (raise_exception) invalid column for select ${column}`), s.system.message)
+  }
+  for (const binding of [{ schema: 'public', table: '*' }, { schema: 'public' }, { schema: '*' }]) {
+    const s = await connect(t, node)
+    const changes = [{ event: '*', ...binding, select: ['v'] }]
+    await s.join('realtime:select', {}, { ref: '1', payload: { config: { postgres_changes: changes }, access_token: node.token({ role: 'authenticated', sub: U1 }) } })
+    const { status, message } = (await s.event('realtime:select', 'system')).payload
+    assert.deepEqual([status, message], ['error', 'Column selection is not supported for wildcard subscriptions. Provide an explicit schema and table name.'])
+  }
+})
+
+test('case 29: changes of a partition carry its name, or that of the root', async (t) => {
+  await sql.query(`create table parted (id int primary key, v text) partition by range (id);
+    create table parted_low partition of parted for values from (0) to (100);
+    create table parted_high partition of parted for values from (100) to (200);
+    alter publication supabase_realtime add table parted`)
+  const steps = (id) => [`insert into parted values (${id}, 'a')`, `update parted set v = 'b' where id = ${id}`, `insert into parted values (${id + 100}, 'far')`, `delete from parted where id = ${id}`]
+  const leaf = await subscriber(t, node, all('parted_low'))
+  const wild = await subscriber(t, node, all('*'))
+  const [low, every] = await after(sql, steps(1), leaf, wild)
+  assert.deepEqual(low.map((d) => [d.table, ...brief(d)]), [
+    ['parted_low', 'INSERT', { id: 1, v: 'a' }, undefined], ['parted_low', 'UPDATE', { id: 1, v: 'b' }, { id: 1 }], ['parted_low', 'DELETE', undefined, { id: 1 }]])
+  assert.deepEqual(every.map((d) => d.table), ['parted_low', 'parted_low', 'parted_high', 'parted_low'])
+
+  t.after(() => sql.query('alter publication supabase_realtime set (publish_via_partition_root = false)'))
+  await sql.query('alter publication supabase_realtime set (publish_via_partition_root = true)')
+  const root = await subscriber(t, node, all('parted'))
+  const [got] = await after(sql, steps(2), root)
+  assert.deepEqual(got.map((d) => [d.table, ...brief(d)]), [
+    ['parted', 'INSERT', { id: 2, v: 'a' }, undefined], ['parted', 'UPDATE', { id: 2, v: 'b' }, { id: 2 }],
+    ['parted', 'INSERT', { id: 102, v: 'far' }, undefined], ['parted', 'DELETE', undefined, { id: 2 }]])
+})
+
+test('case 30: a column list and a row filter of the publication', async (t) => {
+  await sql.query(`create table listed (id int primary key, v text, secret text); create table filtered (id int primary key, n int);
+    alter table filtered replica identity full;
+    alter publication supabase_realtime add table listed (id, v), table filtered where (n > 5)`)
+  const [l, f] = [await subscriber(t, node, all('listed')), await subscriber(t, node, all('filtered'))]
+  const [columns, rows] = await after(sql, [
+    "insert into listed values (1, 'a', 'not published')", "update listed set secret = 'x'", 'delete from listed',
+    'insert into filtered values (1, 3), (2, 7)', 'update filtered set n = 4 where id = 1', 'update filtered set n = 8 where id = 1', // comes in
+    'update filtered set n = 9 where id = 1', 'update filtered set n = 2 where id = 2', // goes out
+    'delete from filtered'], l, f)
+  assert.deepEqual(columns.map(brief), [['INSERT', { id: 1, v: 'a' }, undefined], ['UPDATE', { id: 1, v: 'a' }, { id: 1 }], ['DELETE', undefined, { id: 1 }]])
+  assert.deepEqual(columns.slice(0, 2).map((d) => d.columns.map((c) => c.name)), [['id', 'v'], ['id', 'v']])
+  assert.deepEqual(rows.map(brief), [
+    ['INSERT', { id: 2, n: 7 }, undefined], ['INSERT', { id: 1, n: 8 }, undefined], ['UPDATE', { id: 1, n: 9 }, { id: 1, n: 8 }],
+    ['DELETE', undefined, { id: 2, n: 7 }], ['DELETE', undefined, { id: 1, n: 9 }]])
+})
+
+test('case 67: types that are altered under a subscription', async (t) => {
+  await sql.query(`create type feeling as enum ('sad', 'ok'); create type pair as (a int, b text); create domain small as int check (value < 10);
+    create type deep as (p pair, ps pair[])`)
+  const T = await table('id int primary key, f feeling, p pair, d small, ds small[], deep deep', 'alter table % replica identity full')
+  const s = await subscriber(t, node, all(T))
+  const better = await subscriber(t, node, all(T, { filter: 'f=gt.ok' }))
+  const one = async (values, ...ddl) => (await after(sql, [...ddl, `insert into ${T} values (${values})`], s, better)).map((l) => l.map(({ record: { id, ...rest } }) => [id, rest]))
+  assert.deepEqual(await one("1, 'ok', '(1,x)', 1, '{1}', '(\"(1,x)\",\"{\"\"(2,y)\"\"}\")'"), [
+    [[1, { f: 'ok', p: { a: 1, b: 'x' }, d: 1, ds: [1], deep: { p: { a: 1, b: 'x' }, ps: [{ a: 2, b: 'y' }] } }]], []])
+  const glad = { f: 'glad', p: null, d: null, ds: null, deep: null }
+  assert.deepEqual(await one("2, 'glad'", "alter type feeling add value 'glad'"), [[[2, glad]], [[2, glad]]])
+  const wide = { f: null, p: { a: 1, b: 'x', c: [1, 2] }, d: null, ds: null, deep: { p: { a: 1, b: 'x', c: [3] }, ps: [{ a: 2, b: 'y', c: null }] } }
+  assert.deepEqual(await one("3, null, row(1, 'x', '{1,2}'), null, null, row(row(1, 'x', '{3}')::pair, array[row(2, 'y', null)::pair])", 'alter type pair add attribute c int[]'), [[[3, wide]], []])
+  const narrow = { f: null, p: { a: 1, c: [2] }, d: null, ds: null, deep: null }
+  assert.deepEqual(await one("4, null, row(1, '{2}')", 'alter type pair drop attribute b'), [[[4, narrow]], []])
+  const large = { f: null, p: null, d: 70000, ds: [11, 12], deep: null }
+  assert.deepEqual(await one("5, null, null, 70000, '{11,12}'", 'alter domain small drop constraint small_check'), [[[5, large]], []])
+  assert.deepEqual((await one("6, 'fine'", "alter type feeling rename value 'ok' to 'fine'"))[0], [[6, { f: 'fine', p: null, d: null, ds: null, deep: null }]])
+  // Nothing in a row shows an attribute's new name: types are looked at every 5 s.
+  let name = 'a'
+  await sql.query('alter type pair rename attribute a to renamed')
+  for (let id = 7; name === 'a'; id++) {
+    assert.ok(id < 200, 'the new name was never noticed')
+    name = Object.keys((await one(`${id}, null, row(1, null)`))[0][0][1].p)[0]
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  assert.equal(name, 'renamed')
+})
