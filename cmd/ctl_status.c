@@ -53,10 +53,15 @@ static void add_figures(json_t *row, const struct rt_slot *slot, enum rt_role ro
         enum rt_metric id;
         const char *name;
     } figures[] = {
-        {RT_EDGE, RT_M_CONNECTIONS, "connections"}, {RT_EDGE, RT_M_CHANNELS, "channels"},
-        {RT_EDGE, RT_M_DELIVERIES, "deliveries"},   {RT_OWNER, RT_M_OWNER_TOPICS, "topics"},
-        {RT_OWNER, RT_M_OWNER_EVENTS, "events"},    {RT_DB, RT_M_DB_UP, "database_up"},
-        {RT_DB, RT_M_DB_STREAMING, "streaming"},    {RT_DB, RT_M_DB_SUBSCRIPTIONS, "subscriptions"},
+        {RT_EDGE, RT_M_CONNECTIONS, "connections"},
+        {RT_EDGE, RT_M_CHANNELS, "channels"},
+        {RT_EDGE, RT_M_CLIENTS, "clients"},
+        {RT_EDGE, RT_M_DELIVERIES, "deliveries"},
+        {RT_OWNER, RT_M_OWNER_TOPICS, "topics"},
+        {RT_OWNER, RT_M_OWNER_EVENTS, "events"},
+        {RT_DB, RT_M_DB_UP, "database_up"},
+        {RT_DB, RT_M_DB_STREAMING, "streaming"},
+        {RT_DB, RT_M_DB_SUBSCRIPTIONS, "subscriptions"},
     };
 
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
@@ -180,6 +185,21 @@ static json_t *processes(const char *dir, const struct rt_metrics *m, bool *miss
     return list;
 }
 
+static void print_limits(json_t *limits)
+{
+    struct rt_rows r;
+    const char *name;
+    json_t *value;
+
+    rt_rows_init(&r);
+    json_object_foreach(limits, name, value)
+    {
+        rt_rows_add(&r, json_pack("{s:s, s:O}", "limit", name, "value", value));
+    }
+    rt_rows_print_table(&r);
+    rt_rows_deinit(&r);
+}
+
 static void print_table(json_t *status, bool own)
 {
     struct rt_rows r;
@@ -211,6 +231,9 @@ static void print_table(json_t *status, bool own)
     }
     rt_rows_print_table(&r);
     rt_rows_deinit(&r);
+    if (own) {
+        print_limits(json_object_get(status, "limits"));
+    }
 }
 
 static void print_status(json_t *status, bool json, bool own)
@@ -283,6 +306,9 @@ static int own_status(const struct rt_ctl *c, const char *dir)
     owner = ask_owner(c->socket_path);
     status = json_pack("{s:s?, s:s, s:o}", "node", m.node, "owner",
                        owner != NULL ? "answers" : "silent", "processes", list);
+    if (owner != NULL) {
+        (void)json_object_set(status, "limits", json_object_get(owner, "limits"));
+    }
     print_status(status, c->json, true);
     if (owner != NULL && !c->local && !print_others(c, rt_ctl_text(owner, "node"))) {
         missing = true;

@@ -50,6 +50,7 @@ enum pr_type {
     PR_T_SYNC = 0x11,
     PR_T_ACTORS = 0x12,
     PR_T_CLUSTER = 0x13,
+    PR_T_CLIENTS = 0x14,
     PR_T_SUB = 0x20,
     PR_T_SUB_OK = 0x21,
     PR_T_UNSUB = 0x22,

@@ -246,6 +246,16 @@ int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m)
     return pr_mp_close(&r);
 }
 
+void pr_clients_encode(struct pr_outbuf *o, const struct pr_clients *m)
+{
+    encode_uint(o, PR_T_CLIENTS, m->count);
+}
+
+int pr_clients_decode(const struct pr_frame *f, struct pr_clients *m)
+{
+    return decode_uint(f, PR_T_CLIENTS, &m->count);
+}
+
 void pr_view_encode(struct pr_outbuf *o, const struct pr_view *m)
 {
     encode_uint(o, PR_T_VIEW, m->view);

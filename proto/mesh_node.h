@@ -101,6 +101,11 @@ struct pr_cluster {
     uint32_t members; /* in the cluster and not known to be dead, this node included */
 };
 
+/* Client sockets of the sender with a joined channel; the last one told counts. */
+struct pr_clients {
+    uint64_t count;
+};
+
 /* Everything the sender ordered before is ahead of this frame on this link. */
 struct pr_view {
     uint64_t view; /* hash of the view it has adopted */
@@ -172,6 +177,7 @@ void pr_sync_hash_encode(struct pr_outbuf *o, const struct pr_sync_hash *m);
 void pr_sync_encode(struct pr_outbuf *o, const struct pr_sync *m);
 void pr_actors_encode(struct pr_outbuf *o, const struct pr_actors *m);
 void pr_cluster_encode(struct pr_outbuf *o, const struct pr_cluster *m);
+void pr_clients_encode(struct pr_outbuf *o, const struct pr_clients *m);
 void pr_view_encode(struct pr_outbuf *o, const struct pr_view *m);
 void pr_sub_all_encode(struct pr_outbuf *o, const struct pr_sub_all *m);
 void pr_not_owner_encode(struct pr_outbuf *o, const struct pr_not_owner *m);
@@ -193,6 +199,7 @@ PR_MUST_CHECK int pr_sync_hash_decode(const struct pr_frame *f, struct pr_sync_h
 PR_MUST_CHECK int pr_sync_decode(const struct pr_frame *f, struct pr_sync *m);
 PR_MUST_CHECK int pr_actors_decode(const struct pr_frame *f, struct pr_actors *m);
 PR_MUST_CHECK int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m);
+PR_MUST_CHECK int pr_clients_decode(const struct pr_frame *f, struct pr_clients *m);
 PR_MUST_CHECK int pr_view_decode(const struct pr_frame *f, struct pr_view *m);
 PR_MUST_CHECK int pr_sub_all_decode(const struct pr_frame *f, struct pr_sub_all *m);
 PR_MUST_CHECK int pr_not_owner_decode(const struct pr_frame *f, struct pr_not_owner *m);

@@ -378,6 +378,23 @@ void rt_config_print(const struct rt_config *cfg, FILE *out)
     }
 }
 
+bool rt_config_limit(const struct rt_config *cfg, uint32_t i, const char **name, uint32_t *value)
+{
+    uint32_t first = 0;
+
+    while (strcmp(rt_setting[first].name, "REALTIME_LIMITS") != 0) {
+        first++;
+    }
+    if (i >= rt_setting_count - first - 1) {
+        return false;
+    }
+    *name = rt_setting[first + 1 + i].name;
+    assert(rt_setting[first + 1 + i].kind == SET_NUM);
+    *value =
+        *(const uint32_t *)(const void *)((const char *)cfg + rt_setting[first + 1 + i].offset);
+    return true;
+}
+
 enum rt_log_level rt_config_log_level(const struct rt_config *cfg)
 {
     static const struct {

@@ -96,6 +96,8 @@ void rt_config_free(struct rt_config *cfg);
 /* All settings with defaults and help, for --help. */
 void rt_config_help(FILE *out);
 /* All values in effect, secrets as "(set)", for --check. */
+/* Name and value of the i-th limit: the numbers from REALTIME_LIMITS on. False: there is none. */
+bool rt_config_limit(const struct rt_config *cfg, uint32_t i, const char **name, uint32_t *value);
 void rt_config_print(const struct rt_config *cfg, FILE *out);
 enum rt_log_level rt_config_log_level(const struct rt_config *cfg);
 /* Text of the key set: the setting itself, or the file that it names. 0 with *text (rt_free; NULL

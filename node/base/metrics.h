@@ -74,6 +74,8 @@ bool rt_role_parse(const char *name, enum rt_role *role);
       "Times that a node held presence otherwise and told all again")                              \
     X(RT_M_OWNER_CUTS, RT_OWNER, RT_COUNTER, "ipc_cut_total",                                      \
       "Local connections cut for a malformed frame or a full queue")                               \
+    X(RT_M_OWNER_CLIENTS_ELSEWHERE, RT_OWNER, RT_GAUGE, "clients_elsewhere",                       \
+      "Sockets with a joined channel at linked nodes")                                             \
     X(RT_M_CONNECTIONS, RT_EDGE, RT_GAUGE, "connections", "Open WebSockets")                       \
     X(RT_M_CHANNELS, RT_EDGE, RT_GAUGE, "channels", "Joined channels")                             \
     X(RT_M_CLIENTS, RT_EDGE, RT_GAUGE, "clients", "Sockets with a joined channel")                 \
@@ -97,8 +99,18 @@ bool rt_role_parse(const char *name, enum rt_role *role);
       "Sockets closed with 1013")                                                                  \
     X(RT_M_SLOW_WARNED, RT_EDGE, RT_COUNTER, "slow_consumer_warned_total",                         \
       "Sockets whose queue passed half its bound")                                                 \
-    X(RT_M_RATE_LIMITED, RT_EDGE, RT_COUNTER, "rate_limited_total",                                \
-      "Client messages over a rate limit")                                                         \
+    X(RT_M_LIMITED_CLIENTS, RT_EDGE, RT_COUNTER, "limited_clients_total",                          \
+      "Connects and joins refused: too many clients")                                              \
+    X(RT_M_LIMITED_CHANNELS, RT_EDGE, RT_COUNTER, "limited_channels_total",                        \
+      "Joins refused: too many channels of one socket")                                            \
+    X(RT_M_LIMITED_JOINS, RT_EDGE, RT_COUNTER, "limited_joins_total",                              \
+      "Connects and joins refused: too many joins per second")                                     \
+    X(RT_M_LIMITED_EVENTS, RT_EDGE, RT_COUNTER, "limited_events_total",                            \
+      "Broadcasts refused, or channels shut: too many messages")                                   \
+    X(RT_M_LIMITED_PRESENCE, RT_EDGE, RT_COUNTER, "limited_presence_total",                        \
+      "Presence calls refused, or channels shut: too many")                                        \
+    X(RT_M_LIMITED_PAYLOAD, RT_EDGE, RT_COUNTER, "limited_payload_total",                          \
+      "Broadcasts and tracks refused: too large")                                                  \
     X(RT_M_BAD_INPUT, RT_EDGE, RT_COUNTER, "bad_input_total",                                      \
       "Client messages that were malformed")                                                       \
     X(RT_M_EVENT_GAPS, RT_EDGE, RT_COUNTER, "event_gap_total", "Gaps seen in an owner's order")    \

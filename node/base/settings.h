@@ -98,7 +98,7 @@
         "evaluate simple policies without Postgres; shadow: both, differences are counted")        \
     FLAG(delete_rls, "REALTIME_DELETE_RLS", false, "judge deletes by policies too")                \
     FLAG(changes_lsn, "REALTIME_CHANGES_LSN", false, "put lsn and seq into every change")          \
-    /* Limits. */                                                                                  \
+    /* Limits: all from here to the end; rt_config_limit. */                                                                                  \
     ONE(limits, "REALTIME_LIMITS", "default|supabase", "default",                                  \
         "supabase: its limits, delays and reactions, as far as not set one by one")                \
     NUM(max_clients, "REALTIME_MAX_CLIENTS", 0, 200, 0, 100000000,                                 \

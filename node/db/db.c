@@ -265,7 +265,8 @@ int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args)
     d->subs = rt_subs_new();
     d->rels = rt_rels_new(cfg, d->log);
     d->rls = rt_rls_new(d->loop, cfg, d->log, d->metrics);
-    d->route = rt_route_new(pr_str(cfg->project), cfg->changes_lsn, on_frame, d);
+    d->route =
+        rt_route_new(pr_str(cfg->project), cfg->changes_lsn, cfg->max_record_bytes, on_frame, d);
     rt_stream_init(d);
     rt_batch_init(d);
     rt_desk_init(d);

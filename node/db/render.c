@@ -245,7 +245,7 @@ static void put_row(struct body *b)
         pr_put_str(&b->o, ",\"old_record\":");
         put_old(b);
     }
-    if (b->o.len - start > RT_ROUTE_BODY_MAX) {
+    if (b->o.len - start > b->r->body_max) {
         b->too_large = true;
     }
     put_tail(b, b->shortened ? "Error 413: Payload Too Large" : NULL);

@@ -22,6 +22,7 @@ void rt_buffer_reserve(struct rt_buffer *b, size_t cap);
 
 struct rt_render {
     bool with_position;
+    size_t body_max; /* record + old_record + columns above this: error 413 */
     struct rt_buffer data, scratch;
 };
 

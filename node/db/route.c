@@ -52,8 +52,8 @@ static void buffer_free(struct rt_buffer *b)
     *b = (struct rt_buffer){0};
 }
 
-struct rt_route *rt_route_new(struct pr_slice project, bool with_position, rt_route_fn emit,
-                              void *ctx)
+struct rt_route *rt_route_new(struct pr_slice project, bool with_position, uint32_t body_max,
+                              rt_route_fn emit, void *ctx)
 {
     struct rt_route *r = rt_calloc(1, sizeof *r + project.n);
 
@@ -63,6 +63,7 @@ struct rt_route *rt_route_new(struct pr_slice project, bool with_position, rt_ro
     }
     r->project = pr_bytes(r + 1, project.n);
     r->render.with_position = with_position;
+    r->render.body_max = body_max;
     r->emit = emit;
     r->ctx = ctx;
     return r;

@@ -13,8 +13,6 @@
 #include "node/db/change.h"
 #include "node/db/subscriptions.h"
 
-/* record + old_record + columns above this: error 413, only short values are kept. */
-#define RT_ROUTE_BODY_MAX 1048576u
 /* JSON text of a value that a 413 message keeps, in bytes. */
 #define RT_ROUTE_SHORT_VALUE_MAX 64u
 /* Targets of one body; bounded by PR_LIST_MAX of the frame format. */
@@ -25,9 +23,10 @@ struct rt_route;
 /* Takes a frame; the bytes are borrowed for the call. */
 typedef void (*rt_route_fn)(void *ctx, struct pr_slice frame);
 
-/* Gives a router. Copies `project`. `with_position`: "lsn" and "seq" in each body. */
-struct rt_route *rt_route_new(struct pr_slice project, bool with_position, rt_route_fn emit,
-                              void *ctx);
+/* Gives a router. Copies `project`. `with_position`: "lsn" and "seq" in each body. With record,
+ * old_record and columns of more than `body_max` bytes it becomes error 413, with short values. */
+struct rt_route *rt_route_new(struct pr_slice project, bool with_position, uint32_t body_max,
+                              rt_route_fn emit, void *ctx);
 void rt_route_free(struct rt_route *r);
 
 /* Starts a batch: everything up to `before` was in earlier frames. */

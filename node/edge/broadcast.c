@@ -16,18 +16,6 @@ size_t rt_broadcast_bytes_max(const struct rt_edge *e)
     return (size_t)e->cfg->max_payload_kb * 1000;
 }
 
-struct rt_rate rt_share(const struct rt_edge *e, uint32_t per_s)
-{
-    return (struct rt_rate){.per_s = (per_s + e->cfg->edges - 1) / e->cfg->edges, .burst = per_s};
-}
-
-bool rt_broadcast_take(struct rt_edge *e, uint32_t n)
-{
-    struct rt_rate rate = rt_share(e, e->cfg->max_events_per_second);
-
-    return rate.per_s == 0 || rt_bucket_take(&e->events, &rate, n, e->now_ms);
-}
-
 static bool in_rate(struct rt_socket *s)
 {
     struct rt_edge *e = s->edge;
@@ -37,7 +25,11 @@ static bool in_rate(struct rt_socket *s)
     if (rate.per_s > 0 && !rt_bucket_take(&s->events, &rate, 1, e->now_ms)) {
         return false;
     }
-    return rt_broadcast_take(e, 1);
+    if (e->cfg->limits_supabase) { /* its receivers pay, fanout.c */
+        rt_limit_spend(e, RT_LIMIT_EVENTS, 1);
+        return true;
+    }
+    return rt_limit_take(e, RT_LIMIT_EVENTS, 1);
 }
 
 static void say_rate(struct rt_channel *ch)
@@ -47,7 +39,7 @@ static void say_rate(struct rt_channel *ch)
     struct rt_system sys = {
         .extension = "system", .ok = false, .message = pr_str("Too many messages per second")};
 
-    rt_count(e->metrics, RT_M_RATE_LIMITED, 1);
+    rt_count(e->metrics, RT_M_LIMITED_EVENTS, 1);
     if (s->told_rate_ms != 0 && e->now_ms - s->told_rate_ms < RT_RATE_TOLD_MS) {
         return;
     }
@@ -93,6 +85,7 @@ static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
                            const struct pr_bcast *b)
 {
     if (m->payload.n > rt_broadcast_bytes_max(ch->socket->edge)) {
+        rt_count(ch->socket->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
         return "\"payload_size_exceeded\"";
     }
     if (m->kind == PR_PHX_BROADCAST && m->json && m->payload_error != PR_OK) {

@@ -27,10 +27,6 @@ int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, bool is_private,
                       const struct pr_bcast *b);
 /* Largest payload in bytes, inclusive. */
 size_t rt_broadcast_bytes_max(const struct rt_edge *e);
-/* Takes `n` of the project's events per second; false: over the limit. */
-bool rt_broadcast_take(struct rt_edge *e, uint32_t n);
-/* This edge's share of a limit of the whole node, with the whole of it as burst. */
-struct rt_rate rt_share(const struct rt_edge *e, uint32_t per_s);
 /* Forgets who waits for an ack. */
 void rt_broadcast_free(struct rt_edge *e);
 

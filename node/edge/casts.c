@@ -105,6 +105,7 @@ int rt_casts_frame(struct rt_edge *e, const struct pr_frame *f)
     }
     rv = cle_publish(e->cle, e->now_ms, m.topic, PR_PUB_KEEP, m.body, c->first + c->count);
     if (rv == CL_OK) {
+        rt_limit_spend(e, RT_LIMIT_EVENTS, 1);
         add(c, m.pos);
         c->taken = m.pos;
     }

@@ -268,17 +268,8 @@ static int start_cluster(struct rt_edge *e)
     return 0;
 }
 
-static void start_limits(struct rt_edge *e)
+static void keep_counters(struct rt_edge *e)
 {
-    struct rt_rate joins = rt_share(e, e->cfg->max_joins_per_second);
-    struct rt_rate events = rt_share(e, e->cfg->max_events_per_second);
-
-    if (joins.per_s > 0) {
-        rt_bucket_init(&e->joins, &joins, e->now_ms);
-    }
-    if (events.per_s > 0) {
-        rt_bucket_init(&e->events, &events, e->now_ms);
-    }
     e->verified_before = rt_metrics_get(e->metrics, RT_EDGE, e->args->index, RT_M_TOKENS_VERIFIED);
     e->cached_before = rt_metrics_get(e->metrics, RT_EDGE, e->args->index, RT_M_TOKENS_CACHED);
 }
@@ -293,7 +284,8 @@ static int start(struct rt_edge *e)
         rt_log(e->log, RT_ERROR, "keys_refused", rt_kv_s("err", why));
         return -1;
     }
-    start_limits(e);
+    rt_limits_start(e);
+    keep_counters(e);
     e->changes = rt_regs_new();
     e->casts = rt_casts_new();
     if (start_cluster(e) != 0 || start_transport(e) != 0) {

@@ -19,6 +19,7 @@
 #include "node/base/loop.h"
 #include "node/base/metrics.h"
 #include "node/edge/authorize.h"
+#include "node/edge/limits.h"
 #include "node/edge/outq.h"
 #include "node/edge/ratelimit.h"
 #include "node/edge/slots.h"
@@ -194,7 +195,7 @@ struct rt_edge {
     struct rt_timer more; /* sockets left to flush: another turn at once */
     uint64_t next_socket;
     uint32_t nsockets, nchannels, nclients;
-    struct rt_bucket joins, events; /* of all clients, this edge's share */
+    struct rt_limit limit[RT_LIMITS]; /* of all clients, by enum rt_limit_id */
     struct rt_scratch scratch;
     struct rt_source sources[RT_SOURCES];
     struct rt_timer drain;

@@ -2,6 +2,7 @@
 #include "node/edge/fanout.h"
 
 #include "node/edge/casts.h"
+#include "node/edge/channel.h"
 #include "node/edge/ctl.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -52,7 +53,30 @@ static void deliver(struct rt_edge *e, const struct rt_seats *seats, struct rt_f
             rt_socket_queue(seat->socket, f);
         }
     }
+    if (skip != NULL && skip->seat < n && seats->at[skip->seat].channel == skip) {
+        n--;
+    }
     rt_count(e->metrics, RT_M_DELIVERIES, n);
+    rt_limit_spend(e, RT_LIMIT_EVENTS, n);
+}
+
+/* All members that this message would reach. Each takes its seat with it, the last one the topic.
+ */
+static void shut_members(struct rt_edge *e, const struct rt_topic *t, const struct rt_channel *skip)
+{
+    uint32_t at[2] = {t->seats[0].count, t->seats[1].count};
+    uint32_t left = at[0] + at[1] - (skip != NULL && skip->seated);
+
+    rt_count(e->metrics, RT_M_LIMITED_EVENTS, left);
+    while (left > 0) {
+        uint32_t v = at[0] > 0 ? 0 : 1;
+        struct rt_channel *ch = t->seats[v].at[--at[v]].channel;
+
+        if (ch != skip) {
+            left--;
+            rt_channel_shut(ch, pr_str("Too many messages per second"), false);
+        }
+    }
 }
 
 void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payload, bool own)
@@ -73,6 +97,10 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
     }
     if (sender != NULL && sender->self) {
         sender = NULL;
+    }
+    if (rt_limit_shuts(e, RT_LIMIT_EVENTS)) {
+        shut_members(e, t, sender);
+        return;
     }
     for (uint32_t v = PR_VSN_1; v <= PR_VSN_2; v++) {
         const struct rt_seats *seats = &t->seats[v - 1];

@@ -219,19 +219,46 @@ static void tenant_health(const struct rt_http *h)
     rt_http_answer(h, 200, rt_scratch_text(h->edge, put_health, h->edge), NULL);
 }
 
+struct figures {
+    const struct rt_config *cfg;
+    struct pr_slice text;
+};
+
+static void put_figures(struct pr_outbuf *o, const void *arg)
+{
+    const struct figures *f = arg;
+    const char *name = NULL;
+    uint32_t value = 0;
+
+    pr_put_slice(o, f->text);
+    pr_put_str(o, "# HELP realtime_limit Limits as set; 0 of a number or rate: none\n"
+                  "# TYPE realtime_limit gauge\n");
+    for (uint32_t i = 0; rt_config_limit(f->cfg, i, &name, &value); i++) {
+        pr_put_str(o, "realtime_limit{node=");
+        pr_put_json_cstr(o, f->cfg->node);
+        pr_put_str(o, ",setting=\"");
+        pr_put_str(o, name);
+        pr_put_str(o, "\"} ");
+        pr_put_dec(o, value);
+        pr_put_str(o, "\n");
+    }
+}
+
 static void metrics(const struct rt_http *h)
 {
     const char *want = h->edge->cfg->admin_token;
     struct pr_slice got = bearer(rt_conn_header(h->conn, "authorization"));
-    size_t len = 0;
+    struct figures f = {.cfg = h->edge->cfg};
     char *text = NULL;
 
     if (want != NULL && (got.n != strlen(want) || CRYPTO_memcmp(got.p, want, got.n) != 0)) {
         respond(h, 403, RT_TEXT_TYPE, pr_str(""), NULL);
         return;
     }
-    text = rt_metrics_text(h->edge->metrics, h->edge->cfg->node, &len);
-    respond(h, 200, "text/plain; version=0.0.4; charset=utf-8", pr_bytes(text, len), NULL);
+    text = rt_metrics_text(h->edge->metrics, h->edge->cfg->node, &f.text.n);
+    f.text.p = (const uint8_t *)text;
+    respond(h, 200, "text/plain; version=0.0.4; charset=utf-8",
+            rt_scratch_text(h->edge, put_figures, &f), NULL);
     rt_free(text);
 }
 

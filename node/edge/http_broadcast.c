@@ -27,16 +27,15 @@ struct rate_headers {
 
 static const struct rt_header *rates(struct rt_edge *e, struct rate_headers *r, uint32_t dropped)
 {
-    struct rt_rate rate = rt_share(e, e->cfg->max_events_per_second);
+    bool limited = e->cfg->max_events_per_second > 0;
     uint64_t random[2];
     uint32_t n = 0;
 
     rt_random(random, sizeof random);
     (void)snprintf(r->id, sizeof r->id, "%016llx%016llx", (unsigned long long)random[0],
                    (unsigned long long)random[1]);
-    (void)snprintf(r->limit, sizeof r->limit, "%u", rate.burst);
-    (void)snprintf(r->left, sizeof r->left, "%u",
-                   rate.per_s == 0 ? 0 : rt_bucket_left(&e->events, &rate, e->now_ms));
+    (void)snprintf(r->limit, sizeof r->limit, "%u", e->cfg->max_events_per_second);
+    (void)snprintf(r->left, sizeof r->left, "%u", limited ? rt_limit_left(e, RT_LIMIT_EVENTS) : 0);
     (void)snprintf(r->dropped, sizeof r->dropped, "%u", dropped);
     r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
     r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
@@ -113,7 +112,11 @@ static const char *fault_of(const struct rt_edge *e, enum field field, const str
         if (v->type != PR_JSON_OBJECT) {
             return "is invalid";
         }
-        return v->raw.n <= rt_broadcast_bytes_max(e) ? NULL : "Payload size exceeds tenant limit";
+        if (v->raw.n <= rt_broadcast_bytes_max(e)) {
+            return NULL;
+        }
+        rt_count(e->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        return "Payload size exceeds tenant limit";
     case ID:
         return is_uuid(v) ? NULL : "is invalid";
     case PRIVATE:
@@ -222,15 +225,14 @@ int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_pri
 static bool over_rate(const struct rt_http *h, uint32_t n)
 {
     struct rt_edge *e = h->edge;
-    struct rt_rate rate = rt_share(e, e->cfg->max_events_per_second);
 
-    if (rt_broadcast_take(e, n)) {
+    if (rt_limit_take(e, RT_LIMIT_EVENTS, n)) {
         return false;
     }
-    rt_count(e->metrics, RT_M_RATE_LIMITED, 1);
+    rt_count(e->metrics, RT_M_LIMITED_EVENTS, 1);
     rt_http_broadcast_answer(
         h, 429,
-        pr_str(rt_bucket_left(&e->events, &rate, e->now_ms) == 0
+        pr_str(rt_limit_left(e, RT_LIMIT_EVENTS) == 0
                    ? "{\"message\":\"You have exceeded your rate limit\"}"
                    : "{\"message\":\"Too many messages to broadcast, please reduce the batch "
                      "size\"}"),
@@ -366,6 +368,7 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
         return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
     if (b->payload.n > rt_broadcast_bytes_max(h->edge)) {
+        rt_count(h->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
         return "{\"errors\":{\"payload\":[\"Payload size exceeds tenant limit\"]}}";
     }
     if (topic.n == 0 || b->event.n == 0 || !pr_utf8_ok(topic) || !pr_utf8_ok(b->event) ||

@@ -136,18 +136,18 @@ static bool vsn_of(const struct rt_http *h, enum pr_vsn *vsn)
 static bool limited(const struct rt_http *h)
 {
     struct rt_edge *e = h->edge;
-    struct rt_rate joins = rt_share(e, e->cfg->max_joins_per_second);
 
     if (e->draining) {
         refuse_text(h, 503, "RealtimeRestarting", "Realtime is restarting, please standby");
         return true;
     }
-    if (e->cfg->max_clients > 0 &&
-        rt_metrics_sum(e->metrics, RT_M_CLIENTS) >= e->cfg->max_clients) {
+    if (rt_limit_clients_full(e)) {
+        rt_count(e->metrics, RT_M_LIMITED_CLIENTS, 1);
         refuse_text(h, 429, "ConnectionRateLimitReached", "Too many connected users");
         return true;
     }
-    if (joins.per_s > 0 && rt_bucket_left(&e->joins, &joins, e->now_ms) == 0) {
+    if (rt_limit_left(e, RT_LIMIT_JOINS) == 0) {
+        rt_count(e->metrics, RT_M_LIMITED_JOINS, 1);
         refuse_text(h, 429, "JoinsRateLimitReached", "Too many joins per second");
         return true;
     }

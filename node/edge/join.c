@@ -21,23 +21,19 @@ static bool starts_with(struct pr_slice s, const char *prefix)
     return s.n >= n && memcmp(s.p, prefix, n) == 0;
 }
 
-/* Is there room for one more client? All edges of the node count together. */
-static bool client_fits(struct rt_socket *s)
+/* Who has a channel is counted already. */
+static bool client_fits(const struct rt_socket *s)
 {
-    struct rt_edge *e = s->edge;
-
-    return e->cfg->max_clients == 0 || s->client ||
-           rt_metrics_sum(e->metrics, RT_M_CLIENTS) < e->cfg->max_clients;
+    return s->client || !rt_limit_clients_full(s->edge);
 }
 
 static bool joins_fit(struct rt_socket *s)
 {
     struct rt_edge *e = s->edge;
-    struct rt_rate all = rt_share(e, e->cfg->max_joins_per_second);
     struct rt_rate own = {.per_s = e->cfg->max_client_joins_per_second,
                           .burst = e->cfg->max_client_joins_per_second * 4};
 
-    return (all.per_s == 0 || rt_bucket_take(&e->joins, &all, 1, e->now_ms)) &&
+    return rt_limit_take(e, RT_LIMIT_JOINS, 1) &&
            (own.per_s == 0 || rt_bucket_take(&s->joins, &own, 1, e->now_ms));
 }
 
@@ -60,14 +56,16 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
         return "PrivateOnly: This project only allows private channels";
     }
     if (!client_fits(s)) {
+        rt_count(e->metrics, RT_M_LIMITED_CLIENTS, 1);
         return "ConnectionRateLimitReached: Too many connected users";
     }
     if (!joins_fit(s)) {
-        rt_count(e->metrics, RT_M_RATE_LIMITED, 1);
+        rt_count(e->metrics, RT_M_LIMITED_JOINS, 1);
         *close = true;
         return "ClientJoinRateLimitReached: Too many joins per second";
     }
     if (s->nchannels >= e->cfg->max_channels_per_client) {
+        rt_count(e->metrics, RT_M_LIMITED_CHANNELS, 1);
         return "ChannelRateLimitReached: Too many channels";
     }
     if (j->presence_key.n > PR_ID_MAX) {

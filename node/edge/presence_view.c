@@ -16,6 +16,7 @@
 #include "node/edge/topics.h"
 
 #define UUID_LEN 36u
+#define TOO_MANY "Too many presence messages per second"
 
 struct rt_tracker {
     uint64_t meta_hash; /* of what is tracked */
@@ -91,6 +92,7 @@ static void tell_state(struct rt_channel *ch)
     struct pr_phx_addr to = rt_channel_addr(ch);
 
     rt_say_push(ch->socket, &to, "presence_state", pr_bytes(r->text, r->text_len));
+    rt_limit_spend(ch->socket->edge, RT_LIMIT_PRESENCE, 1);
     ch->presence_told = true;
 }
 
@@ -274,6 +276,18 @@ static void tell_diff(struct rt_edge *e, struct rt_topic *t, const struct rt_sho
     rt_frame_unref(frame[0]);
     rt_frame_unref(frame[1]);
     rt_count(e->metrics, RT_M_DELIVERIES, r->seats.count);
+    rt_limit_spend(e, RT_LIMIT_PRESENCE, r->seats.count);
+}
+
+/* All that a diff would reach. Each takes its seat with it, the last one the roster and more. */
+static void shut_roster(struct rt_edge *e, const struct rt_roster *r)
+{
+    uint32_t left = r->seats.count;
+
+    rt_count(e->metrics, RT_M_LIMITED_PRESENCE, left);
+    while (left-- > 0) {
+        rt_channel_shut(r->seats.at[left].channel, pr_str(TOO_MANY), false);
+    }
 }
 
 static bool updates(const struct rt_shown_diff *d)
@@ -292,6 +306,10 @@ void rt_presence_diff(struct rt_edge *e, struct rt_topic *t, const struct pr_p_d
     bool split = false;
 
     if (t->roster == NULL) {
+        return;
+    }
+    if (rt_limit_shuts(e, RT_LIMIT_PRESENCE)) {
+        shut_roster(e, t->roster);
         return;
     }
     roster_forget_text(t->roster);
@@ -349,6 +367,20 @@ static void fail(struct rt_channel *ch, const struct pr_phx_addr *to, const char
     rt_say_reason(ch->socket, to, pr_str(reason));
 }
 
+/* Supabase ends the channel; here a client that calls again later is served. */
+static void limited(struct rt_channel *ch, const struct pr_phx_addr *to, const char *code,
+                    const char *reason)
+{
+    struct rt_edge *e = ch->socket->edge;
+
+    rt_count(e->metrics, RT_M_LIMITED_PRESENCE, 1);
+    if (e->cfg->limits_supabase) {
+        rt_channel_shut(ch, pr_str(reason), false);
+    } else {
+        fail(ch, to, code, reason);
+    }
+}
+
 /* Puts the meta; 0, or an error of cle. The same again: nothing happens. */
 static int put_meta(struct rt_channel *ch, struct pr_slice meta)
 {
@@ -386,6 +418,7 @@ static void track(struct rt_channel *ch, const struct pr_phx_addr *to,
         return;
     }
     if (object.n > rt_broadcast_bytes_max(e)) {
+        rt_count(e->metrics, RT_M_LIMITED_PAYLOAD, 1);
         rt_channel_shut(ch, pr_str("Track message size exceeded"), false);
         return;
     }
@@ -443,8 +476,9 @@ void rt_presence_message(struct rt_channel *ch, const struct pr_phx_msg *m)
                rt_kv_s("code", "UnknownPresenceEvent"), rt_kv_x("conn", ch->socket->id));
         rt_say_reply(ch->socket, &to, "error", pr_str("{}"));
     } else if (!in_window(ch)) {
-        rt_count(ch->socket->edge->metrics, RT_M_RATE_LIMITED, 1);
-        fail(ch, &to, "ClientPresenceRateLimitReached", "Client presence rate limit exceeded");
+        limited(ch, &to, "ClientPresenceRateLimitReached", "Client presence rate limit exceeded");
+    } else if (!rt_limit_take(ch->socket->edge, RT_LIMIT_PRESENCE, 1)) {
+        limited(ch, &to, "PresenceRateLimitReached", TOO_MANY);
     } else if (pr_slice_is_nocase(event, "track")) {
         track(ch, &to, &v[1]);
     } else {

@@ -102,6 +102,18 @@ static json_t *process_row(const struct owner *o, enum rt_role role, uint32_t in
                      (json_int_t)(start != 0 && now > start ? (now - start) / 1000u : 0));
 }
 
+static json_t *limits_json(const struct rt_config *cfg)
+{
+    json_t *limits = json_object();
+    const char *name = NULL;
+    uint32_t value = 0;
+
+    for (uint32_t i = 0; rt_config_limit(cfg, i, &name, &value); i++) {
+        (void)json_object_set_new(limits, name, json_integer(value));
+    }
+    return limits;
+}
+
 void rt_look_status(struct ask *q, const json_t *args)
 {
     static const enum rt_role singles[] = {RT_SUPERVISOR, RT_OWNER, RT_DB};
@@ -127,11 +139,11 @@ void rt_look_status(struct ask *q, const json_t *args)
         }
     }
     cl_stats(o->cl, &s);
-    rt_ask_row(q, json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o}", "owner", "answers",
+    rt_ask_row(q, json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}", "owner", "answers",
                             "edges_attached", edges, "db_attached", o->db != NULL, "joined",
                             cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
                             (json_int_t)s.presences, "events", (json_int_t)s.events, "processes",
-                            processes));
+                            processes, "limits", limits_json(o->cfg)));
 }
 
 /* ---- this node ---- */

@@ -44,6 +44,7 @@ static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
                           .addr = peer->addr};
 
     rt_tell_link_up(n->owner, peer->name);
+    rt_clients_link_up(n->clients, peer->id);
     if (rt_owner_step(n->owner, &ev)) {
         rt_changes_link_up(n->owner, peer->id);
     }
@@ -78,6 +79,7 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
     struct nodes *n = ctx;
 
     rt_tell_link_down(n->owner, id, why);
+    rt_clients_link_down(n->clients, id);
     rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
@@ -99,6 +101,11 @@ static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
     case PR_T_CHG_SYS:
         if (!rt_changes_on_link_frame(n->owner, id, f)) {
             rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a frame of changes that is damaged");
+        }
+        break;
+    case PR_T_CLIENTS:
+        if (!rt_clients_frame(n->clients, id, f)) {
+            rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a number of clients that is damaged");
         }
         break;
     case PR_T_CTL:
@@ -195,6 +202,7 @@ struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err)
 
     n->owner = o;
     n->self = o->about.addr;
+    n->clients = rt_clients_new();
     if (o->cfg->cluster_key != NULL) {
         n->keys = rt_keyring_new(o->cfg->cluster_key, err);
         rv = n->keys == NULL ? err->code : RT_OK;
@@ -218,6 +226,7 @@ void rt_nodes_free(struct nodes *n)
     rt_mesh_udp_close(n->udp);
     rt_mesh_free(n->mesh);
     rt_keyring_free(n->keys);
+    rt_clients_free(n->clients);
     rt_free(n);
 }
 
@@ -444,57 +453,4 @@ void rt_nodes_turn(struct owner *o)
         n->told = now;
         rt_owner_tell_cluster(o, &now);
     }
-}
-
-static void count_link(void *ctx, const struct rt_mesh_link_info *l)
-{
-    uint32_t *n = ctx;
-
-    (void)l;
-    (*n)++;
-}
-
-static uint64_t refused_links(const struct rt_mesh_counts *c)
-{
-    return c->refused_key + c->refused_hello + c->refused_full + c->malformed;
-}
-
-static uint64_t refused_datagrams(const struct rt_mesh_udp_counts *c)
-{
-    uint64_t n = 0;
-
-    for (uint32_t v = RT_SEAL_TAKEN + 1; v < RT_SEAL_VERDICTS; v++) {
-        n += c->seal.opened[v];
-    }
-    return n;
-}
-
-static void count(struct owner *o)
-{
-    struct rt_metrics *m = o->args->metrics; /* they get what came since the last time */
-    struct rt_mesh_counts l = rt_mesh_counts(o->nodes->mesh);
-    struct rt_mesh_udp_counts d = rt_mesh_udp_counts(o->nodes->udp);
-
-    rt_count(m, RT_M_OWNER_LINK_BYTES_OUT, l.bytes_out - o->nodes->links.bytes_out);
-    rt_count(m, RT_M_OWNER_LINK_BYTES_IN, l.bytes_in - o->nodes->links.bytes_in);
-    rt_count(m, RT_M_OWNER_UDP_BYTES_OUT, d.sent_bytes - o->nodes->datagrams.sent_bytes);
-    rt_count(m, RT_M_OWNER_LINK_REFUSED, refused_links(&l) - refused_links(&o->nodes->links));
-    rt_count(m, RT_M_OWNER_UDP_REFUSED,
-             refused_datagrams(&d) - refused_datagrams(&o->nodes->datagrams));
-    o->nodes->links = l;
-    o->nodes->datagrams = d;
-}
-
-void rt_nodes_stats(struct owner *o)
-{
-    uint32_t links = 0;
-
-    rt_mesh_each(o->nodes->mesh, count_link, &links);
-    rt_seeds_alone(o->nodes->seeds, links == 0);
-    if (cl_view(o->cl) != o->nodes->view) {
-        o->nodes->view = cl_view(o->cl);
-        rt_mesh_set_view(o->nodes->mesh, o->nodes->view);
-    }
-    rt_gauge(o->args->metrics, RT_M_OWNER_LINKS, links);
-    count(o);
 }

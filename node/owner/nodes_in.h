@@ -5,10 +5,12 @@
  *   nodes        sockets, seeds, events in, actions out
  *   nodes_addr   where the others reach this node
  *   nodes_admit  who may have a link, and what it means that others refuse us
+ *   nodes_stats  figures, once a second
  */
 #ifndef NODE_OWNER_NODES_IN_H
 #define NODE_OWNER_NODES_IN_H
 
+#include "node/owner/clients.h"
 #include "node/owner/mesh.h"
 #include "node/owner/nodes.h"
 #include "node/owner/seeds.h"
@@ -20,6 +22,7 @@ struct nodes {
     struct rt_mesh *mesh;
     struct rt_mesh_udp *udp;
     struct rt_seeds *seeds;
+    struct rt_clients *clients;
     struct pr_addr self;         /* where the others reach this node */
     uint64_t view;               /* last one told to the mesh */
     struct pr_cluster told;      /* to the own edges */

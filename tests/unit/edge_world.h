@@ -404,6 +404,7 @@ static void world_open(const char *const *settings)
     w.e->metrics = &w.metrics;
     w.e->loop = rt_loop_new();
     w.e->now_ms = rt_now_ms(w.e->loop);
+    rt_limits_start(w.e);
     rt_wheel_init(&w.e->wheel, rt_loop_uv(w.e->loop), w.e->now_ms);
     rt_timer_init(w.e->loop, &w.e->more, NULL, w.e);
     w.e->auth = rt_auth_new(&w.cfg, &why);

@@ -128,6 +128,13 @@ static void make_cluster(struct pr_outbuf *o)
     pr_cluster_encode(o, &m);
 }
 
+static void make_clients(struct pr_outbuf *o)
+{
+    const struct pr_clients m = {UINT64_MAX};
+
+    pr_clients_encode(o, &m);
+}
+
 static void make_view(struct pr_outbuf *o)
 {
     const struct pr_view m = {UINT64_MAX};
@@ -198,7 +205,7 @@ static const struct {
     {0x25, PR_C_CONTROL, make_view},          {0x28, PR_C_CONTROL, make_resync},
     {0x2a, PR_C_CONTROL, make_again},         {0x2b, PR_C_CONTROL, make_again_ok},
     {0x54, PR_C_PRESENCE, make_p_sum},        {0x63, PR_C_CHANGES, make_reader},
-    {0x13, PR_C_CONTROL, make_cluster},
+    {0x13, PR_C_CONTROL, make_cluster},       {0x14, PR_C_CONTROL, make_clients},
 };
 
 static size_t make(void (*fn)(struct pr_outbuf *o))

@@ -69,6 +69,25 @@ static void test_average(void **state)
     }
 }
 
+/* What is spent is owed, but not for longer than the bound. */
+static void test_debt(void **state)
+{
+    struct rt_rate rate = {.per_s = 10, .burst = 10};
+    struct rt_bucket b;
+
+    (void)state;
+    rt_bucket_init(&b, &rate, 0);
+    rt_bucket_spend(&b, &rate, 30, 0);
+    assert_int_equal(rt_bucket_left(&b, &rate, 0), 0);
+    assert_int_equal(rt_bucket_wait_ms(&b, &rate, 1, 0), 2100);
+    assert_false(rt_bucket_take(&b, &rate, 1, 2099));
+    assert_true(rt_bucket_take(&b, &rate, 1, 2100));
+    assert_true(rt_bucket_take(&b, &rate, 0, 2100));
+    rt_bucket_spend(&b, &rate, UINT32_MAX, 2100);
+    assert_int_equal(rt_bucket_left(&b, &rate, 2100 + RT_DEBT_S * 1000), 0);
+    assert_int_equal(rt_bucket_left(&b, &rate, 2200 + RT_DEBT_S * 1000), 1);
+}
+
 static void test_wait(void **state)
 {
     struct rt_rate rate = {.per_s = 3, .burst = 2};
@@ -92,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_average),
+        cmocka_unit_test(test_debt),
         cmocka_unit_test(test_wait),
     };
 

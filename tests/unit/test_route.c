@@ -13,6 +13,8 @@
 #include "proto/json_scan.h"
 #include "tests/unit/changes_help.h"
 
+#define BODY_MAX 1048576u
+
 #define ROW(...) ((const char *const[COLUMNS]){__VA_ARGS__})
 #define HEAD(type)                                                                                 \
     "{\"schema\":\"public\",\"table\":\"t\",\"type\":\"" type "\",\"commit_timestamp\":"
@@ -82,7 +84,7 @@ static void on_frame(void *ctx, struct pr_slice bytes)
 /* Renders one change for the matches of `s`. */
 static void render(struct out *o, struct rt_subs *s, const struct rt_change *c, bool with_position)
 {
-    struct rt_route *r = rt_route_new(pr_str("p"), with_position, on_frame, o);
+    struct rt_route *r = rt_route_new(pr_str("p"), with_position, BODY_MAX, on_frame, o);
     struct rt_matches m = {0};
 
     *o = (struct out){0};
@@ -263,7 +265,7 @@ static void test_sharing(void **state)
     assert_int_equal(o.targets, 32);
 
     o = (struct out){0};
-    r = rt_route_new(pr_str("p"), false, on_frame, &o);
+    r = rt_route_new(pr_str("p"), false, BODY_MAX, on_frame, &o);
     assert_int_equal(rt_subs_match(s, &c, &m), 32);
     for (uint32_t i = 0; i < m.count; i++) {
         m.items[i].visible = i == 7;
@@ -304,9 +306,9 @@ static void test_too_large(void **state)
     around = strlen(COLS_ALL ",\"record\":{\"id\":1,\"v\":\"\",\"n\":5,\"l\":null}");
     for (size_t over = 0; over <= 1; over++) {
         set_row(row, ROW("1", big, "5", NULL));
-        row[1].text.n = RT_ROUTE_BODY_MAX - around + over;
+        row[1].text.n = BODY_MAX - around + over;
         render(&o, s, &c, false);
-        assert_int_equal(o.data_bytes > RT_ROUTE_BODY_MAX, over == 0);
+        assert_int_equal(o.data_bytes > BODY_MAX, over == 0);
     }
     rt_subs_free(s);
 }
@@ -340,7 +342,7 @@ static void test_frames(void **state)
     struct rt_subs *s = rt_subs_new();
     struct rt_value row[COLUMNS];
     struct rt_change c = {.rel = &rel, .kind = PR_K_INSERT, .row = row};
-    struct rt_route *r = rt_route_new(pr_str("p"), false, on_frame, &o);
+    struct rt_route *r = rt_route_new(pr_str("p"), false, BODY_MAX, on_frame, &o);
     struct rt_route_stats stats;
 
     (void)state;
