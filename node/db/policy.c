@@ -80,8 +80,7 @@ void rt_policy_bind(const struct rt_policy *p, struct pr_slice claims, struct rt
 
             out->at[i].text = text;
             if (plain && c->uuid && put_uuid(text, out->at[i].uuid)) {
-                out->at[i].text = pr_bytes(out->at[i].uuid, sizeof out->at[i].uuid);
-                out->at[i].state = RT_CLAIM_TEXT;
+                out->at[i].state = RT_CLAIM_UUID;
             } else if (plain && !c->uuid) {
                 out->at[i].state = RT_CLAIM_TEXT;
             }
@@ -108,9 +107,12 @@ static enum rt_truth text_of(const struct run *r, const struct policy_node *n,
         return RT_TRUE;
     }
     if (n->kind == P_CLAIM) {
-        *text = r->claims->at[n->claim].text;
         switch (r->claims->at[n->claim].state) {
         case RT_CLAIM_TEXT:
+            *text = r->claims->at[n->claim].text;
+            return RT_TRUE;
+        case RT_CLAIM_UUID:
+            *text = pr_bytes(r->claims->at[n->claim].uuid, sizeof r->claims->at[n->claim].uuid);
             return RT_TRUE;
         case RT_CLAIM_NULL:
             return RT_UNKNOWN;

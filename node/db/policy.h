@@ -40,12 +40,12 @@ struct rt_policy;
 const struct rt_policy *rt_policy_compile(struct rt_arena *mem, struct pr_slice condition,
                                           const struct rt_relation *rel, unsigned helpers);
 
-/* What a policy reads of the claims; borrows from them. */
+/* What a policy reads of the claims; borrows from them, but may be moved. */
 struct rt_policy_claims {
     struct {
-        enum { RT_CLAIM_NULL = 0, RT_CLAIM_TEXT, RT_CLAIM_UNSURE } state;
-        struct pr_slice text;
-        char uuid[36]; /* `text`, if the claim is a uuid */
+        enum { RT_CLAIM_NULL = 0, RT_CLAIM_TEXT, RT_CLAIM_UUID, RT_CLAIM_UNSURE } state;
+        struct pr_slice text; /* RT_CLAIM_TEXT */
+        char uuid[36];        /* RT_CLAIM_UUID */
     } at[RT_POLICY_CLAIMS_MAX];
 };
 void rt_policy_bind(const struct rt_policy *p, struct pr_slice claims,

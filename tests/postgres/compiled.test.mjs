@@ -39,6 +39,16 @@ test('which policies need no query, and which do', async (t) => {
   }
 })
 
+test('many users at once: each sees its own row', async (t) => {
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = await guarded('owner = auth.uid()')
+  const users = Array.from({ length: 60 }, (_, i) => `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`)
+  const subscribers = await Promise.all(users.map((sub) => subscriber(t, node, all(T), { role: 'authenticated', sub })))
+  const got = await after(sql, [`insert into ${T} (id, owner) values ${users.map((u, i) => `(${i}, '${u}')`).join()}`], ...subscribers)
+  assert.deepEqual(got.map((list) => list.map((d) => d.record.id)), users.map((_, i) => [i]))
+  assert.equal(await metric(node, 'rls_checks_total'), 0)
+})
+
 test('helpers that mean something else, or may not be called, are asked', async (t) => {
   const node = await startNode(t, { database, nodes: 1 })
   const T = await guarded('owner = auth.uid()')
