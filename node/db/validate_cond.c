@@ -256,8 +256,10 @@ static bool check_plain(struct rt_reg *r, int column)
         return false;
     }
     if ((cond->op == PR_F_LIKE || cond->op == PR_F_ILIKE) && pr_like_is_cut(cond->value)) {
-        rt_refuse(r, pr_str("ERROR 22025 (invalid_escape_sequence) LIKE pattern must not end with "
-                            "escape character"));
+        rt_refuse(r,
+                  (const struct pr_slice[]){pr_str("ERROR 22025 (invalid_escape_sequence) LIKE "
+                                                   "pattern must not end with escape character")},
+                  1);
         return false;
     }
     return cond->op != PR_F_IS || check_word(r, column);

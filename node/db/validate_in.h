@@ -11,7 +11,7 @@
 
 #include "node/db/regs_in.h"
 
-/* A refusal: parameters, and the exception behind them. */
+/* Bytes of a refusal that are told: parameters, and the exception behind them. */
 #define RT_REFUSAL_MAX 4096u
 
 struct rt_check {
@@ -26,7 +26,8 @@ struct rt_check {
     uint8_t *values[PR_FILTER_CONDS_MAX]; /* what Postgres made of them; NULL: as they came */
 };
 
-/* validate.c: the check ends; refused with `text` unless it is NULL. */
+/* validate.c: the check ends; refused with the whole characters of `text` that fit into
+ * RT_REFUSAL_MAX, unless it is NULL. */
 void rt_check_end(struct rt_reg *r, const struct pr_outbuf *text, bool unpublished);
 /* The connection ended: the next one checks anew. */
 void rt_check_interrupted(struct rt_reg *r);
@@ -43,12 +44,15 @@ uint32_t rt_check_parts(const struct rt_check *c, struct rt_sieve_part *parts);
 
 /* validate_say.c: all end the check. */
 void rt_refuse_unpublished(struct rt_reg *r);
-void rt_refuse(struct rt_reg *r, struct pr_slice exception);
+/* The exception in pieces. */
+void rt_refuse(struct rt_reg *r, const struct pr_slice *exception, uint32_t count);
 /* "ERROR P0001 (raise_exception) ", then the texts. */
 void rt_refuse_raised(struct rt_reg *r, const char *text, struct pr_slice a, const char *middle,
                       struct pr_slice b);
 /* "ERROR 22P02 (invalid_text_representation) ..." as Postgres answered. */
 void rt_refuse_result(struct rt_reg *r, const PGresult *res);
+/* The beginning of a text in UTF-8: whole characters, at most `max` bytes. */
+struct pr_slice rt_text_begin(struct pr_slice text, size_t max);
 /* The name of an SQLSTATE that a filter can cause; "error" for others. */
 const char *rt_condition_name(const char *sqlstate);
 

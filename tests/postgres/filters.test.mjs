@@ -79,6 +79,22 @@ test('case 21 and protocol case 78: what cannot be evaluated is refused, with th
   assert.ok(s.system.message.includes('filters: [{"id", "eq", "x", true}], select: nil]'), s.system.message)
 })
 
+test('case 21: a refusal of a long filter is cut to 4096 bytes, in whole characters, and says nothing else', async (t) => {
+  const T = await table('id int primary key')
+  const told = async (filter) => (await subscriber(t, node, all(T, { filter }), undefined, { status: 'error' })).system.message
+  const cut = (text) => new TextDecoder().decode(Buffer.from(text).subarray(0, 4096), { stream: true })
+  for (const n of [1900, 1970, 2500, 3000, 3900, 4001]) {
+    for (const column of ['c'.repeat(n), `${'c'.repeat(n % 2)}${'é'.repeat(n / 2)}`]) {
+      assert.equal(await told(`${column}=eq.1`), cut('Unable to subscribe to changes with given parameters. An exception happened so please check your ' +
+        `connect parameters: [event: *, schema: public, table: ${T}, filters: [{"${column}", "eq", "1", false}], select: nil]. ` +
+        `Exception: ERROR P0001 (raise_exception) invalid column for filter ${column}`))
+    }
+  }
+  const longest = 'é'.repeat(30000)
+  assert.equal(await told(longest), cut(`Error parsing \`filter\` params: ["${longest}`))
+  assert.equal(await told(`id=${longest}.1`), cut(`Error parsing \`filter\` params: ["${longest}`))
+})
+
 test('filters on update and delete that Postgres evaluates', async (t) => {
   const T = await table('id int primary key, v text', 'alter table % replica identity full')
   const D = await table('id int primary key, v text')
