@@ -55,6 +55,7 @@ struct rt_batch {
     struct gathered *work; /* is judged or waits for the owner; NULL: none */
     struct rt_rls_row judged[ROWS_MAX];
     struct rt_sift *sift;
+    bool asks; /* the sieves and policies, about `work` */
     struct rt_timer wait;
 };
 
@@ -215,6 +216,11 @@ bool rt_batch_full(const struct rt_db *d)
     return g->count == ROWS_MAX || g->ncasts == ROWS_MAX || g->bytes >= BYTES_MAX;
 }
 
+bool rt_batch_asks(const struct rt_db *d)
+{
+    return d->batch->asks;
+}
+
 bool rt_batch_idle(const struct rt_db *d)
 {
     const struct gathered *g = d->batch->now;
@@ -295,6 +301,8 @@ static void on_judged(void *ctx, bool ok)
 {
     struct rt_db *d = ctx;
 
+    d->batch->asks = false;
+    rt_db_regs_try(d);
     if (ok) {
         on_wait(d);
     } else {
@@ -310,8 +318,9 @@ static void judge(struct rt_db *d)
     struct gathered *g = b->work;
 
     if (!rt_rls_needed(b->judged, g->count)) {
-        on_wait(d);
+        on_judged(d, true);
     } else if (d->check != NULL) {
+        b->asks = true;
         rt_rls_judge(d->rls, d->check,
                      &(struct rt_rls_batch){.rows = b->judged,
                                             .count = g->count,
@@ -372,6 +381,7 @@ void rt_batch_work(struct rt_db *d)
     if (!rt_sift_needed(b->judged, g->count)) {
         judge(d);
     } else if (d->check != NULL) {
+        b->asks = true;
         rt_sift_run(b->sift, d->check, b->judged, g->count);
     } else {
         on_judged(d, false);
@@ -388,6 +398,8 @@ void rt_batch_reset(struct rt_db *d)
     gathered_free(b->work);
     b->work = NULL;
     gathered_clear(b->now);
+    b->asks = false;
+    rt_db_regs_try(d);
 }
 
 void rt_batch_init(struct rt_db *d)

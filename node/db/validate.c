@@ -27,6 +27,7 @@ void rt_db_reg_check_drop(struct rt_reg *r)
     if (c == NULL) {
         return;
     }
+    rt_check_wait_no_more(c);
     free_values(c);
     rt_rel_unref(c->rel);
     rt_free(c->oids);

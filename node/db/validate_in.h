@@ -24,6 +24,8 @@ struct rt_check {
     uint32_t cond;           /* condition in work */
     struct rt_sub_cond conds[PR_FILTER_CONDS_MAX];
     uint8_t *values[PR_FILTER_CONDS_MAX]; /* what Postgres made of them; NULL: as they came */
+    struct rt_check *next_try, *prev_try; /* of those whose pattern is to be tried */
+    bool waits;                           /* it is one of them */
 };
 
 /* validate.c: the check ends; refused with the whole characters of `text` that fit into
@@ -39,6 +41,8 @@ void rt_check_cond_done(struct rt_reg *r);
 /* validate_cond.c: looks at the condition in work. True: it is settled, conds[cond] is set. False:
  * an answer is waited for, or the check is over. */
 bool rt_check_cond(struct rt_reg *r);
+/* It waits no more for its pattern to be tried, if it does. */
+void rt_check_wait_no_more(struct rt_check *c);
 /* The conditions of which Postgres is to be asked, as parts of a sieve; how many. */
 uint32_t rt_check_parts(const struct rt_check *c, struct rt_sieve_part *parts);
 
