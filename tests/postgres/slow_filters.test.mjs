@@ -43,3 +43,19 @@ test('a join with a hundred slow patterns: the changes of others come before the
   assert.deepEqual((await after(sql, [`insert into ${V} values (1), (2)`], other))[0].map((m) => m.record.id), [1, 2])
   assert.deepEqual(messages(s).filter((m) => m === 'Subscribed to PostgreSQL'), [])
 })
+
+test('sixty slow patterns over rows: those beyond the time of a batch are told, and cancelled in the end; others get everything', async (t) => {
+  const T = await table('id int primary key, t text')
+  const s = await joinSlow(t, T, 'realtime:rows', 60)
+  const other = await subscriber(t, node, all(T))
+  assert.equal((await s.event('realtime:rows', 'system', 60000)).payload.message, 'Subscribed to PostgreSQL')
+  let rows = 0
+  for (const [most, text] of [[1, 'Changes may be missing: the filter'], [30, 'Changes are missing: the filter']]) {
+    while (!messages(s).some((m) => m.startsWith(text))) {
+      assert.ok(rows < most, `${rows} rows, and nobody was told: ${text}`)
+      const id = ++rows
+      assert.deepEqual((await after(sql, [`insert into ${T} values (${id}, 'a word')`], other))[0].map((m) => m.record.id), [id])
+      await s.heartbeat()
+    }
+  }
+})
