@@ -256,6 +256,7 @@ static void finish(struct rt_db *d)
     struct gathered *g = b->work;
     uint32_t next = 0;
 
+    d->batches++;
     for (uint32_t i = 0; i < g->count; i++) {
         tell_unjudged(d, &g->rows[i].matches);
     }

@@ -173,6 +173,7 @@ struct rt_db {
     char roles[40]; /* hash of roles and memberships at the last look */
     struct rt_stream stream;
     struct rt_batch *batch;
+    uint64_t batches; /* finished, with the one that is just routed */
     struct rt_messages messages;
     struct rt_rls *rls;
     struct rt_route *route;
@@ -245,7 +246,8 @@ void rt_db_regs_try(struct rt_db *d);
 /* regs_sieve.c: a filter failed too often, and nothing passes it any more: its registrations end,
  * refused. */
 void rt_db_regs_cancel(struct rt_db *d, const struct rt_sieve *s, const char *sqlstate);
-/* A filter failed for a row that the registration may have been to get: its clients are told. */
+/* A filter failed for a row that the registration may have been to get: its clients are told, once
+ * a batch. */
 void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle);
 
 /* tables.c */

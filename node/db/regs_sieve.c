@@ -21,13 +21,14 @@ static void put_filter(struct pr_outbuf *o, struct pr_slice filter)
 
 void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle)
 {
-    const struct rt_reg *r = rt_db_reg_find(d, boot, handle);
+    struct rt_reg *r = rt_db_reg_find(d, boot, handle);
     char text[TEXT_MAX];
     struct pr_outbuf o = pr_outbuf((uint8_t *)text, sizeof text);
 
-    if (r == NULL || r->state == RT_REG_REFUSED) {
+    if (r == NULL || r->state == RT_REG_REFUSED || r->unjudged == d->batches) {
         return; /* it ended meanwhile, or was cancelled, and told so */
     }
+    r->unjudged = d->batches;
     pr_put_str(&o, "Changes may be missing: the filter ");
     put_filter(&o, r->m.filter);
     pr_put_str(&o, " could not be evaluated for a row, because of an error or its time limit");

@@ -143,6 +143,16 @@ test('a filter over its time is told to its own subscribers, who see the row; ot
   assert.match(node.logText(), /ev=filter_cancelled/)
 })
 
+test('a filter that fails for several rows of a transaction is told once', async (t) => {
+  const T = await table('id int primary key, t text')
+  const s = await subscriber(t, node, all(T, { filter: slow }))
+  const list = await after(sql, [`insert into ${T} values (1, ${heavy}), (2, ${heavy}), (3, 'xxxxxxy')`], s)
+  assert.deepEqual(list[0].map((m) => m.record.id), [3])
+  await s.s.heartbeat()
+  const told = s.s.frames.filter((f) => f.event === 'system').map((f) => f.payload.message)
+  assert.equal(told.filter((m) => m.startsWith('Changes may be missing')).length, 1, told.join('; '))
+})
+
 test('the connection ends while a filter is asked: the rows come again, each once', async (t) => {
   const T = await table('id int primary key, t text')
   const [s, other] = [await subscriber(t, node, all(T, { filter: slow })), await subscriber(t, node, all(T, { filter: 't=ilike.X%' }))]
