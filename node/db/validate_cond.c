@@ -316,6 +316,12 @@ static bool check_plain(struct rt_reg *r, int column)
                   1);
         return false;
     }
+    if ((cond->op == PR_F_LIKE || cond->op == PR_F_ILIKE) && pr_like_is_long(cond->value)) {
+        rt_refuse_raised(r, "too long a pattern for ", pr_str(pr_filter_op_name(cond->op)),
+                         " filter: at most 255 bytes may stand between a % and the next",
+                         pr_str(""));
+        return false;
+    }
     return cond->op != PR_F_IS || check_word(r, column);
 }
 

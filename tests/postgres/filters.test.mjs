@@ -64,6 +64,8 @@ test('case 21 and protocol case 78: what cannot be evaluated is refused, with th
     'p=imatch.1': inner('operator imatch requires a text-compatible column type, got point'),
     't=match.(': inner('invalid regular expression for match filter: invalid regular expression: parentheses () not balanced'),
     't=imatch.(': inner('invalid regular expression for imatch filter: invalid regular expression: parentheses () not balanced'),
+    [`t=like.%${'a'.repeat(256)}`]: inner('too long a pattern for like filter: at most 255 bytes may stand between a % and the next'),
+    [`t=not.ilike.a%${'a'.repeat(256)}%b`]: inner('too long a pattern for ilike filter: at most 255 bytes may stand between a % and the next'),
     't=like.a\\': 'Exception: ERROR 22025 (invalid_escape_sequence) LIKE pattern must not end with escape character',
     'j=eq.{}': inner('operator eq is not supported for column type json'),
     'j=isdistinct.{}': inner('operator isdistinct is not supported for column type json'),

@@ -59,3 +59,14 @@ test('sixty slow patterns over rows: those beyond the time of a batch are told, 
     }
   }
 })
+
+test('long patterns of like, of which Postgres does not look at the clock, hold nobody up for long', async (t) => {
+  const T = await table('id int primary key, t text')
+  const other = await subscriber(t, node, all(T))
+  const part = 'a'.repeat(255)
+  const known = [`%${part.slice(1)}b`, `${part}${part}%`, `%${part.slice(1)}b%${part.slice(1)}b`, `%${part}%`]
+  const s = await subscriber(t, node, known.flatMap((p) => all(T, { filter: `t=like.${p}` })))
+  await subscriber(t, node, all(T, { filter: `t=like.%${'a'.repeat(60000)}b` }), undefined, { status: 'error' })
+  const got = await after(sql, [`insert into ${T} values (1, repeat('a', 500000)), (2, 'b')`], other, s)
+  assert.deepEqual(got[0].map((m) => m.record.id), [1, 2])
+})
