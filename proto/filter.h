@@ -86,9 +86,14 @@ enum pr_text_rule {
 /* Unanchored parts of a LIKE pattern that are longer are not for C: the search for one costs the
  * product of its length and the text's. */
 #define PR_LIKE_PART_MAX 64u
+/* The same for Postgres, which does not look at its time limits meanwhile (seen with version 15).
+ */
+#define PR_LIKE_PART_ASKED_MAX 255u
 
 /* Can C evaluate the condition on that type, with exactly the result of Postgres? */
 bool pr_filter_native(const struct pr_cond *c, const struct pr_pg_type *t, enum pr_text_rule rule);
+/* Has a LIKE pattern more than PR_LIKE_PART_ASKED_MAX bytes between a '%' and the next one? */
+bool pr_like_is_long(struct pr_slice pattern);
 /* Does a LIKE pattern end in a backslash that escapes nothing? Postgres raises for such a one. */
 bool pr_like_is_cut(struct pr_slice pattern);
 /*

@@ -18,7 +18,8 @@ static size_t unit_len(struct pr_slice pattern)
     return pattern.p[0] == '\\' && pattern.n > 1 ? 2 : 1;
 }
 
-static bool has_long_part(struct pr_slice pattern)
+/* Behind a '%', more than `max` bytes before the next one. */
+static bool has_long_part(struct pr_slice pattern, size_t max)
 {
     bool anchored = true;
     size_t part = 0;
@@ -32,12 +33,17 @@ static bool has_long_part(struct pr_slice pattern)
         } else {
             part += n;
         }
-        if (!anchored && part > PR_LIKE_PART_MAX) {
+        if (!anchored && part > max) {
             return true;
         }
         pattern = pr_bytes(pattern.p + n, pattern.n - n);
     }
     return false;
+}
+
+bool pr_like_is_long(struct pr_slice pattern)
+{
+    return has_long_part(pattern, PR_LIKE_PART_ASKED_MAX);
 }
 
 bool pr_like_is_cut(struct pr_slice pattern)
@@ -71,7 +77,7 @@ bool pr_filter_native(const struct pr_cond *c, const struct pr_pg_type *t, enum 
     case PR_F_GTE:
         return pr_pg_has_order(t, rule >= PR_TEXT_ORDER);
     case PR_F_LIKE:
-        return is_text(kind) && rule >= PR_TEXT_LIKE && !has_long_part(c->value);
+        return is_text(kind) && rule >= PR_TEXT_LIKE && !has_long_part(c->value, PR_LIKE_PART_MAX);
     case PR_F_ILIKE:
     case PR_F_MATCH:
     case PR_F_IMATCH:

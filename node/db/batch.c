@@ -56,6 +56,7 @@ struct rt_batch {
     struct gathered *work; /* is judged or waits for the owner; NULL: none */
     struct rt_rls_row judged[ROWS_MAX];
     struct rt_sift *sift;
+    bool asks; /* the sieves and policies, about `work` */
     struct rt_timer wait;
 };
 
@@ -216,6 +217,11 @@ bool rt_batch_full(const struct rt_db *d)
     return g->count == ROWS_MAX || g->ncasts == ROWS_MAX || g->bytes >= BYTES_MAX;
 }
 
+bool rt_batch_asks(const struct rt_db *d)
+{
+    return d->batch->asks;
+}
+
 bool rt_batch_idle(const struct rt_db *d)
 {
     const struct gathered *g = d->batch->now;
@@ -251,6 +257,7 @@ static void finish(struct rt_db *d)
     struct gathered *g = b->work;
     uint32_t next = 0;
 
+    d->batches++;
     for (uint32_t i = 0; i < g->count; i++) {
         tell_unjudged(d, &g->rows[i].matches);
     }
@@ -301,6 +308,8 @@ static void on_judged(void *ctx, bool ok)
 {
     struct rt_db *d = ctx;
 
+    d->batch->asks = false;
+    rt_db_regs_try(d);
     if (ok && in_shadow(d)) {
         rt_count(d->metrics, RT_M_DB_RLS_DIFFER,
                  rt_policies_differ(d->batch->judged, d->batch->work->count));
@@ -324,8 +333,9 @@ static void judge(struct rt_db *d)
                  rt_policies_judge(b->judged, g->count, in_shadow(d)));
     }
     if (!rt_rls_needed(b->judged, g->count)) {
-        on_wait(d);
+        on_judged(d, true);
     } else if (d->check != NULL) {
+        b->asks = true;
         rt_rls_judge(d->rls, d->check,
                      &(struct rt_rls_batch){.rows = b->judged,
                                             .count = g->count,
@@ -386,6 +396,7 @@ void rt_batch_work(struct rt_db *d)
     if (!rt_sift_needed(b->judged, g->count)) {
         judge(d);
     } else if (d->check != NULL) {
+        b->asks = true;
         rt_sift_run(b->sift, d->check, b->judged, g->count);
     } else {
         on_judged(d, false);
@@ -402,6 +413,8 @@ void rt_batch_reset(struct rt_db *d)
     gathered_free(b->work);
     b->work = NULL;
     gathered_clear(b->now);
+    b->asks = false;
+    rt_db_regs_try(d);
 }
 
 void rt_batch_init(struct rt_db *d)

@@ -36,7 +36,8 @@
 #define RT_TEXT_UNACKED     "Changes may be missing: the server did not take them in time"
 
 struct rt_db;
-struct rt_reg; /* regs_in.h */
+struct rt_reg;   /* regs_in.h */
+struct rt_check; /* validate_in.h */
 
 /* A living edge process, of whatever node. */
 struct rt_boot {
@@ -161,6 +162,11 @@ struct rt_db {
     struct rt_chains regs; /* struct rt_reg, regs_in.h */
     uint32_t nregs;
     uint32_t unsettled; /* registrations that were not looked at yet */
+    /* Patterns that are to be tried, and whether one is; validate_cond.c. */
+    struct {
+        struct rt_check *first, *last;
+        bool out;
+    } trials;
     struct rt_rels *rels;
     struct rt_table *tables;
     bool tables_asked, tables_again; /* a poll is out; and one more was wanted since */
@@ -168,6 +174,7 @@ struct rt_db {
     char roles[40]; /* hash of roles and memberships at the last look */
     struct rt_stream stream;
     struct rt_batch *batch;
+    uint64_t batches; /* finished, with the one that is just routed */
     struct rt_messages messages;
     struct rt_rls *rls;
     struct rt_route *route;
@@ -234,10 +241,14 @@ bool rt_db_regs_settled(const struct rt_db *d);
  * changed, those that this concerns are. */
 void rt_db_regs_again(struct rt_db *d, const struct rt_table *t);
 
+/* validate_cond.c: tries the next pattern that waits for it, unless a batch is asked about. */
+void rt_db_regs_try(struct rt_db *d);
+
 /* regs_sieve.c: a filter failed too often, and nothing passes it any more: its registrations end,
  * refused. */
 void rt_db_regs_cancel(struct rt_db *d, const struct rt_sieve *s, const char *sqlstate);
-/* A filter failed for a row that the registration may have been to get: its clients are told. */
+/* A filter failed for a row that the registration may have been to get: its clients are told, once
+ * a batch. */
 void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle);
 
 /* tables.c */
@@ -291,6 +302,8 @@ void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind
 void rt_batch_message(struct rt_db *d, uint8_t *frame, size_t len);
 /* The transaction ends here. */
 void rt_batch_commit(struct rt_db *d);
+/* The check connection is asked about a batch. */
+bool rt_batch_asks(const struct rt_db *d);
 /* Nothing was gathered or is in work. */
 bool rt_batch_idle(const struct rt_db *d);
 /* No row may be added until the batch in work is done. */

@@ -24,9 +24,10 @@ struct rt_reg {
     bool again;       /* something changed while it was checked */
     bool unpublished; /* refused because no table of it is published: it may be one day */
     uint64_t poll; /* the look at the publication that must be over before it is refused; 0: none */
-    bool cancelled; /* refused, because its filter failed too often */
-    bool gone;      /* removed while questions are out: freed with the last answer */
-    uint32_t out;   /* questions out */
+    uint64_t unjudged; /* batch of which it was last told that a row could not be judged; 0: none */
+    bool cancelled;    /* refused, because its filter failed too often */
+    bool gone;         /* removed while questions are out: freed with the last answer */
+    uint32_t out;      /* questions out */
     char *refusal;
     /* What the edge was told last. */
     bool told;

@@ -13,24 +13,22 @@
 /* The filter, or its beginning in whole characters. */
 static void put_filter(struct pr_outbuf *o, struct pr_slice filter)
 {
-    size_t n = filter.n < SHOWN_MAX ? filter.n : SHOWN_MAX;
+    struct pr_slice begin = rt_text_begin(filter, SHOWN_MAX);
 
-    while (n < filter.n && n > 0 && (filter.p[n] & 0xc0) == 0x80) {
-        n--;
-    }
-    pr_put_slice(o, pr_bytes(filter.p, n));
-    pr_put_str(o, n < filter.n ? "..." : "");
+    pr_put_slice(o, begin);
+    pr_put_str(o, begin.n < filter.n ? "..." : "");
 }
 
 void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle)
 {
-    const struct rt_reg *r = rt_db_reg_find(d, boot, handle);
+    struct rt_reg *r = rt_db_reg_find(d, boot, handle);
     char text[TEXT_MAX];
     struct pr_outbuf o = pr_outbuf((uint8_t *)text, sizeof text);
 
-    if (r == NULL || r->state == RT_REG_REFUSED) {
+    if (r == NULL || r->state == RT_REG_REFUSED || r->unjudged == d->batches) {
         return; /* it ended meanwhile, or was cancelled, and told so */
     }
+    r->unjudged = d->batches;
     pr_put_str(&o, "Changes may be missing: the filter ");
     put_filter(&o, r->m.filter);
     pr_put_str(&o, " could not be evaluated for a row, because of an error or its time limit");

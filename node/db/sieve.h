@@ -28,6 +28,9 @@ struct rt_sieve {
     uint32_t failures;
     uint64_t since_ms;
     bool cancelled;
+    /* Of patterns: known to be quick; statements in a row that were slow. */
+    bool quick;
+    uint32_t slow;
     uint32_t task; /* of the sifting under way, from 1; 0: none */
     struct rt_link link;
     struct rt_chains *home; /* NULL: no new user finds it */

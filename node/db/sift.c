@@ -9,8 +9,17 @@
 /* How long a statement may take: a pattern can be made to last, and everybody's changes wait. */
 #define PATTERNS_MS "200"
 #define OTHERS_MS   "2000"
-/* Statements that are out at the same time. */
+/* A pattern that takes so long is slow. Slow ones get so much of one batch together: beyond it,
+ * those that are not known to be quick are not asked, as if they had been out of time. Each for
+ * itself may be within its limit, but one client may bring thousands. */
+#define SLOW_MS     20u
+#define SLOW_ALL_MS 1000u
+/* One that was quick is known as slow after two such statements: the first may have been the
+ * machine. */
+#define SLOW_TWICE 2u
+/* Statements that are out at the same time; of patterns that are not known to be quick. */
 #define IN_FLIGHT_MAX 16u
+#define DOUBTFUL_MAX  2u
 /* A sieve that fails for so many rows within WINDOW_MS is cancelled. */
 #define FAILURES_MAX 3u
 #define WINDOW_MS    60000u
@@ -33,7 +42,9 @@ struct task {
     enum pass *pass;
     uint32_t count, cap;
     uint32_t at, out; /* rows before `at` are decided; so many behind it are asked for */
-    bool single;      /* the statement failed: row by row */
+    uint64_t asked_ms;
+    bool doubtful; /* one of those */
+    bool single;   /* the statement failed: row by row */
 };
 
 struct job {
@@ -42,8 +53,10 @@ struct job {
     const struct rt_rls_row *rows;
     uint32_t nrows;
     struct task *tasks;
-    uint32_t count, cap, started, running;
+    uint32_t count, cap, started, running, doubtful;
     uint32_t out; /* answers that are to come */
+    uint64_t answered_ms;
+    uint64_t slow_ms; /* that slow ones took so far */
     bool lost;
 };
 
@@ -188,7 +201,8 @@ static bool stale(struct job *j, const PGresult *res)
     return true;
 }
 
-static void log_failure(struct rt_sift *s, const struct task *k, const PGresult *res)
+static void log_failure(struct rt_sift *s, const struct task *k, const char *sqlstate,
+                        const char *why)
 {
     uint64_t now = rt_now_ms(s->loop);
 
@@ -196,12 +210,12 @@ static void log_failure(struct rt_sift *s, const struct task *k, const PGresult 
         s->logged_ms = now;
         rt_log(s->log, RT_WARN, "filter_failed", rt_kv_b("schema", k->rel->schema),
                rt_kv_b("table", k->rel->table), rt_kv_b("role", k->sieve->role),
-               rt_kv_s("sqlstate", rt_pg_sqlstate(res)), rt_kv_s("err", rt_pg_message(res)));
+               rt_kv_s("sqlstate", sqlstate), rt_kv_s("err", why));
     }
 }
 
 /* It failed for one row alone. */
-static void count_failure(struct rt_sift *s, struct rt_sieve *sieve, const PGresult *res)
+static void count_failure(struct rt_sift *s, struct rt_sieve *sieve, const char *sqlstate)
 {
     uint64_t now = rt_now_ms(s->loop);
 
@@ -213,7 +227,7 @@ static void count_failure(struct rt_sift *s, struct rt_sieve *sieve, const PGres
     if (sieve->failures == FAILURES_MAX && !sieve->cancelled) {
         sieve->cancelled = true;
         rt_sieve_hide(sieve);
-        s->ev->on_cancelled(s->ctx, sieve, rt_pg_sqlstate(res));
+        s->ev->on_cancelled(s->ctx, sieve, sqlstate);
     }
 }
 
@@ -233,7 +247,25 @@ static void on_setting(void *ctx, const PGresult *res)
 
     /* If it failed, the statement behind it is aborted: what follows is done there. */
     if (!stale(k->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK) {
-        log_failure(k->job->sift, k, res);
+        log_failure(k->job->sift, k, rt_pg_sqlstate(res), rt_pg_message(res));
+    }
+}
+
+/* Answers come in the order of the questions: each took what went by since the one before. */
+static void note_pace(struct task *k)
+{
+    struct job *j = k->job;
+    uint64_t now = rt_now_ms(j->sift->loop);
+    uint64_t took = now - (k->asked_ms > j->answered_ms ? k->asked_ms : j->answered_ms);
+
+    j->answered_ms = now;
+    if (k->sieve->patterns && took >= SLOW_MS) {
+        k->sieve->slow++;
+        k->sieve->quick = k->sieve->quick && k->sieve->slow < SLOW_TWICE;
+        j->slow_ms += took;
+    } else {
+        k->sieve->slow = 0;
+        k->sieve->quick = true;
     }
 }
 
@@ -245,6 +277,7 @@ static void on_rows(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
+    note_pace(k);
     if (PQresultStatus(res) == PGRES_TUPLES_OK) {
         for (int line = 0; line < PQntuples(res); line++) {
             uint32_t i = number(PQgetvalue(res, line, 0));
@@ -258,11 +291,11 @@ static void on_rows(void *ctx, const PGresult *res)
         k->single = true;
     } else {
         if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
-            log_failure(j->sift, k, res);
+            log_failure(j->sift, k, rt_pg_sqlstate(res), rt_pg_message(res));
         }
         k->pass[k->at] = PASS_FAILED;
         k->at++;
-        count_failure(j->sift, k->sieve, res);
+        count_failure(j->sift, k->sieve, rt_pg_sqlstate(res));
     }
     run(k);
     next_task(j);
@@ -313,6 +346,7 @@ static void ask(struct task *k)
     bool null = false;
     uint32_t n = 0;
 
+    k->asked_ms = rt_now_ms(k->job->sift->loop);
     while (pr_cond_values_next(&columns, &v, &null) == 1) {
         put_texts(&texts[n++], k, v);
     }
@@ -334,11 +368,34 @@ static void ask(struct task *k)
     rt_free(role);
 }
 
+/* The time of slow ones is used up. Whose turn never came is not counted as slow for that. */
+static void skip(struct task *k)
+{
+    struct rt_sift *s = k->job->sift;
+
+    log_failure(s, k, "57014", "slow patterns have used up the time of a batch");
+    for (; k->at < k->count && !k->sieve->cancelled; k->at++) {
+        k->pass[k->at] = PASS_FAILED;
+        if (k->sieve->slow > 0) {
+            count_failure(s, k->sieve, "57014");
+        }
+    }
+}
+
+static bool is_doubtful(const struct task *k)
+{
+    return k->sieve->patterns && !k->sieve->quick;
+}
+
 /* Goes on with this task: sends its next statement, or ends it. */
 static void run(struct task *k)
 {
+    if (is_doubtful(k) && k->job->slow_ms >= SLOW_ALL_MS) {
+        skip(k);
+    }
     if (k->at == k->count || k->sieve->cancelled) {
         k->job->running--;
+        k->job->doubtful -= k->doubtful;
         return;
     }
     k->out = k->single ? 1 : k->count - k->at;
@@ -348,9 +405,15 @@ static void run(struct task *k)
 static void next_task(struct job *j)
 {
     while (j->started < j->count && j->running < IN_FLIGHT_MAX) {
-        struct task *k = &j->tasks[j->started++];
+        struct task *k = &j->tasks[j->started];
 
+        k->doubtful = is_doubtful(k);
+        if (k->doubtful && j->doubtful == DOUBTFUL_MAX) {
+            return; /* goes on when one of them has ended */
+        }
+        j->started++;
         j->running++;
+        j->doubtful += k->doubtful;
         run(k);
     }
     if (j->running == 0 && j->started == j->count) {

@@ -27,6 +27,7 @@ void rt_db_reg_check_drop(struct rt_reg *r)
     if (c == NULL) {
         return;
     }
+    rt_check_wait_no_more(c);
     free_values(c);
     rt_rel_unref(c->rel);
     rt_free(c->oids);
@@ -48,7 +49,10 @@ void rt_check_end(struct rt_reg *r, const struct pr_outbuf *text, bool unpublish
     char *refusal = NULL;
 
     if (text != NULL) {
-        refusal = rt_strndup(text->p, text->len < text->cap ? text->len : text->cap);
+        struct pr_slice told = rt_text_begin(pr_bytes(text->p, text->len), RT_REFUSAL_MAX);
+
+        assert(pr_out_ok(text));
+        refusal = rt_strndup(told.p, told.n);
         /* Tables before the one that refused are attached: known as such, so that they go. */
         rt_db_reg_set_tables(r, r->check->oids, r->check->table);
         r->check->oids = NULL;
@@ -227,8 +231,7 @@ static void expand(struct rt_reg *r)
 static void on_role(void *ctx, const PGresult *res)
 {
     struct rt_reg *r = ctx;
-    uint8_t bytes[512];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    const char *head = "ERROR 42704 (undefined_object) role \"";
     const char *tail = NULL;
 
     if (rt_check_answered(r, res)) {
@@ -238,25 +241,20 @@ static void on_role(void *ctx, const PGresult *res)
         rt_refuse_result(r, res);
         return;
     }
-    pr_put_str(&o, "ERROR 42704 (undefined_object) role \"");
     if (PQntuples(res) == 0) {
         tail = "\" does not exist";
     } else if (strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
-        o.len = 0;
-        pr_put_str(&o, "ERROR P0001 (raise_exception) role \"");
+        head = "ERROR P0001 (raise_exception) role \"";
         tail = "\" is not allowed";
     } else if (strcmp(PQgetvalue(res, 0, 1), "t") != 0) {
-        o.len = 0;
-        pr_put_str(&o, "ERROR 42501 (insufficient_privilege) permission denied to set role \"");
+        head = "ERROR 42501 (insufficient_privilege) permission denied to set role \"";
         tail = "\"";
     }
     if (tail == NULL) {
         expand(r);
         return;
     }
-    pr_put_slice(&o, r->m.role);
-    pr_put_str(&o, tail);
-    rt_refuse(r, pr_bytes(bytes, o.len < o.cap ? o.len : o.cap));
+    rt_refuse(r, (const struct pr_slice[]){pr_str(head), r->m.role, pr_str(tail)}, 3);
 }
 
 /* The filter as text; refuses and answers false if it is none. */
@@ -264,19 +262,26 @@ static bool parse_filter(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
     size_t cap = PR_FILTER_ARENA(r->m.filter.n);
-    uint8_t bytes[RT_REFUSAL_MAX];
-    struct pr_outbuf err = pr_outbuf(bytes, sizeof bytes);
+    struct pr_outbuf err = pr_outbuf(NULL, 0);
     struct pr_outbuf arena;
+    int rv = PR_OK;
 
     if (!r->m.has_filter) {
         return true;
     }
     c->arena = rt_malloc(cap);
     arena = pr_outbuf(c->arena, cap);
-    if (pr_filter_parse(r->m.filter, &c->filter, &arena, &err) == PR_OK) {
+    rv = pr_filter_parse(r->m.filter, &c->filter, &arena, &err);
+    if (rv == PR_OK) {
         return true;
     }
+    /* Once more, into the room that the reason needs. */
+    err = pr_outbuf(rt_malloc(err.len), err.len);
+    arena.len = 0;
+    rv = pr_filter_parse(r->m.filter, &c->filter, &arena, &err);
+    assert(rv != PR_OK);
     rt_check_end(r, &err, false);
+    rt_free(err.p);
     return false;
 }
 

@@ -122,6 +122,16 @@ static void on_tried(void *ctx, const PGresult *res)
     }
 }
 
+static void on_tried_pattern(void *ctx, const PGresult *res)
+{
+    struct rt_reg *r = ctx;
+    struct rt_db *d = r->db;
+
+    d->trials.out = false;
+    on_tried(r, res); /* may free it */
+    rt_db_regs_try(d);
+}
+
 static void question(struct rt_reg *r, const char *sql, int n, const char *const *params,
                      rt_pg_fn fn)
 {
@@ -165,14 +175,16 @@ static struct rt_sieve_part part_of(const struct rt_check *c, uint32_t at)
 static void ask_try(struct rt_reg *r, const char *value)
 {
     struct rt_sieve_part part = part_of(r->check, r->check->cond);
+    bool pattern = rt_sieve_is_pattern(part.op);
     struct rt_text sql = {0};
 
     rt_text_puts(&sql, "select ");
     rt_sieve_put_test(&sql, &part, "v.c", 1);
-    rt_text_puts(&sql, rt_sieve_is_pattern(part.op)
-                           ? " from (values (''::pg_catalog.text)) v(c)"
-                           : " from (values (null::pg_catalog.text)) v(c)");
-    question(r, rt_text_end(&sql), 1, (const char *const[]){value}, on_tried);
+    rt_text_puts(&sql, pattern ? " from (values (''::pg_catalog.text)) v(c)"
+                               : " from (values (null::pg_catalog.text)) v(c)");
+    r->db->trials.out = r->db->trials.out || pattern;
+    question(r, rt_text_end(&sql), 1, (const char *const[]){value},
+             pattern ? on_tried_pattern : on_tried);
     rt_free(sql.p);
 }
 
@@ -209,6 +221,48 @@ static void ask(struct rt_reg *r, const struct rt_operand *of, bool tried)
     }
     rt_pg_sync(r->db->check);
     rt_free(value);
+}
+
+void rt_check_wait_no_more(struct rt_check *c)
+{
+    struct rt_db *d = c->reg->db;
+
+    if (!c->waits) {
+        return;
+    }
+    c->waits = false;
+    *(c->prev_try != NULL ? &c->prev_try->next_try : &d->trials.first) = c->next_try;
+    *(c->next_try != NULL ? &c->next_try->prev_try : &d->trials.last) = c->prev_try;
+}
+
+static void wait_for_try(struct rt_check *c)
+{
+    struct rt_db *d = c->reg->db;
+
+    c->waits = true;
+    c->next_try = NULL;
+    c->prev_try = d->trials.last;
+    *(c->prev_try != NULL ? &c->prev_try->next_try : &d->trials.first) = c;
+    d->trials.last = c;
+}
+
+/*
+ * One at a time, and none between the questions of a batch: reading a pattern may take as long as
+ * it is allowed to, one join may bring thousands, and everybody's rows are judged on the same
+ * connection. So a batch waits for one of them at most.
+ */
+void rt_db_regs_try(struct rt_db *d)
+{
+    while (!d->trials.out && d->trials.first != NULL && !rt_batch_asks(d)) {
+        struct rt_check *c = d->trials.first;
+
+        rt_check_wait_no_more(c);
+        if (d->check == NULL) {
+            rt_check_interrupted(c->reg);
+        } else {
+            ask(c->reg, &rt_rel_sql(c->rel)->operands[column_of(c)], true);
+        }
+    }
 }
 
 /* `is` takes a word, not a value. False: refused. */
@@ -256,8 +310,16 @@ static bool check_plain(struct rt_reg *r, int column)
         return false;
     }
     if ((cond->op == PR_F_LIKE || cond->op == PR_F_ILIKE) && pr_like_is_cut(cond->value)) {
-        rt_refuse(r, pr_str("ERROR 22025 (invalid_escape_sequence) LIKE pattern must not end with "
-                            "escape character"));
+        rt_refuse(r,
+                  (const struct pr_slice[]){pr_str("ERROR 22025 (invalid_escape_sequence) LIKE "
+                                                   "pattern must not end with escape character")},
+                  1);
+        return false;
+    }
+    if ((cond->op == PR_F_LIKE || cond->op == PR_F_ILIKE) && pr_like_is_long(cond->value)) {
+        rt_refuse_raised(r, "too long a pattern for ", pr_str(pr_filter_op_name(cond->op)),
+                         " filter: at most 255 bytes may stand between a % and the next",
+                         pr_str(""));
         return false;
     }
     return cond->op != PR_F_IS || check_word(r, column);
@@ -288,7 +350,12 @@ bool rt_check_cond(struct rt_reg *r)
         rt_check_interrupted(r);
         return false;
     }
-    ask(r, &rt_rel_sql(c->rel)->operands[i], !native);
+    if (!native && rt_sieve_is_pattern(cond->op)) {
+        wait_for_try(c);
+        rt_db_regs_try(r->db);
+    } else {
+        ask(r, &rt_rel_sql(c->rel)->operands[i], !native);
+    }
     return false;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* validate_say.c - why a registration is refused, in the texts of Supabase's server, which users
  * search for. */
+#include <assert.h>
 #include <string.h>
 
 #include "node/db/validate_in.h"
@@ -32,42 +33,70 @@ static void put_params(struct pr_outbuf *o, const struct rt_reg *r)
     pr_put_str(o, "]]");
 }
 
-void rt_refuse_unpublished(struct rt_reg *r)
-{
-    uint8_t bytes[RT_REFUSAL_MAX];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+/* What a refusal says. */
+struct refusal {
+    const struct rt_reg *reg;
+    const struct pr_slice *exception; /* in pieces */
+    uint32_t count;                   /* 0: no table of it is published */
+};
 
-    pr_put_str(&o, "Unable to subscribe to changes with given parameters. Please check Realtime is "
-                   "enabled for the given connect parameters: ");
-    put_params(&o, r);
-    rt_check_end(r, &o, true);
+static void put_refusal(struct pr_outbuf *o, const struct refusal *f)
+{
+    pr_put_str(o, "Unable to subscribe to changes with given parameters. ");
+    pr_put_str(o, f->count == 0
+                      ? "Please check Realtime is enabled for the given connect "
+                        "parameters: "
+                      : "An exception happened so please check your connect parameters: ");
+    put_params(o, f->reg);
+    pr_put_str(o, f->count == 0 ? "" : ". Exception: ");
+    for (uint32_t i = 0; i < f->count; i++) {
+        pr_put_slice(o, f->exception[i]);
+    }
 }
 
-void rt_refuse(struct rt_reg *r, struct pr_slice exception)
+/* A filter may have 64 KiB, so the room is measured: of what did not fit, nothing is written. */
+static void refuse(struct rt_reg *r, const struct pr_slice *exception, uint32_t count)
 {
-    uint8_t bytes[RT_REFUSAL_MAX];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    struct refusal f = {.reg = r, .exception = exception, .count = count};
+    struct pr_outbuf o = pr_outbuf(NULL, 0);
 
-    pr_put_str(&o, "Unable to subscribe to changes with given parameters. An exception happened so "
-                   "please check your connect parameters: ");
-    put_params(&o, r);
-    pr_put_str(&o, ". Exception: ");
-    pr_put_slice(&o, exception);
-    rt_check_end(r, &o, false);
+    put_refusal(&o, &f);
+    o = pr_outbuf(rt_malloc(o.len), o.len);
+    put_refusal(&o, &f);
+    rt_check_end(r, &o, count == 0);
+    rt_free(o.p);
+}
+
+void rt_refuse_unpublished(struct rt_reg *r)
+{
+    refuse(r, NULL, 0);
+}
+
+void rt_refuse(struct rt_reg *r, const struct pr_slice *exception, uint32_t count)
+{
+    assert(count > 0);
+    refuse(r, exception, count);
 }
 
 void rt_refuse_raised(struct rt_reg *r, const char *text, struct pr_slice a, const char *middle,
                       struct pr_slice b)
 {
-    uint8_t bytes[RT_REFUSAL_MAX];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    const struct pr_slice pieces[] = {pr_str("ERROR P0001 (raise_exception) "), pr_str(text), a,
+                                      pr_str(middle), b};
 
-    pr_put_str(&o, "ERROR P0001 (raise_exception) ");
-    pr_put_str(&o, text);
-    pr_put_slice(&o, a);
-    pr_put_str(&o, middle);
-    pr_put_slice(&o, b);
-    rt_refuse(r, pr_bytes(bytes, o.len < o.cap ? o.len : o.cap));
+    rt_refuse(r, pieces, sizeof pieces / sizeof pieces[0]);
+}
+
+struct pr_slice rt_text_begin(struct pr_slice text, size_t max)
+{
+    if (text.n <= max) {
+        return text;
+    }
+    text.n = max;
+    while (text.n > 0 && (text.p[text.n] & 0xc0) == 0x80) {
+        text.n--;
+    }
+    return text;
 }
 
 /* Condition names of Postgres (appendix "PostgreSQL Error Codes") that a bad value can cause. */
@@ -100,14 +129,10 @@ const char *rt_condition_name(const char *sqlstate)
 
 void rt_refuse_result(struct rt_reg *r, const PGresult *res)
 {
-    uint8_t bytes[RT_REFUSAL_MAX];
-    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    const char *state = rt_pg_sqlstate(res);
+    const struct pr_slice pieces[] = {pr_str("ERROR "), pr_str(state),
+                                      pr_str(" ("),     pr_str(rt_condition_name(state)),
+                                      pr_str(") "),     pr_str(rt_pg_message(res))};
 
-    pr_put_str(&o, "ERROR ");
-    pr_put_str(&o, rt_pg_sqlstate(res));
-    pr_put_str(&o, " (");
-    pr_put_str(&o, rt_condition_name(rt_pg_sqlstate(res)));
-    pr_put_str(&o, ") ");
-    pr_put_str(&o, rt_pg_message(res));
-    rt_refuse(r, pr_bytes(bytes, o.len < o.cap ? o.len : o.cap));
+    rt_refuse(r, pieces, sizeof pieces / sizeof pieces[0]);
 }

@@ -22,6 +22,7 @@ struct rt_rights {
     struct rt_channel *channel;
     enum asking asking;
     bool switched;                     /* REFRESH: to a token of another role or user */
+    bool changed;                      /* policies did, while it joined */
     uint32_t asked, read;              /* extensions looked at, and granted */
     uint32_t known, write;             /* the same of writing */
     uint32_t needs;                    /* WRITE: what is asked */
@@ -158,12 +159,23 @@ static void arm_again(struct rt_channel *ch)
     }
 }
 
+/* Policies changed: looks again, some time soon. */
+static void arm_changed(struct rt_channel *ch)
+{
+    uint64_t random;
+
+    rt_random(&random, sizeof random);
+    arm(ch, random % RT_RIGHTS_SPREAD_MS);
+}
+
 void rt_rights_joined(struct rt_channel *ch)
 {
     if (rt_rights_may_read(ch, PR_EXT_BROADCAST)) {
         rt_channel_sit(ch);
     }
-    if (ch->rights != NULL) {
+    if (ch->rights != NULL && ch->rights->changed) {
+        arm_changed(ch);
+    } else if (ch->rights != NULL) {
         arm_again(ch);
     }
 }
@@ -404,10 +416,11 @@ static void again_due(struct rt_wheel_entry *timer)
     struct rt_finding v;
 
     ch->socket->edge->now_ms = rt_now_ms(ch->socket->edge->loop);
-    arm_again(ch);
-    if (r->asking != NOTHING) {
-        return; /* somebody looks already */
+    if (r->asking != NOTHING) { /* maybe since before what this is to look at */
+        arm(ch, RT_RIGHTS_TROUBLE_MS);
+        return;
     }
+    arm_again(ch);
     r->known = 0;
     if (ask(ch, RECHECK, r->asked, 0, &v)) {
         rechecked(ch, &v);
@@ -416,14 +429,13 @@ static void again_due(struct rt_wheel_entry *timer)
 
 void rt_rights_changed(struct rt_edge *e)
 {
-    uint64_t random;
-
     for (struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
         for (struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
-            if (ch->rights != NULL && ch->pending == NULL) {
+            if (ch->rights != NULL && ch->pending != NULL) {
+                ch->rights->changed = true;
+            } else if (ch->rights != NULL) {
                 ch->rights->known = 0;
-                rt_random(&random, sizeof random);
-                arm(ch, random % RT_RIGHTS_SPREAD_MS);
+                arm_changed(ch);
             }
         }
     }

@@ -64,6 +64,8 @@ test('case 21 and protocol case 78: what cannot be evaluated is refused, with th
     'p=imatch.1': inner('operator imatch requires a text-compatible column type, got point'),
     't=match.(': inner('invalid regular expression for match filter: invalid regular expression: parentheses () not balanced'),
     't=imatch.(': inner('invalid regular expression for imatch filter: invalid regular expression: parentheses () not balanced'),
+    [`t=like.%${'a'.repeat(256)}`]: inner('too long a pattern for like filter: at most 255 bytes may stand between a % and the next'),
+    [`t=not.ilike.a%${'a'.repeat(256)}%b`]: inner('too long a pattern for ilike filter: at most 255 bytes may stand between a % and the next'),
     't=like.a\\': 'Exception: ERROR 22025 (invalid_escape_sequence) LIKE pattern must not end with escape character',
     'j=eq.{}': inner('operator eq is not supported for column type json'),
     'j=isdistinct.{}': inner('operator isdistinct is not supported for column type json'),
@@ -77,6 +79,22 @@ test('case 21 and protocol case 78: what cannot be evaluated is refused, with th
   for (const [filter, text] of Object.entries(rows)) await refused(t, T, filter, text)
   const s = await subscriber(t, node, all(T, { filter: 'id=not.eq.x' }), undefined, { status: 'error' })
   assert.ok(s.system.message.includes('filters: [{"id", "eq", "x", true}], select: nil]'), s.system.message)
+})
+
+test('case 21: a refusal of a long filter is cut to 4096 bytes, in whole characters, and says nothing else', async (t) => {
+  const T = await table('id int primary key')
+  const told = async (filter) => (await subscriber(t, node, all(T, { filter }), undefined, { status: 'error' })).system.message
+  const cut = (text) => new TextDecoder().decode(Buffer.from(text).subarray(0, 4096), { stream: true })
+  for (const n of [1900, 1970, 2500, 3000, 3900, 4001]) {
+    for (const column of ['c'.repeat(n), `${'c'.repeat(n % 2)}${'é'.repeat(n / 2)}`]) {
+      assert.equal(await told(`${column}=eq.1`), cut('Unable to subscribe to changes with given parameters. An exception happened so please check your ' +
+        `connect parameters: [event: *, schema: public, table: ${T}, filters: [{"${column}", "eq", "1", false}], select: nil]. ` +
+        `Exception: ERROR P0001 (raise_exception) invalid column for filter ${column}`))
+    }
+  }
+  const longest = 'é'.repeat(30000)
+  assert.equal(await told(longest), cut(`Error parsing \`filter\` params: ["${longest}`))
+  assert.equal(await told(`id=${longest}.1`), cut(`Error parsing \`filter\` params: ["${longest}`))
 })
 
 test('filters on update and delete that Postgres evaluates', async (t) => {
@@ -125,6 +143,16 @@ test('a filter over its time is told to its own subscribers, who see the row; ot
   const rest = await after(sql, [`insert into ${T} values (20, 'xxxxxxy')`], s, other)
   assert.deepEqual(rest.map((l) => l.map((m) => m.record.id)), [[], [10, 11, 12, 20]])
   assert.match(node.logText(), /ev=filter_cancelled/)
+})
+
+test('a filter that fails for several rows of a transaction is told once', async (t) => {
+  const T = await table('id int primary key, t text')
+  const s = await subscriber(t, node, all(T, { filter: slow }))
+  const list = await after(sql, [`insert into ${T} values (1, ${heavy}), (2, ${heavy}), (3, 'xxxxxxy')`], s)
+  assert.deepEqual(list[0].map((m) => m.record.id), [3])
+  await s.s.heartbeat()
+  const told = s.s.frames.filter((f) => f.event === 'system').map((f) => f.payload.message)
+  assert.equal(told.filter((m) => m.startsWith('Changes may be missing')).length, 1, told.join('; '))
 })
 
 test('the connection ends while a filter is asked: the rows come again, each once', async (t) => {

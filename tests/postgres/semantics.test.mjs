@@ -9,7 +9,8 @@ import { types, golden } from './types.mjs'
 const database = await startPostgres({ after: atEnd })
 const sql = await database.connect()
 await prepare(sql)
-const node = await startNode({ after: atEnd }, { database })
+// Bytes do not bound the queue here, so that the number of frames would.
+const node = await startNode({ after: atEnd }, { database, env: { REALTIME_MAX_QUEUE_BYTES: String(16 << 20) } })
 const table = tableMaker(sql)
 const plain = (...more) => table('id int primary key, v text, n int', ...more)
 

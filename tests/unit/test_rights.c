@@ -216,6 +216,25 @@ static void test_write(void **state)
     world_close();
 }
 
+/* Policies that change while somebody joins: what was answered may be of before. */
+static void test_changed_meanwhile(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(no_cache);
+    c = client("2.0.0");
+    join(c, "a", "");
+    assert_string_equal(asked(), "ask a anon 1 0\n");
+    send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    says(c, OK("a"));
+    rt_wheel_advance(&w.e->wheel, w.e->now_ms + RT_RIGHTS_SPREAD_MS + 1000);
+    settle();
+    assert_string_equal(asked(), "ask a anon 1 0\n");
+    world_close();
+}
+
 /* A channel or its socket may go while somebody waits for its rights. */
 static void test_gone_meanwhile(void **state)
 {
@@ -259,10 +278,15 @@ static void test_bound_of_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join_waits),     cmocka_unit_test(test_trouble),
-        cmocka_unit_test(test_asked_once),     cmocka_unit_test(test_not_kept),
-        cmocka_unit_test(test_write),          cmocka_unit_test(test_answers_that_are_none),
-        cmocka_unit_test(test_gone_meanwhile), cmocka_unit_test(test_bound_of_hold),
+        cmocka_unit_test(test_join_waits),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_asked_once),
+        cmocka_unit_test(test_not_kept),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_answers_that_are_none),
+        cmocka_unit_test(test_gone_meanwhile),
+        cmocka_unit_test(test_bound_of_hold),
+        cmocka_unit_test(test_changed_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
