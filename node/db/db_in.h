@@ -112,6 +112,7 @@ struct rt_stream {
     struct pr_pos routed; /* everything up to it is in frames */
     bool casts;           /* it carries the rows of realtime.messages */
     bool casts_failed;    /* the server could not do that on the connection before */
+    bool gap;             /* there are changes of a time without the publication */
     uint64_t commit_end;  /* end LSN of the last whole transaction */
     uint8_t *held;        /* a message that waits for its table */
     size_t held_len;
