@@ -19,6 +19,8 @@
 #define POLL_MS 5000u
 /* Partitions of tomorrow are made long before they are needed. */
 #define JANITOR_MS UINT64_C(1800000)
+/* After migrations that failed: somebody mends the database, and looks whether it helped. */
+#define MIGRATE_AGAIN_MS 10000u
 /* A restart of a second or two is not worth a message to clients. */
 #define TELL_AFTER_MS 2000u
 /* Catalog questions are short; a lock on a catalog must not stop them for ever. */
@@ -153,7 +155,7 @@ static void on_migrated(void *ctx, int rv, const char *sqlstate, const char *tex
     struct rt_db *d = ctx;
 
     d->migrate = NULL;
-    d->janitor_ms = rt_now_ms(d->loop);
+    d->janitor_ms = rt_now_ms(d->loop) + (rv != 0 ? MIGRATE_AGAIN_MS : JANITOR_MS);
     if (rv != 0 && is_connection_trouble(sqlstate)) {
         rt_db_lost(d, text, sqlstate);
         return;
@@ -201,7 +203,7 @@ static void on_poll(void *ctx)
     if (d->up) {
         rt_desk_look(d);
         if (d->migrate == NULL && strcmp(d->cfg->migrate, "on") == 0 &&
-            rt_now_ms(d->loop) - d->janitor_ms >= JANITOR_MS) {
+            rt_now_ms(d->loop) >= d->janitor_ms) {
             start(d);
         }
     }

@@ -113,6 +113,7 @@ struct rt_stream {
     struct pr_pos routed; /* everything up to it is in frames */
     bool casts;           /* it carries the rows of realtime.messages */
     bool casts_failed;    /* the server could not do that on the connection before */
+    bool gap;             /* there are changes of a time without the publication */
     uint64_t commit_end;  /* end LSN of the last whole transaction */
     uint8_t *held;        /* a message that waits for its table */
     size_t held_len;
@@ -155,7 +156,7 @@ struct rt_db {
     bool was_up;
     uint64_t up_ms;         /* since when it is up */
     uint64_t down_since_ms; /* 0: it is up, or was never tried */
-    uint64_t janitor_ms;
+    uint64_t janitor_ms; /* when it is due */
     char last_error[256], last_sqlstate[8]; /* of the last connection that ended or failed */
 
     struct rt_subs *subs;

@@ -7,6 +7,7 @@
 #include "node/base/alloc.h"
 #include "node/db/migrations.h"
 #include "node/db/pgconn.h"
+#include "node/db/sqltext.h"
 
 /* A migration skipped unless REALTIME_AUTH_HELPERS=on. */
 #define AUTH_HELPERS "auth_helpers"
@@ -39,18 +40,11 @@ struct rt_migrate {
 /* `text` as an SQL literal; rt_free. */
 static char *quote(const char *text)
 {
-    char *out = rt_malloc(2 * strlen(text) + 3), *p = out;
+    struct rt_text t = {0};
 
-    *p++ = '\'';
-    for (; *text != '\0'; text++) {
-        if (*text == '\'') {
-            *p++ = '\'';
-        }
-        *p++ = *text;
-    }
-    *p++ = '\'';
-    *p = '\0';
-    return out;
+    rt_text_literal(&t, pr_str(text));
+    (void)rt_text_end(&t);
+    return t.p;
 }
 
 static void free_all(struct rt_migrate *m)

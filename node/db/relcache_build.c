@@ -44,6 +44,12 @@ const char rt_rel_table_sql[] =
     " 'schema', rel.nspname, 'table', rel.relname,"
     " 'name', format('%I.%I', rel.nspname, rel.relname),"
     " 'rls', rel.relrowsecurity, 'identity', rel.relreplident::text,"
+    " 'sealed', (select bool_and(p.proleakproof)"
+    "   from pg_index i, unnest(i.indclass::oid[]) k join pg_opclass c on c.oid = k"
+    "   join pg_amop o on o.amopfamily = c.opcfamily and o.amopmethod = c.opcmethod"
+    "     and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype and o.amopstrategy = 3"
+    "   join pg_operator op on op.oid = o.amopopr join pg_proc p on p.oid = op.oprcode"
+    "   where i.indrelid = rel.oid and i.indisprimary),"
     " 'columns', (select json_agg(json_build_object("
     "   'name', a.attname, 'num', a.attnum, 'type', a.atttypid::int8,"
     "   'sql', format_type(a.atttypid, a.atttypmod), 'generated', a.attgenerated <> '',"
@@ -220,13 +226,14 @@ static void pick_published(struct build *b)
     }
 }
 
-static void put_columns(struct build *b, struct rt_types *types)
+static void put_columns(struct build *b, struct rt_types *types, bool sealed)
 {
     struct rt_arena *mem = &b->box->mem;
     struct rt_column *columns = rt_arena_take(mem, b->npicks, sizeof *columns);
     struct pr_slice *sql = rt_arena_take(mem, b->npicks, sizeof *sql);
     struct rt_operand *operands = rt_arena_take(mem, b->npicks, sizeof *operands);
     bool whole = b->npicks == b->ncats;
+    bool generated = false;
 
     for (uint32_t i = 0; i < b->npicks; i++) {
         const struct pick *p = &b->picks[i];
@@ -249,12 +256,14 @@ static void put_columns(struct build *b, struct rt_types *types)
         }
         sql[i] = rt_arena_copy(mem, as_cat ? p->cat->sql : rt_json_text(type, "sql"));
         whole = whole && as_cat && p->cat == &b->cats[i];
+        generated = generated || p->generated;
     }
     b->box->rel.ncolumns = b->npicks;
     b->box->rel.columns = columns;
     b->box->sql.types = sql;
     b->box->sql.operands = operands;
     b->box->sql.whole_row = whole;
+    b->box->sql.by_key = generated || sealed;
 }
 
 /* A part of a key would find other rows: without one of its columns there is no key. */
@@ -368,7 +377,7 @@ void rt_rel_build(struct rt_rel_box *box, const struct rt_rel_want *want, const 
         box->rel.identity = identity.n == 1 ? identity.p[0] : 'n';
     }
     box->sql.name = rt_arena_copy(&box->mem, rt_json_text(table, "name"));
-    put_columns(&b, types);
+    put_columns(&b, types, rt_json_true(table, "sealed"));
     put_keys(&b);
     put_rights(&b, json_object_get(table, "roles"));
     rt_arena_free(&b.tmp);

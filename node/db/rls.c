@@ -204,14 +204,16 @@ static struct pr_slice condition_of(const struct rt_ask *a)
 
 /*
  * Without SELECT on the whole table its xmin cannot be read: whether the table still has the row as
- * the change left it is not known then, so the image is asked alone. Where there is none, the table
- * decides, as it does for a role that reads the row now.
+ * the change left it is not known then, so the image is asked alone. So it is where the row would
+ * not be found by its key (numeric, enums), but all of the table be read, each row past the
+ * policies. Where there is no image, the table decides, as it does for a role that reads the row.
  */
 static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
 {
     const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
+    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
 
-    return rights != NULL && !rights->selects_table && rt_rel_sql(a->rel)->whole_row &&
+    return rights != NULL && !(rights->selects_table && sql->by_key) && sql->whole_row &&
            rt_image_known(a->rel, c, condition_of(a));
 }
 

@@ -9,6 +9,7 @@
 
 #include <xxhash.h>
 
+#include "node/db/sqltext.h"
 #include "node/db/stream_in.h"
 
 /* How often it is seen whether they are. */
@@ -28,6 +29,18 @@
 static const char options[] =
     "-c wal_sender_timeout=5000 -c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres "
     "-c extra_float_digits=1 -c bytea_output=hex";
+
+/*
+ * A change is decoded with the catalog of its time: one of when the publication was dropped cannot be
+ * read, however often that is tried, nor what is behind it. (Not from 18 on, which warns only.)
+ */
+static bool is_gap(const struct rt_db *d, const char *why)
+{
+    char text[160];
+
+    (void)snprintf(text, sizeof text, "publication \"%s\" does not exist", d->cfg->publication);
+    return strstr(why, text) != NULL;
+}
 
 /* What the server says when it refuses, what clients are told, and when it is tried again. */
 void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate)
@@ -55,6 +68,10 @@ void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate)
             ms = known[i].retry_ms;
             text = known[i].text == NULL || known[i].text[0] != '\0' ? known[i].text : wal;
         }
+    }
+    if (is_gap(d, why)) { /* clients hear that their tables are not published */
+        d->stream.gap = true;
+        text = NULL;
     }
     /* The slot stands before the publication was made: without it, it can be read past that. */
     d->stream.casts_failed = strstr(why, RT_MESSAGES_PUBLICATION) != NULL;
@@ -241,6 +258,44 @@ static void on_dropped(void *ctx, const PGresult *res)
     create_slot(d);
 }
 
+static void on_passed(void *ctx, const PGresult *res)
+{
+    struct rt_db *d = ctx;
+    struct rt_stream *s = &d->stream;
+
+    if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
+        refused(d, res);
+        return;
+    }
+    if (PQntuples(res) == 0) { /* there is none yet */
+        rt_stream_drop(d);
+        rt_timer_set(&s->retry, rt_stream_retry_ms(d));
+        return;
+    }
+    rt_log(d->log, RT_WARN, "changes_passed_over", rt_kv_s("publication", d->cfg->publication),
+           rt_kv_s("slot", s->slot), rt_kv_s("until", PQgetvalue(res, 0, 0)),
+           rt_kv_s("hint", "it was dropped and made again; alter publication loses nothing"));
+    s->gap = false;
+    s->found_lsn = lsn_of(PQgetvalue(res, 0, 0));
+    s->confirmed_lsn = s->found_lsn;
+    rt_db_link_sys(d, 0, "Changes may be missing: the publication was dropped");
+    rt_stream_take(d);
+}
+
+/* Over the changes of a time without the publication, once it is there again. */
+static void pass_over(struct rt_db *d)
+{
+    struct rt_text sql = {0};
+
+    rt_text_puts(&sql, "SELECT (pg_catalog.pg_replication_slot_advance(");
+    rt_text_literal(&sql, pr_str(d->stream.slot));
+    rt_text_puts(&sql, ", pg_catalog.pg_current_wal_lsn())).end_lsn::text "
+                       "FROM pg_catalog.pg_publication WHERE pubname = ");
+    rt_text_literal(&sql, pr_str(d->cfg->publication));
+    rt_pg_script(d->stream.pg, rt_text_end(&sql), on_passed, d);
+    rt_free(sql.p);
+}
+
 /* wal_status and confirmed_flush_lsn of the slot, or no row. */
 static void on_slot(void *ctx, const PGresult *res)
 {
@@ -261,7 +316,11 @@ static void on_slot(void *ctx, const PGresult *res)
     } else {
         s->found_lsn = lsn_of(PQgetvalue(res, 0, 1));
         s->confirmed_lsn = s->found_lsn;
-        rt_stream_take(d);
+        if (s->gap) {
+            pass_over(d);
+        } else {
+            rt_stream_take(d);
+        }
     }
 }
 

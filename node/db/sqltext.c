@@ -41,16 +41,26 @@ void rt_text_number(struct rt_text *t, const char *before, uint32_t n, const cha
     rt_text_put(t, text, (size_t)len);
 }
 
-void rt_text_identifier(struct rt_text *t, struct pr_slice name)
+static void put_doubled(struct rt_text *t, struct pr_slice s, uint8_t quote)
 {
-    rt_text_puts(t, "\"");
-    for (size_t i = 0; i < name.n; i++) {
-        rt_text_put(t, &name.p[i], 1);
-        if (name.p[i] == '"') {
-            rt_text_puts(t, "\"");
+    rt_text_put(t, &quote, 1);
+    for (size_t i = 0; i < s.n; i++) {
+        rt_text_put(t, &s.p[i], 1);
+        if (s.p[i] == quote) {
+            rt_text_put(t, &quote, 1);
         }
     }
-    rt_text_puts(t, "\"");
+    rt_text_put(t, &quote, 1);
+}
+
+void rt_text_identifier(struct rt_text *t, struct pr_slice name)
+{
+    put_doubled(t, name, '"');
+}
+
+void rt_text_literal(struct rt_text *t, struct pr_slice text)
+{
+    put_doubled(t, text, '\'');
 }
 
 void rt_text_element(struct rt_text *t, struct pr_slice v)

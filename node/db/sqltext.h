@@ -17,6 +17,8 @@ void rt_text_slice(struct rt_text *t, struct pr_slice s);
 void rt_text_number(struct rt_text *t, const char *before, uint32_t n, const char *behind);
 /* "name", with quotes inside doubled. */
 void rt_text_identifier(struct rt_text *t, struct pr_slice name);
+/* 'text', with quotes inside doubled; standard_conforming_strings is on. */
+void rt_text_literal(struct rt_text *t, struct pr_slice text);
 /* An element of an array literal, quoted. */
 void rt_text_element(struct rt_text *t, struct pr_slice v);
 /* Ends it with a NUL and gives the whole. */

@@ -203,6 +203,15 @@ test('postgres case 63: a right that was taken away ends with the next token', a
   await s.event('realtime:p63', 'phx_close')
 })
 
+test('postgres case 63: a policy that was dropped ends with the next token', async (t) => {
+  await sql.query("create policy p63 on realtime.messages for select to authenticated using (realtime.topic() = 'p63d')")
+  const s = await member(t, 'u63', 'p63d')
+  await sql.query('drop policy p63 on realtime.messages')
+  s.token(node.token({ sub: 'u63', n: 2 }))
+  assert.equal((await s.event('realtime:p63d', 'system')).payload.message, noLonger('p63d'))
+  await s.event('realtime:p63d', 'phx_close')
+})
+
 test('a role that nobody may take is refused, and so is "none"', async (t) => {
   for (const role of ['no_such_role', 'none', 'postgres', '', 'a"; drop table x; --']) {
     const s = await connect(t, node)

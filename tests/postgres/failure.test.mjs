@@ -31,6 +31,30 @@ test('case 49: a table published later becomes live by itself', async (t) => {
   assert.deepEqual((await s.event('realtime:late', 'postgres_changes')).payload.data.record, { id: 1 })
 })
 
+for (const between of ['a change', 'nothing']) {
+  test(`case 50: the publication is dropped and made again, ${between} between`, async (t) => {
+    const { sql, node } = await world(t)
+    const s = await subscriber(t, node, all('t'))
+    assert.deepEqual((await after(sql, ["insert into t values (1, 'before')"], s))[0].map((d) => d.record.id), [1])
+    const { term, confirmed_lsn: before } = node.rows('slots')[0]
+    await sql.query('drop publication supabase_realtime')
+    if (between === 'a change') await sql.query("insert into t values (2, 'lost')")
+    const refusal = await s.s.take('the error', (f) => f.event === 'system' && f.payload.status === 'error', 30000)
+    assert.match(refusal.payload.message, /Please check Realtime is enabled/)
+    await sql.query('create publication supabase_realtime for table t, marker')
+    const told = []
+    while (told.at(-1) !== 'Subscribed to PostgreSQL') told.push((await s.s.event(s.topic, 'system', 30000)).payload.message)
+    const missing = told.filter((m) => m === 'Changes may be missing: the publication was dropped')
+    assert.equal(missing.length, between === 'a change' ? 1 : 0)
+    assert.deepEqual((await after(sql, ["insert into t values (3, 'after')"], s))[0].map((d) => d.record.id), [3])
+    await until('the slot to be confirmed', () => node.rows('slots')[0].unconfirmed === 0)
+    const { rows: [{ on }] } = await sql.query('select $1::pg_lsn > $2 as on', [node.rows('slots')[0].confirmed_lsn, before])
+    assert.ok(on, 'the slot moves on')
+    assert.equal(node.rows('slots')[0].term !== term, between === 'a change')
+    assert.equal(s.s.closed, null)
+  })
+}
+
 test('case 51: SIGKILL of db during 10 000 inserts', async (t) => {
   const { sql, node } = await world(t)
   const s = await subscriber(t, node, all('t'))

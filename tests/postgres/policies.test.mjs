@@ -96,9 +96,9 @@ test('random policies, rows and claims: what arrives is what SELECT would have s
   }
 
   for (let round = 0; round < ROUNDS; round++) {
-    for (const T of tables) {
+    for (const [i, T] of tables.entries()) {
       for (const p of T.policies) await sql.query(`drop policy ${p.split(' ')[2]} on ${T.name}`)
-      T.policies = policies(rng).map((p) => p.replaceAll('%', T.name))
+      T.policies = policies(rng, i > 2).map((p) => p.replaceAll('%', T.name))
       for (const p of T.policies) await sql.query(p)
     }
     for (const statement of memberships(rng)) await sql.query(statement)

@@ -30,11 +30,24 @@ export const columns = 'id int primary key, owner uuid, org int, lvl level, v te
 
 const list = (rng, values) => values.filter(() => rng.below(2) === 0).concat(rng.pick(values)).map((v) => `'${v}'`).join(', ')
 
-/** Conditions of one kind each. */
-const kinds = [
-  // own rows
+/** Conditions that the server decides by itself where a policy has no others. */
+const simple = [
   () => 'owner = (select auth.uid())',
   () => 'auth.uid() = owner',
+  () => 'owner is null',
+  () => 'true',
+  (rng) => `auth.role() = '${rng.pick(roles)}'`,
+  (rng) => `org in (${rng.pick(orgs)}, 3)`,
+  (rng) => `v in (${list(rng, ['', 'abc', 'null', '9'])})`,
+  () => "v = auth.jwt() ->> 'level'",
+  () => "v = (auth.jwt() -> 'app_metadata' ->> 'org')",
+  (rng) => `id > ${rng.below(1000)}`,
+]
+
+/** Conditions of one kind each. */
+const kinds = [
+  ...simple,
+  // own rows
   () => "owner::text = current_setting('request.jwt.claims', true)::json ->> 'sub'",
   () => 'owner is distinct from auth.uid()',
   // membership tables, with and without row level security of their own
@@ -46,7 +59,6 @@ const kinds = [
   () => 'is_member(org)',
   (rng) => `my_rank(org) >= ${rng.below(3)}`,
   // roles
-  (rng) => `auth.role() = '${rng.pick(roles)}'`,
   (rng) => `(select auth.jwt() ->> 'role') in (${list(rng, roles)})`,
   (rng) => `current_user = '${rng.pick(roles)}'`,
   (rng) => `pg_has_role('${rng.pick(['authenticated', 'editor'])}', 'usage')`,
@@ -60,34 +72,34 @@ const kinds = [
   (rng) => `st in (${list(rng, states)})`,
   (rng) => `st > '${rng.pick(states)}'`,
   (rng) => `lvl > ${rng.below(9)}`,
-  () => 'owner is null',
   (rng) => `v like '${rng.pick(['a%', '%b', '_', '%"%', '%\\\\%'])}'`,
   (rng) => `'${rng.pick(['red', 'blue', 'a b'])}' = any (tags)`,
   () => "meta @> '{\"public\": true}'",
   () => "meta ->> 'owner' = left(auth.jwt() ->> 'sub', 1)",
-  () => 'true',
   // raises for many rows
   (rng) => `v::int > ${rng.below(9)}`,
   () => "(meta ->> 'org')::int = org",
 ]
 
-function expression(rng, depth) {
+function expression(rng, depth, of = kinds) {
+  const sub = (d = depth - 1) => expression(rng, d, of)
   switch (depth > 0 ? rng.below(6) : 9) {
-    case 0: return `(${expression(rng, depth - 1)}) and (${expression(rng, depth - 1)})`
-    case 1: case 2: return `(${expression(rng, depth - 1)}) or (${expression(rng, depth - 1)})`
-    case 3: return `not (${expression(rng, depth - 1)})`
-    case 4: return `case when ${expression(rng, 0)} then ${expression(rng, depth - 1)} else ${expression(rng, 0)} end`
-    default: return rng.pick(kinds)(rng)
+    case 0: return `(${sub()}) and (${sub()})`
+    case 1: case 2: return `(${sub()}) or (${sub()})`
+    case 3: return `not (${sub()})`
+    case 4: return of === simple ? sub() : `case when ${sub(0)} then ${sub()} else ${sub(0)} end`
+    default: return rng.pick(of)(rng)
   }
 }
 
-/** The statements that make a table's policies, for its name. */
-export function policies(rng) {
+/** The statements that make a table's policies, for its name; with simple conditions only, or all. */
+export function policies(rng, simply = false) {
+  const of = simply ? simple : kinds
   const made = [...Array(1 + rng.below(4)).keys()].map((i) => {
     const to = rng.below(3) === 0 ? 'public' : [...new Set([rng.pick(roles), rng.pick(roles)])].join(', ')
     const kind = i > 0 && rng.below(3) === 0 ? 'restrictive' : 'permissive'
     // A restrictive one of a few rows only would leave nothing to compare.
-    const using = kind === 'restrictive' ? `st = '${rng.pick(states)}' or ${expression(rng, 1)}` : expression(rng, 2)
+    const using = kind === 'restrictive' ? `${simply ? 'org' : 'lvl'} > 1 or ${expression(rng, 1, of)}` : expression(rng, 2, of)
     return `create policy p${rng.below(100)}_${i} on % as ${kind} for ${rng.below(4) === 0 ? 'all' : 'select'} to ${to} using (${using})`
   })
   return made

@@ -132,12 +132,16 @@ test('case 44: a policy that writes is denied, and has written nothing', async (
 })
 
 test('a policy that raises for other rows of the table does not hide this one', async (t) => {
-  const T = await table('id int primary key, v text', 'alter table % enable row level security')
-  await sql.query(`insert into ${T} select i, 'abc' from generate_series(1, 30) i; analyze ${T}`)
-  await sql.query(`create policy c on ${T} for select using (v::int > 0)`)
-  const s = await subscriber(t, node, all(T))
-  const [got] = await after(sql, [`update ${T} set v = '7' where id = 2`], s)
-  assert.deepEqual(got.map((d) => d.record.id), [2])
+  // By a numeric key Postgres finds no row before the policies: its equality is not leakproof.
+  for (const type of ['int', 'numeric', 'uuid', 'text']) {
+    const T = await table(`id ${type} primary key, v text`, 'alter table % enable row level security')
+    const key = (n) => type === 'uuid' ? U1.slice(0, -2) + n : String(n)
+    await sql.query(`insert into ${T} values ${[...Array(30).keys()].map((i) => `('${key(i + 10)}', 'abc')`)}; analyze ${T}`)
+    await sql.query(`create policy c on ${T} for select using (v::int > 0)`)
+    const s = await subscriber(t, node, all(T))
+    const [got] = await after(sql, [`update ${T} set v = '7' where id = '${key(12)}'`, `update ${T} set v = '-1' where id = '${key(13)}'`], s)
+    assert.deepEqual(got.map((d) => String(d.record.id)), [key(12)], type)
+  }
 })
 
 test('case 45: a role that bypasses RLS', async (t) => {

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: schema realtime is the same however often, by how many and in what database it is made, and its partitions
+// are those of the days around now.
+import { test, after as atEnd } from 'node:test'
+import assert from 'node:assert/strict'
+import pg from 'pg'
+import { startCluster, startNode, startPostgres, until } from '../harness/process.mjs'
+import { all, prepare, subscriber, after } from './subscribers.mjs'
+
+const server = await startPostgres({ after: atEnd })
+const admin = await server.connect()
+const LOCK = 1684435572
+
+/** A database that is empty but for what a DBA must give (`rights`), and a superuser in it. */
+async function fresh(t, name, rights = [`grant create on database ${name} to realtime`]) {
+  await admin.query(`create database ${name} template template0`)
+  const of = (url) => url.replace(/postgres$/, name)
+  const sql = new pg.Client({ connectionString: of(server.url) })
+  sql.on('error', () => {})
+  await sql.connect()
+  t.after(() => sql.end())
+  for (const r of rights) await sql.query(r)
+  return { database: { ...server, url: of(server.url), realtimeUrl: of(server.realtimeUrl), checkUrl: of(server.checkUrl) }, sql }
+}
+
+/** All that migrations make, as the catalog tells it; partitions differ by the day. */
+const shape = async (sql) => (await sql.query(`
+  select 'migration ' || version || ' ' || name || ' ' || encode(checksum, 'hex') as it from realtime.datafuse_migrations
+  union all select format('relation %s %s %s %s', relname, relkind, relowner::regrole, relrowsecurity) from pg_class
+    where relnamespace = 'realtime'::regnamespace and relname !~ '^messages_\\d'
+  union all select format('rights of %s: %s', relname, a.r) from pg_class, lateral (select format('%s %s', grantee::regrole, privilege_type) as r from aclexplode(relacl)) a
+    where relnamespace = 'realtime'::regnamespace and relname !~ '^messages_\\d'
+  union all select format('column %s.%s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull) from pg_attribute join pg_class c on c.oid = attrelid
+    where relnamespace = 'realtime'::regnamespace and relname !~ '^messages_\\d' and attnum > 0
+  union all select format('constraint %s %s', conname, pg_get_constraintdef(c.oid)) from pg_constraint c join pg_class r on r.oid = conrelid
+    where relnamespace = 'realtime'::regnamespace and relname !~ '^messages_\\d'
+  union all select format('function %s %s %s', proowner::regrole, proacl, pg_get_functiondef(oid)) from pg_proc where pronamespace::regnamespace::text in ('realtime', 'auth')
+  union all select format('publication %s %s %s', pubname, pubowner::regrole, pubinsert::text || pubupdate || pubdelete) from pg_publication
+  union all select format('published %s %s', pubname, tablename) from pg_publication_tables where tablename !~ '^messages_\\d'
+  order by 1`)).rows.map((r) => r.it)
+
+const partitions = async (sql) => (await sql.query(`select c.relname, pg_get_expr(c.relpartbound, c.oid) as bound from pg_inherits join pg_class c on c.oid = inhrelid
+  where inhparent = 'realtime.messages'::regclass order by 1`)).rows
+const days = async (sql, from, to) => (await sql.query("select to_char((now() at time zone 'UTC')::date + n, 'YYYY_MM_DD') as day from generate_series($1::int, $2) n", [from, to])).rows.map((r) => `messages_${r.day}`)
+
+/** It works: a row of a table and a message of SQL arrive. */
+async function works(t, node, sql) {
+  await sql.query(`grant usage on schema public to authenticated; create table t (id int primary key); grant all on t to authenticated;
+    alter publication supabase_realtime add table t`)
+  await prepare(sql)
+  const s = await subscriber(t, node, all('t'))
+  const [got] = await after(sql, ['insert into t values (1)', "select realtime.send('{}', 'said', 'none', false)"], s)
+  assert.deepEqual(got.map((d) => d.record), [{ id: 1 }])
+}
+const noTrouble = (...nodes) => { for (const n of nodes) assert.doesNotMatch(n.logText(), /lvl=(warn|error).*(migration|Migrations|partitions_failed)/) }
+
+test('case 66: an empty database, three nodes at once, no superuser; then again', async (t) => {
+  const { database, sql } = await fresh(t, 'at_once')
+  // They all stand before the lock until it is let go.
+  await sql.query('select pg_advisory_lock($1)', [LOCK])
+  const cluster = await startCluster(t, { database, nodes: 3, ready: false })
+  await until('three that wait', async () => (await admin.query("select count(*)::int as n from pg_locks where locktype = 'advisory' and objid = $1 and not granted", [LOCK])).rows[0].n === 3, 30000)
+  await sql.query('select pg_advisory_unlock($1)', [LOCK])
+  for (const node of cluster.nodes) await node.ready()
+  await until('partitions', async () => (await partitions(sql)).length >= 5)
+  const made = await shape(sql)
+  noTrouble(...cluster.nodes)
+  assert.equal(cluster.nodes.flatMap((n) => n.logText().match(/ev=migration_applied/g) ?? []).length, made.filter((l) => l.startsWith('migration')).length)
+
+  const { database: other, sql: sqlOther } = await fresh(t, 'alone')
+  const alone = await startNode(t, { database: other, nodes: 1 })
+  await until('partitions', async () => (await partitions(sqlOther)).length >= 5)
+  assert.deepEqual(await shape(sqlOther), made)
+  await alone.stop()
+  const again = await startNode(t, { database: other, nodes: 1 })
+  assert.deepEqual(await shape(sqlOther), made)
+  noTrouble(alone, again)
+  await works(t, cluster.nodes[1], sql)
+  await works(t, again, sqlOther)
+})
+
+test('case 66: a login that may not create is told so, and goes on when it may', async (t) => {
+  const { database, sql } = await fresh(t, 'no_rights', [])
+  const node = await startNode(t, { database, nodes: 1, databaseReady: false })
+  await until('the log line', () => /ev=migrations_failed code=MigrationsFailedToRun.*permission denied for database no_rights/.test(node.logText()))
+  await sql.query('grant create on database no_rights to realtime')
+  await until('the schema', async () => (await sql.query("select to_regclass('realtime.messages') is not null as ok")).rows[0].ok, 60000)
+  await node.ready()
+})
+
+test('case 65: days around now have partitions, expired ones go', async (t) => {
+  const { database, sql } = await fresh(t, 'partitioned')
+  const node = await startNode(t, { database, nodes: 1 })
+  await until('partitions', async () => (await partitions(sql)).length >= 5)
+  const [first, last] = [await days(sql, -1, 3), await days(sql, -4, 3)]
+  const made = await partitions(sql)
+  assert.deepEqual(made.map((p) => p.relname), first)
+  for (const { relname, bound } of made) assert.ok(bound.startsWith(`FOR VALUES FROM ('${relname.slice(9).replaceAll('_', '-')} 00:00:00')`), bound)
+  await node.stop()
+
+  // As it looks four days after the last time that anybody cared: all that there is, is old, with rows in it.
+  const old = async (from, to) => {
+    for (const [i, name] of (await days(sql, from, to)).entries()) {
+      await sql.query(`create table realtime.${name} partition of realtime.messages for values from ((now() at time zone 'UTC')::date + ${from + i}) to ((now() at time zone 'UTC')::date + ${from + i + 1})`)
+      await sql.query(`insert into realtime.messages (topic, extension, inserted_at) values ('old', 'broadcast', (now() at time zone 'UTC')::date + ${from + i} + interval '23:59:59.999999')`)
+      await sql.query(`alter table realtime.${name} owner to realtime`)
+    }
+  }
+  for (const { relname } of made) await sql.query(`drop table realtime.${relname}`)
+  await old(-6, -2)
+  await sql.query(`create table realtime.messages_kept (like realtime.messages including all); alter table realtime.messages attach partition realtime.messages_kept
+    for values from ((now() at time zone 'UTC')::date - 20) to ((now() at time zone 'UTC')::date - 10)`) // no name of ours
+  const second = await startNode(t, { database, nodes: 1 })
+  await until('the janitor', async () => (await partitions(sql)).length === 8)
+  assert.deepEqual((await partitions(sql)).map((p) => p.relname), [...last.slice(1), 'messages_kept'])
+  assert.deepEqual((await sql.query("select count(*)::int as n from pg_class where relname ~ '^messages_\\d' and relkind = 'r'")).rows[0].n, 7)
+  assert.equal((await sql.query("select count(*)::int as n from realtime.messages where topic = 'old'")).rows[0].n, 2)
+  noTrouble(second)
+})
