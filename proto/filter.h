@@ -86,6 +86,8 @@ enum pr_text_rule {
 /* Unanchored parts of a LIKE pattern that are longer are not for C: the search for one costs the
  * product of its length and the text's. */
 #define PR_LIKE_PART_MAX 64u
+/* The same for a part with a '_'. */
+#define PR_LIKE_WILD_MAX 8u
 /* The same for Postgres, which does not look at its time limits meanwhile (seen with version 15).
  */
 #define PR_LIKE_PART_ASKED_MAX 255u

@@ -18,32 +18,42 @@ static size_t unit_len(struct pr_slice pattern)
     return pattern.p[0] == '\\' && pattern.n > 1 ? 2 : 1;
 }
 
-/* Behind a '%', more than `max` bytes before the next one. */
-static bool has_long_part(struct pr_slice pattern, size_t max)
+/* Takes the pattern up to the next '%', or all of it; *wild: has it a '_'? */
+static struct pr_slice take_part(struct pr_slice *pattern, bool *wild)
 {
-    bool anchored = true;
-    size_t part = 0;
+    struct pr_slice part = *pattern;
 
+    *wild = false;
+    while (pattern->n > 0 && pattern->p[0] != '%') {
+        size_t n = unit_len(*pattern);
+
+        *wild = *wild || pattern->p[0] == '_';
+        *pattern = pr_bytes(pattern->p + n, pattern->n - n);
+    }
+    part.n -= pattern->n;
+    return part;
+}
+
+/* Is a part behind a '%' longer than `plain` bytes, or with a '_' than `with_wild`? */
+static bool has_long_part(struct pr_slice pattern, size_t plain, size_t with_wild)
+{
+    bool wild = false;
+
+    (void)take_part(&pattern, &wild);
     while (pattern.n > 0) {
-        size_t n = unit_len(pattern);
+        pattern = pr_bytes(pattern.p + 1, pattern.n - 1);
+        size_t n = take_part(&pattern, &wild).n;
 
-        if (pattern.p[0] == '%') {
-            anchored = false;
-            part = 0;
-        } else {
-            part += n;
-        }
-        if (!anchored && part > max) {
+        if (n > (wild ? with_wild : plain)) {
             return true;
         }
-        pattern = pr_bytes(pattern.p + n, pattern.n - n);
     }
     return false;
 }
 
 bool pr_like_is_long(struct pr_slice pattern)
 {
-    return has_long_part(pattern, PR_LIKE_PART_ASKED_MAX);
+    return has_long_part(pattern, PR_LIKE_PART_ASKED_MAX, PR_LIKE_PART_ASKED_MAX);
 }
 
 bool pr_like_is_cut(struct pr_slice pattern)
@@ -77,7 +87,8 @@ bool pr_filter_native(const struct pr_cond *c, const struct pr_pg_type *t, enum 
     case PR_F_GTE:
         return pr_pg_has_order(t, rule >= PR_TEXT_ORDER);
     case PR_F_LIKE:
-        return is_text(kind) && rule >= PR_TEXT_LIKE && !has_long_part(c->value, PR_LIKE_PART_MAX);
+        return is_text(kind) && rule >= PR_TEXT_LIKE &&
+               !has_long_part(c->value, PR_LIKE_PART_MAX, PR_LIKE_WILD_MAX);
     case PR_F_ILIKE:
     case PR_F_MATCH:
     case PR_F_IMATCH:
@@ -144,32 +155,115 @@ static bool step(struct pr_slice *pattern, struct pr_slice *text)
     return true;
 }
 
-/* Goes back to the last '%' only: what one before it could take, that one can, too. */
+/* Takes what the part asks for from the text's beginning. False: *text is as it was. */
+static bool take(struct pr_slice part, struct pr_slice *text)
+{
+    struct pr_slice rest = *text;
+
+    while (part.n > 0) {
+        if (!step(&part, &rest)) {
+            return false;
+        }
+    }
+    *text = rest;
+    return true;
+}
+
+/* Where `plain`, of at least one byte, comes first; NULL: nowhere. At worst one memcmp for each
+ * byte of the text, of PR_LIKE_PART_MAX bytes at most. */
+static const uint8_t *first_of(struct pr_slice plain, struct pr_slice text)
+{
+    while (text.n >= plain.n) {
+        const uint8_t *at = memchr(text.p, plain.p[0], text.n - plain.n + 1);
+        size_t skipped = at == NULL ? 0 : (size_t)(at - text.p);
+
+        if (at == NULL || memcmp(at, plain.p, plain.n) == 0) {
+            return at;
+        }
+        text = pr_bytes(at + 1, text.n - skipped - 1);
+    }
+    return NULL;
+}
+
+/* The same as take, as far ahead in the text as it is there. */
+static bool find(struct pr_slice part, bool wild, struct pr_slice *text)
+{
+    uint8_t memory[PR_LIKE_PART_MAX];
+    struct pr_outbuf plain = pr_outbuf(memory, sizeof memory);
+    const uint8_t *at = NULL;
+
+    if (wild || part.n == 0 || part.n > sizeof memory) {
+        while (!take(part, text)) {
+            if (text->n == 0) {
+                return false;
+            }
+            *text = without_first(*text);
+        }
+        return true;
+    }
+    while (part.n > 0) {
+        size_t n = unit_len(part);
+
+        pr_put_u8(&plain, part.p[n - 1]);
+        part = pr_bytes(part.p + n, part.n - n);
+    }
+    at = first_of(pr_bytes(memory, plain.len), *text);
+    if (at == NULL) {
+        return false;
+    }
+    *text = pr_bytes(at + plain.len, text->n - (size_t)(at - text->p) - plain.len);
+    return true;
+}
+
+/* The last characters of the text, as many as the part has. False: there are fewer. */
+static bool tail(struct pr_slice part, struct pr_slice *text)
+{
+    size_t n = 0;
+    size_t at = text->n;
+
+    while (part.n > 0) {
+        size_t unit = unit_len(part);
+
+        /* Of a character of several bytes the first one counts. */
+        n += (part.p[unit - 1] & 0xc0) != 0x80;
+        part = pr_bytes(part.p + unit, part.n - unit);
+    }
+    for (; n > 0; n--) {
+        if (at == 0) {
+            return false;
+        }
+        do {
+            at--;
+        } while (at > 0 && (text->p[at] & 0xc0) == 0x80);
+    }
+    *text = pr_bytes(text->p + at, text->n - at);
+    return true;
+}
+
+/* Each part is taken where it comes first: what one further on could leave, that one leaves, too.
+ */
 static bool like(struct pr_slice text, struct pr_slice pattern)
 {
     bool wild = false;
-    struct pr_slice after = {0}; /* the pattern behind the last '%' */
-    struct pr_slice from = {0};  /* the text that it is tried on */
 
-    while (text.n > 0 || pattern.n > 0) {
-        if (pattern.n > 0 && pattern.p[0] == '%') {
-            pattern = pr_bytes(pattern.p + 1, pattern.n - 1);
-            wild = true;
-            after = pattern;
-            from = text;
-            if (after.n == 0) {
-                return true;
-            }
-        } else if (pattern.n == 0 || !step(&pattern, &text)) {
-            if (!wild || text.n == 0) {
-                return false; /* to begin further on would leave even less of the text */
-            }
-            from = without_first(from);
-            text = from;
-            pattern = after;
+    if (!take(take_part(&pattern, &wild), &text)) {
+        return false;
+    }
+    if (pattern.n == 0) {
+        return text.n == 0;
+    }
+    for (;;) {
+        struct pr_slice part;
+
+        pattern = pr_bytes(pattern.p + 1, pattern.n - 1);
+        part = take_part(&pattern, &wild);
+        if (pattern.n == 0) {
+            return part.n == 0 || (tail(part, &text) && take(part, &text) && text.n == 0);
+        }
+        if (!find(part, wild, &text)) {
+            return false;
         }
     }
-    return true;
 }
 
 static struct pr_slice trim_blanks(struct pr_slice s)

@@ -58,8 +58,8 @@ struct rt_table {
     bool published;          /* in pg_publication_tables at the last look */
     struct rt_relation *rel; /* NULL: not known, or a Relation message came since */
     bool fetching;
-    bool gone;         /* the catalog does not have it any more */
-    bool unfit;        /* a row had values that the types did not have: they were read again for it */
+    bool gone;  /* the catalog does not have it any more */
+    bool unfit; /* a row had values that the types did not have: they were read again for it */
     uint32_t messages; /* Relation messages so far */
     /* The last Relation message; ncolumns 0: none has come. */
     uint32_t ncolumns;

@@ -5,8 +5,8 @@
  * One statement per (sieve, table, batch), as the subscribers' role, read-only, 200 ms if it
  * has patterns, else 2 s. One that fails is asked again row by row, so that one bad row, or one bad
  * filter, costs nobody else anything but time. That is bounded, too: a sieve that fails for three
- * rows within a minute is cancelled, and patterns that are slow, or were never asked, get one second
- * of a batch together; beyond it they fail without being asked.
+ * rows within a minute is cancelled, and patterns that are slow, or were never asked, get one
+ * second of a batch together; beyond it they fail without being asked.
  *
  * What Postgres says of a failure may hold a value of the row: it goes to the log only. And a row
  * that could not be judged is told to those only who may see it, which row-level security has yet

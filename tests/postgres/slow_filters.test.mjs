@@ -70,3 +70,13 @@ test('long patterns of like, of which Postgres does not look at the clock, hold 
   const got = await after(sql, [`insert into ${T} values (1, repeat('a', 500000)), (2, 'b')`], other, s)
   assert.deepEqual(got[0].map((m) => m.record.id), [1, 2])
 })
+
+test('ninety patterns of like that nearly match everywhere in a large row: db goes on', async (t) => {
+  const T = await table('id int primary key, t text')
+  const other = await subscriber(t, node, all(T))
+  const filters = Array.from({ length: 90 }, (_, i) => `t=like.%${'a'.repeat(60)}${i + 10}`)
+  const s = await subscriber(t, node, filters.flatMap((filter) => all(T, { filter })))
+  const got = await after(sql, [`insert into ${T} values (1, repeat('a', 500000)), (2, repeat('a', 500000) || '42')`], other, s)
+  assert.deepEqual(got.map((l) => l.map((m) => m.record.id)), [[1, 2], [2]])
+  assert.doesNotMatch(node.logText(), /ev=process_hangs/)
+})

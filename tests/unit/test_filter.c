@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -308,6 +309,61 @@ static bool is_like(const char *text, const char *pattern)
 }
 
 /* Goal: LIKE goes by characters, escapes, and finds the place where a pattern fits. */
+/* The definition, by trying everything. Of whole characters: they are one byte each here. */
+static bool like_slowly(const char *text, const char *pattern)
+{
+    if (*pattern == '\0') {
+        return *text == '\0';
+    }
+    if (*pattern == '%') {
+        return like_slowly(text, pattern + 1) || (*text != '\0' && like_slowly(text + 1, pattern));
+    }
+    if (*text == '\0') {
+        return false;
+    }
+    if (*pattern == '\\') {
+        return pattern[1] == *text && like_slowly(text + 1, pattern + 2);
+    }
+    return (*pattern == '_' || *pattern == *text) && like_slowly(text + 1, pattern + 1);
+}
+
+/* Appends one of `count` texts, by chance. */
+static void append(char *to, size_t *n, const char *const *units, uint32_t count, uint64_t *seed)
+{
+    const char *unit = NULL;
+
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    unit = units[(*seed >> 33) % count];
+    memcpy(to + *n, unit, strlen(unit) + 1);
+    *n += strlen(unit);
+}
+
+static void test_like_random(void **state)
+{
+    static const char *const letters[] = {"a", "a", "b", "%", "_"};
+    static const char *const units[] = {"a", "a", "b", "%", "%", "_", "\\%", "\\_", "\\a"};
+    uint64_t seed = 1;
+    uint32_t held = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < 200000; i++) {
+        char text[16] = "";
+        char pattern[24] = "";
+        size_t n = 0;
+        size_t m = 0;
+
+        while (n < i % 12) {
+            append(text, &n, letters, 5, &seed);
+        }
+        while (m < i / 12 % 9) {
+            append(pattern, &m, units, 9, &seed);
+        }
+        held += is_like(text, pattern);
+        assert_int_equal(is_like(text, pattern), like_slowly(text, pattern));
+    }
+    assert_true(held > 10000);
+}
+
 static void test_like(void **state)
 {
     (void)state;
@@ -387,6 +443,10 @@ static void test_native(void **state)
     assert_false(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
     part[sizeof part - 2] = '\0';
     assert_true(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
+    part[PR_LIKE_WILD_MAX] = '_';
+    assert_false(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
+    part[PR_LIKE_WILD_MAX + 1] = '\0';
+    assert_true(native(PR_F_LIKE, &t_text, PR_TEXT_LIKE, part));
     assert_int_equal(pr_cond_values_next(&list, &v, &null), PR_ETYPE);
     assert_int_equal(pr_cond_values_next(&cut, &v, &null), PR_ESHORT);
 }
@@ -394,10 +454,10 @@ static void test_native(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),  cmocka_unit_test(test_in),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_inspect_long),
-        cmocka_unit_test(test_match),  cmocka_unit_test(test_like),
-        cmocka_unit_test(test_native),
+        cmocka_unit_test(test_parse),       cmocka_unit_test(test_in),
+        cmocka_unit_test(test_limits),      cmocka_unit_test(test_inspect_long),
+        cmocka_unit_test(test_match),       cmocka_unit_test(test_like),
+        cmocka_unit_test(test_like_random), cmocka_unit_test(test_native),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
