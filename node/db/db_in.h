@@ -154,9 +154,9 @@ struct rt_db {
     uint32_t ups; /* of control and check, how many are connected */
     bool up;      /* migrated, both connected, and the publication read */
     bool was_up;
-    uint64_t up_ms;         /* since when it is up */
-    uint64_t down_since_ms; /* 0: it is up, or was never tried */
-    uint64_t janitor_ms; /* when it is due */
+    uint64_t up_ms;                         /* since when it is up */
+    uint64_t down_since_ms;                 /* 0: it is up, or was never tried */
+    uint64_t janitor_ms;                    /* when it is due */
     char last_error[256], last_sqlstate[8]; /* of the last connection that ended or failed */
 
     struct rt_subs *subs;
