@@ -65,8 +65,9 @@ static void put_keys(struct rt_stmt *s, const struct rt_ask *a, const struct rt_
     }
 }
 
-/* The table is looked up per key in a subquery that the planner may not join (offset 0): over a join
- * it may read all of the table, and a policy that raises for another row would fail for this one. */
+/* The table is looked up per key in a subquery that the planner may not join (offset 0): over a
+ * join it may read all of the table, and a policy that raises for another row would fail for this
+ * one. */
 void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rights *rights)
 {
     const struct rt_relation *rel = a->rel;

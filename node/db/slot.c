@@ -31,8 +31,8 @@ static const char options[] =
     "-c extra_float_digits=1 -c bytea_output=hex";
 
 /*
- * A change is decoded with the catalog of its time: one of when the publication was dropped cannot be
- * read, however often that is tried, nor what is behind it. (Not from 18 on, which warns only.)
+ * A change is decoded with the catalog of its time: one of when the publication was dropped cannot
+ * be read, however often that is tried, nor what is behind it. (Not from 18 on, which warns only.)
  */
 static bool is_gap(const struct rt_db *d, const char *why)
 {
