@@ -4,7 +4,7 @@
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
 import { startNode, startPostgres } from '../harness/process.mjs'
-import { prepare, tableMaker, subscriber, after } from './subscribers.mjs'
+import { prepare, tableMaker, subscriber, after, readerOf } from './subscribers.mjs'
 import { random } from './random_filters.mjs'
 import { setup, columns, users, roles, policies, claims, memberships, statement } from './random_policies.mjs'
 
@@ -15,7 +15,7 @@ const CHANGES = 80 // of each table and round
 const database = await startPostgres({ after: atEnd })
 const sql = await database.connect()
 await prepare(sql)
-const node = await startNode({ after: atEnd }, { database })
+const node = await startNode({ after: atEnd }, { database, nodes: 3 })
 const table = tableMaker(sql)
 
 /** The other side of the comparison: what a SELECT shows of one row, or null; one that raises shows nothing. */
@@ -103,7 +103,7 @@ test('random policies, rows and claims: what arrives is what SELECT would have s
     }
     for (const statement of memberships(rng)) await sql.query(statement)
     // Every second time the reader sleeps meanwhile: then most rows are no longer in the table what they were.
-    const reader = round % 2 === 1 ? node.pid('db') : 0
+    const reader = round % 2 === 1 ? readerOf(node).pid('db') : 0
     const expected = []
     if (reader) process.kill(reader, 'SIGSTOP')
     try {

@@ -3,7 +3,7 @@
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
 import { startNode, startPostgres } from '../harness/process.mjs'
-import { prepare, tableMaker, all, subscriber, after, U1, U2 } from './subscribers.mjs'
+import { prepare, tableMaker, all, subscriber, after, readerOf, U1, U2 } from './subscribers.mjs'
 
 const database = await startPostgres({ after: atEnd })
 const sql = await database.connect()
@@ -50,7 +50,7 @@ test('case 38: a policy with a membership follows the membership', async (t) => 
 test('case 39: a row is judged by its own image', async (t) => {
   const T = await table('id int primary key, v text', 'alter table % enable row level security', "create policy p on % for select using (v = 'p')")
   const s = await subscriber(t, node, all(T))
-  const db = node.pid('db')
+  const db = readerOf(node).pid('db')
   process.kill(db, 'SIGSTOP')
   await sql.query(`insert into ${T} values (1,'n')`)
   await sql.query(`update ${T} set v='p'`)
@@ -64,7 +64,7 @@ test('case 39: a row is judged by its own image', async (t) => {
 test('case 40: a row that is gone when it is judged was still inserted', async (t) => {
   const T = await table('id int primary key, v text', 'alter table % enable row level security', "create policy p on % for select using (v = 'p')")
   const s = await subscriber(t, node, all(T))
-  const db = node.pid('db')
+  const db = readerOf(node).pid('db')
   process.kill(db, 'SIGSTOP')
   await sql.query(`insert into ${T} values (1,'p'), (2,'n')`)
   await sql.query(`delete from ${T}`)
@@ -104,7 +104,7 @@ test('case 43: a policy that leaves its role or takes the claims of another gain
   const one = await subscriber(t, node, [closed, own, ...leaving].map((T) => all(T)[0]), user(U1))
   const rows = (id) => [...leaving.map((T) => `insert into ${T} values (${id})`), ...[closed, own].map((T) => `insert into ${T} values (${id}, '${U2}', 'not his')`),
     ...leaving.map((T) => `insert into ${T} values (${id + 1})`), `insert into ${closed} values (${id + 1}, '${U1}', 'his, but closed')`, `insert into ${own} values (${id + 1}, '${U1}', 'his')`]
-  const db = node.pid('db')
+  const db = readerOf(node).pid('db')
   for (const stale of [false, true]) {
     if (stale) process.kill(db, 'SIGSTOP')
     await sql.query(['begin', ...rows(stale ? 11 : 1), 'commit'].join(';'))
@@ -128,7 +128,7 @@ test('case 44: a policy that writes is denied, and has written nothing', async (
   const [got] = await after(sql, [[`insert into ${T} values (1)`, `insert into ${other} values (1, '${U1}', 'x')`], `update ${T} set id = 2`], s)
   assert.deepEqual(got.map((d) => [d.table, d.record.id]), [[other, 1]])
   assert.equal((await sql.query('select count(*)::int as n from audit')).rows[0].n, 0)
-  assert.match(node.logText(), /RlsPolicyError/)
+  assert.match(readerOf(node).logText(), /RlsPolicyError/)
 })
 
 test('a policy that raises for other rows of the table does not hide this one', async (t) => {

@@ -67,5 +67,11 @@ export async function after(sql, statements, ...subscribers) {
   return got
 }
 
+/** Of one node or of several: the one that reads the changes. */
+export function readerOf(node) {
+  const { reader } = node.rows('slots')[0]
+  return (node.nodes ?? [node]).find((n) => n.name === reader) ?? node
+}
+
 /** Short form of a change for comparison. */
 export const brief = (d) => [d.type, d.record, d.old_record]
