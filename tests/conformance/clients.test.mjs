@@ -20,7 +20,7 @@ const subscribed = (channel) => new Promise((resolve, reject) => channel.subscri
   else if (status !== 'CLOSED') reject(err ?? new Error(status))
 }))
 
-for (const version of ['2.11.2', '2.15.5', '2.95.0', '2.119.1']) {
+for (const version of ['2.11.2', '2.15.5', '2.90.1', '2.95.0', '2.105.0', '2.109.0', '2.119.1']) {
   test(`case 95: realtime-js ${version}`, async (t) => {
     const { RealtimeClient } = await import(`realtime-js-${version}`)
     const open = () => {
