@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * away.c - nodes whose link has ended, and that may come back.
+ *
+ * The members there go on listening: an owner process that died has another one in its place soon,
+ * a link that was cut is dialled again. So for CL_AWAY_MS what they follow here is not forgotten:
+ * events are kept for them (kept.h), and what was ordered meanwhile is not confirmed before they
+ * are back, have told what they follow, and have taken what was sent again. If this owner process
+ * dies too before that, the edges that published still hold it.
+ *
+ * What a node follows is known of the partitions that were here when it told everything last
+ * (SUB_ALL); of those that came since, it may follow any topic.
+ */
+#include "cluster/confirm.h"
+
+static bool has_told(const struct cl *cl, uint32_t node, uint32_t part)
+{
+    return cl->node[node].told >= cl->came[part];
+}
+
+void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, struct cl_bits *out)
+{
+    const struct cl_remote *r = topic->remote;
+    uint32_t i = cl_bits_next(&cl->away, 0);
+
+    *out = (struct cl_bits){{0}};
+#ifdef CL_SABOTAGE_AWAY /* for the simulation, which must notice */
+    i = CL_NODES_MAX;
+#endif
+    for (; i < CL_NODES_MAX; i = cl_bits_next(&cl->away, i + 1)) {
+        if (!cl_bits_has(&r->nodes, i) &&
+            (cl_bits_has(&r->away, i) || !has_told(cl, i, topic->part))) {
+            cl_bits_set(out, i);
+        }
+    }
+}
+
+/* Nobody waits for it any more. */
+static void end(struct cl *cl, uint32_t node)
+{
+    cl_bits_clear(&cl->away, node);
+    cl->node[node].away_until = 0;
+    cl->node[node].hole = false;
+    cl_serve_back(cl, node);
+}
+
+void cl_away_begin(struct cl *cl, uint32_t node)
+{
+    struct node *n = &cl->node[node];
+
+    cl_confirm_down(cl, node);
+    cl_bits_set(&cl->away, node);
+    n->away_until = cl->now + CL_AWAY_MS;
+    n->hole = false;
+    cl->away_at = n->away_until < cl->away_at ? n->away_until : cl->away_at;
+}
+
+void cl_away_told(struct cl *cl, uint32_t node)
+{
+    struct node *n = &cl->node[node];
+    bool whole = !n->hole;
+
+    n->told = cl->stats.views;
+    if (cl_bits_has(&cl->away, node)) {
+        end(cl, node);
+        cl_confirm_back(cl, node, whole);
+    }
+}
+
+void cl_away_over(struct cl *cl, uint32_t node, bool missed)
+{
+    if (cl_bits_has(&cl->away, node)) {
+        end(cl, node);
+    }
+    cl_confirm_gone(cl, node, missed);
+}
+
+void cl_away_go_on(struct cl *cl)
+{
+    uint32_t i = cl_bits_next(&cl->away, 0);
+
+    if (cl->away_at > cl->now) {
+        return;
+    }
+    cl->away_at = UINT64_MAX;
+    for (; i < CL_NODES_MAX; i = cl_bits_next(&cl->away, i + 1)) {
+        const struct node *n = &cl->node[i];
+
+        if (!n->linked && n->away_until <= cl->now) {
+            cl_away_over(cl, i, true);
+        } else if (!n->linked && n->away_until < cl->away_at) {
+            cl->away_at = n->away_until;
+        }
+    }
+}
