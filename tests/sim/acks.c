@@ -111,6 +111,19 @@ static void take_frame(const struct sim *s, struct away *a, const struct pr_fram
     }
 }
 
+/* What of these topics has members at the node: it may have followed one here by a view before. */
+static uint64_t with_members(const struct sim *s, uint32_t n, uint64_t topics)
+{
+    uint64_t left = 0;
+
+    for (uint32_t t = 0; t < s->k.topics; t++) {
+        for (uint32_t k = 0; k < EDGES_MAX; k++) {
+            left |= s->edge[n * EDGES_MAX + k].refs[t] > 0 ? UINT64_C(1) << t & topics : 0;
+        }
+    }
+    return left;
+}
+
 void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
 {
     struct node_proc *p = &s->node[n];
@@ -126,7 +139,8 @@ void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
         p->away[peer].all = p->away[peer].back = 0;
         p->away[peer].up_step = s->step;
     } else if (peer != NOBODY && p->away[peer].linked) { /* else a dial was refused */
-        p->away[peer].topics |= held_for_dead(s, n, peer) ? 0 : p->heard_node[peer];
+        p->away[peer].topics |= with_members(s, peer, p->heard_node[peer]);
+        p->away[peer].topics = held_for_dead(s, n, peer) ? 0 : p->away[peer].topics;
         p->away[peer].linked = false;
         p->away[peer].since = s->now;
     }
