@@ -10,20 +10,28 @@
  *
  * What a node follows is known of the partitions that were here when it told everything last
  * (SUB_ALL); of those that came since, it may follow any topic.
+ *
+ * Edges hold what is not confirmed, and take nothing more when they hold too much. So of a topic
+ * with more events than are kept, only those are waited for whose client or database asks for it.
  */
 #include "cluster/confirm.h"
+#include "cluster/kept.h"
 
 static bool has_told(const struct cl *cl, uint32_t node, uint32_t part)
 {
     return cl->node[node].told >= cl->came[part];
 }
 
-void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, struct cl_bits *out)
+void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, uint32_t flags,
+                    struct cl_bits *out)
 {
     const struct cl_remote *r = topic->remote;
     uint32_t i = cl_bits_next(&cl->away, 0);
 
     *out = (struct cl_bits){{0}};
+    if ((flags & (PR_PUB_ACK | PR_PUB_KEEP)) == 0 && cl_kept_cut(r, cl->now, CL_CONFIRM_MS)) {
+        return;
+    }
 #ifdef CL_SABOTAGE_AWAY /* for the simulation, which must notice */
     i = CL_NODES_MAX;
 #endif

@@ -313,8 +313,10 @@ void cl_away_begin(struct cl *cl, uint32_t node);
 void cl_away_told(struct cl *cl, uint32_t node);
 /* It is dead, or was away for too long (`missed`): nothing is waited for. */
 void cl_away_over(struct cl *cl, uint32_t node, bool missed);
-/* Nodes that are away and follow the topic, or may; it has a part for other nodes. */
-void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, struct cl_bits *out);
+/* Nodes that are away and follow the topic, or may, for a publish with these flags; it has a part
+ * for other nodes. */
+void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, uint32_t flags,
+                    struct cl_bits *out);
 /* Those that were away for too long. */
 void cl_away_go_on(struct cl *cl);
 

@@ -36,6 +36,11 @@ void cl_kept_clear(struct cl_topics *t, struct cl_remote *r)
     }
 }
 
+bool cl_kept_cut(const struct cl_remote *r, cl_ms now, cl_ms ms)
+{
+    return r->cut_at != 0 && r->cut_at + ms > now;
+}
+
 void cl_kept_add(struct cl_topics *t, cl_ms now, struct cl_remote *r, uint64_t seq,
                  struct pr_slice frame)
 {

@@ -38,7 +38,7 @@ static bool push_to_nodes(struct cl *cl, const struct cl_topic *topic, struct so
     struct cl_bits away;
     bool now = true;
 
-    cl_away_wanted(cl, topic, &away);
+    cl_away_wanted(cl, topic, pub->flags, &away);
     if (cl_bits_any(&r->nodes) || cl_bits_any(&away)) {
         now = !cl_confirm_sent(cl, &r->nodes, &away, from, pub, result);
     }

@@ -52,7 +52,7 @@ static bool is_hole(const struct cl *cl, const struct cl_topic *topic, const str
     if (pr_epoch_eq(sub->epoch, cl->epoch)) {
         return seq > sub->seq;
     }
-    return sub->epoch.boot != 0 && topic->remote->cut_at + CL_CONFIRM_MS > cl->now;
+    return sub->epoch.boot != 0 && cl_kept_cut(topic->remote, cl->now, CL_CONFIRM_MS);
 }
 
 static int answer(struct cl *cl, uint32_t to, const struct cl_topic *topic, bool presence,
