@@ -3,10 +3,11 @@
  * away.c - nodes whose link has ended, and that may come back.
  *
  * The members there go on listening: an owner process that died has another one in its place soon,
- * a link that was cut is dialled again. So for CL_AWAY_MS what they follow here is not forgotten:
- * events are kept for them (kept.h), and what was ordered meanwhile is not confirmed before they
- * are back, have told what they follow, and have taken what was sent again. If this owner process
- * dies too before that, the edges that published still hold it.
+ * a link that was cut is dialled again. So for CL_AWAY_MS what they follow here is not forgotten,
+ * and for as long once more when they are linked, until they have told it again: events are kept
+ * for them (kept.h), and what was ordered meanwhile is not confirmed before they are back, have
+ * told what they follow, and have taken what was sent again. If this owner process dies too before
+ * that, the edges that published still hold it.
  *
  * What a node follows is known of the partitions that were here when it told everything last
  * (SUB_ALL); of those that came since, it may follow any topic.
@@ -52,15 +53,27 @@ static void end(struct cl *cl, uint32_t node)
     cl_serve_back(cl, node);
 }
 
+static void wait_on(struct cl *cl, uint32_t node)
+{
+    cl->node[node].away_until = cl->now + CL_AWAY_MS;
+    if (cl->node[node].away_until < cl->away_at) {
+        cl->away_at = cl->node[node].away_until;
+    }
+}
+
 void cl_away_begin(struct cl *cl, uint32_t node)
 {
-    struct node *n = &cl->node[node];
-
     cl_confirm_down(cl, node);
     cl_bits_set(&cl->away, node);
-    n->away_until = cl->now + CL_AWAY_MS;
-    n->hole = false;
-    cl->away_at = n->away_until < cl->away_at ? n->away_until : cl->away_at;
+    cl->node[node].hole = false;
+    wait_on(cl, node);
+}
+
+void cl_away_linked(struct cl *cl, uint32_t node)
+{
+    if (cl_bits_has(&cl->away, node)) {
+        wait_on(cl, node);
+    }
 }
 
 void cl_away_told(struct cl *cl, uint32_t node)
@@ -75,12 +88,12 @@ void cl_away_told(struct cl *cl, uint32_t node)
     }
 }
 
-void cl_away_over(struct cl *cl, uint32_t node, bool missed)
+void cl_away_over(struct cl *cl, uint32_t node)
 {
     if (cl_bits_has(&cl->away, node)) {
         end(cl, node);
     }
-    cl_confirm_gone(cl, node, missed);
+    cl_confirm_gone(cl, node);
 }
 
 void cl_away_go_on(struct cl *cl)
@@ -94,9 +107,10 @@ void cl_away_go_on(struct cl *cl)
     for (; i < CL_NODES_MAX; i = cl_bits_next(&cl->away, i + 1)) {
         const struct node *n = &cl->node[i];
 
-        if (!n->linked && n->away_until <= cl->now) {
-            cl_away_over(cl, i, true);
-        } else if (!n->linked && n->away_until < cl->away_at) {
+        if (n->away_until <= cl->now) {
+            end(cl, i);
+            cl_confirm_missed(cl, i);
+        } else if (n->away_until < cl->away_at) {
             cl->away_at = n->away_until;
         }
     }

@@ -321,13 +321,18 @@ int cl_confirm_taken(struct cl *cl, uint32_t node, uint64_t mark)
     return CL_OK;
 }
 
-void cl_confirm_gone(struct cl *cl, uint32_t node, bool missed)
+void cl_confirm_gone(struct cl *cl, uint32_t node)
 {
     struct flight *f = &cl->node[node].flight;
 
-    give_up(cl, &f->sent, missed);
-    give_up(cl, &f->away, missed);
+    give_up(cl, &f->sent, false);
+    give_up(cl, &f->away, false);
     free_rings(cl, node);
+}
+
+void cl_confirm_missed(struct cl *cl, uint32_t node)
+{
+    give_up(cl, &cl->node[node].flight.away, true);
 }
 
 void cl_confirm_down(struct cl *cl, uint32_t node)

@@ -6,7 +6,8 @@
  * an owner had ordered but a link had not carried when the process died is not lost, as long as it
  * was not confirmed before. Behind the events of a turn each link gets a mark (MARK), and the other
  * node echoes the last one it has seen (LINK_ACK); a link is a FIFO, so everything ahead of it was
- * taken. An event that a full link dropped counts as taken: its receiver sees the hole and asks.
+ * taken. An event that a full link dropped counts as taken: its receiver sees the hole and asks. A
+ * node whose link has ended is waited for until it is back (away.c).
  *
  * A publish that comes again while it waits is answered when the first one is, not before: what its
  * edge is told must not depend on how often it asked. Afterwards it is told the same again: done,
@@ -14,9 +15,9 @@
  *
  * Bounds: CL_CONFIRM_MAX publishes, and as many under way on a link. Beyond, a publish is confirmed
  * without waiting; one whose client asked for it (PR_PUB_ACK) is told a timeout, as is one that a
- * node did not take in CL_CONFIRM_MS, unless that node is dead by then. Where there is no room to
- * remember a timeout, repeats of PR_PUB_ACK that are not known are told one for as long: an error
- * where all was well, but never a success that was none.
+ * node did not take in CL_CONFIRM_MS, or missed and cannot be sent again, unless that node is dead
+ * by then. Where there is no room to remember a timeout, repeats of PR_PUB_ACK that are not known
+ * are told one for as long: an error where all was well, but never a success that was none.
  */
 #ifndef CLUSTER_CONFIRM_H
 #define CLUSTER_CONFIRM_H
@@ -63,8 +64,10 @@ bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *p
                        uint32_t *result);
 /* The node has taken everything up to that mark. 0 or CL_EPROTO. */
 CL_MUST_CHECK int cl_confirm_taken(struct cl *cl, uint32_t node, uint64_t mark);
-/* Nobody waits for the node any more: it is dead, or was away for too long (`missed`). */
-void cl_confirm_gone(struct cl *cl, uint32_t node, bool missed);
+/* The node is dead: nobody waits for it any more. */
+void cl_confirm_gone(struct cl *cl, uint32_t node);
+/* It was away for too long: what it missed is not waited for. */
+void cl_confirm_missed(struct cl *cl, uint32_t node);
 /* Its link has ended: what was under way waits until it is back. */
 void cl_confirm_down(struct cl *cl, uint32_t node);
 /* It is back, has told what it follows, and whatever it missed was sent again, or, unless `whole`,

@@ -43,8 +43,9 @@
 /* Presence is shown no later than this after the start, in ms, even if an owner has not answered:
  * the others keep what they have seen of this node's edges for as long. */
 #define CL_SYNC_MS 3000u
-/* A node without a link is waited for so long, in ms: less than what a client waits for, more than
- * its owner process needs to be started again, to be linked and to tell what it follows. */
+/* A node without a link is waited for so long, in ms, and so long for what it follows once it is
+ * linked: less than what a client waits for, more than its owner process needs to be started again,
+ * and than it needs to hear its edges. */
 #define CL_AWAY_MS 2000u
 /* A publish that came to a wrong node is sent again after this long, in ms: a round of gossip. */
 #define CL_AGAIN_MS 100u
@@ -100,7 +101,7 @@ struct node {
     uint64_t subs;        /* last SUB_ALL on this link: it follows by this view */
     uint64_t subs_told;   /* our last SUB_ALL on this link, by this view */
     uint64_t told;        /* how many views were adopted here when it had told all it follows */
-    cl_ms away_until;     /* valid while it is in cl.away and not linked */
+    cl_ms away_until;     /* valid while it is in cl.away */
     bool hole;            /* something that it missed was not kept */
     cl_ms actors_until;   /* its owner process is new: boots are of the one before until then */
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
@@ -185,7 +186,7 @@ struct cl {
     cl_ms taken_at;      /* least of the nodes' */
     bool mark_due;       /* some link is to get a mark */
     struct cl_bits away; /* nodes whose link ended, that have not told again what they follow */
-    cl_ms away_at;       /* not above the least away_until of those that are not linked */
+    cl_ms away_at;       /* not above the least away_until of these */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
@@ -309,10 +310,12 @@ void cl_serve_settled(struct cl *cl, uint32_t node);
 /* away.c */
 /* The link of a member has ended. */
 void cl_away_begin(struct cl *cl, uint32_t node);
+/* It is up again: it is to tell what it follows. */
+void cl_away_linked(struct cl *cl, uint32_t node);
 /* A node has told all that it follows, by this node's view. */
 void cl_away_told(struct cl *cl, uint32_t node);
-/* It is dead, or was away for too long (`missed`): nothing is waited for. */
-void cl_away_over(struct cl *cl, uint32_t node, bool missed);
+/* It is dead: nothing is waited for. */
+void cl_away_over(struct cl *cl, uint32_t node);
 /* Nodes that are away and follow the topic, or may, for a publish with these flags; it has a part
  * for other nodes. */
 void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, uint32_t flags,

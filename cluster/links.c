@@ -98,6 +98,7 @@ int cl_links_up(struct cl *cl, const struct cl_event *ev)
     n->actors_told = false;
     n->view = n->view_told = n->subs = n->subs_told = 0;
     n->taken = n->taken_told = 0;
+    cl_away_linked(cl, i);
     n->sum_due = n->sum_asked = false;
     n->sum_differs = 0;
     cl->changed_at = cl->now;
@@ -136,7 +137,7 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
             cl_away_begin(cl, i);
         } else {
             cl_links_forget_boots(cl, &cl->node[i]); /* its end will not be told */
-            cl_away_over(cl, i, false);
+            cl_away_over(cl, i);
         }
         cl_order_gone(cl, i);
         cl_serve_gone(cl, i, cl->node[i].member);

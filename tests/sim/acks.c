@@ -4,9 +4,9 @@
  *
  *   I6  an owner process that says of one that it is done, at first or when it is asked again, has
  *       passed it to each node that followed it when it gave it its place, and still does: that
- *       node has it, or is dead. Nodes whose link is down count for 2 s, and after that until they
- *       have told anew what they follow. What a full link dropped does not count: its receiver
- *       sees the hole and asks.
+ *       node has it, or is dead. Nodes whose link is down count for 2 s, and for 2 s of the next
+ *       one, until they have told anew what they follow. What a full link dropped does not count:
+ * its receiver sees the hole and asks.
  *
  * Who follows is asked of the followers, and of those without a link it is what they had asked for;
  * who has it is seen where it arrives.
@@ -74,7 +74,7 @@ uint32_t sim_waited_for(const struct sim *s, uint32_t owner, uint32_t topic)
     for (uint32_t n = 0; n < s->k.nodes; n++) {
         const struct away *a = &s->node[owner].away[n];
 
-        if ((a->topics >> topic & 1) != 0 && (a->linked || s->now - a->since < AWAY_MS)) {
+        if ((a->topics >> topic & 1) != 0 && s->now - a->since < AWAY_MS) {
             nodes |= 1u << n;
         }
     }
@@ -136,6 +136,7 @@ void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
         take_frame(s, &p->away[peer], ev->frame, p->heard_node[peer]);
     } else if (peer != NOBODY && ev->type == CL_EV_LINK_UP) {
         p->away[peer].linked = true;
+        p->away[peer].since = s->now;
         p->away[peer].all = p->away[peer].back = 0;
         p->away[peer].up_step = s->step;
     } else if (peer != NOBODY && p->away[peer].linked) { /* else a dial was refused */
@@ -149,7 +150,7 @@ void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
 
         if (a->linked && a->all != 0 && a->all == cl_view(p->cl)) {
             a->topics = 0;
-        } else if (!a->linked && s->now - a->since >= AWAY_MS) {
+        } else if (s->now - a->since >= AWAY_MS) {
             a->topics = 0;
         }
     }

@@ -221,13 +221,19 @@ static const struct ordered *ordered_here(const struct sim *s, uint32_t n, uint3
     return NULL;
 }
 
+/* Its publisher was told that it is lost; a copy of it may still be ordered somewhere. */
+static bool given_up(const struct pub *p)
+{
+    return p->answered && p->result != PR_PUB_DONE;
+}
+
 /* Ordered without an event: nobody who could get it was subscribed. A member that was told ok
  * before should have been. */
 static void order_silent(struct sim *s, uint32_t n, uint32_t id)
 {
     struct entry e = {.pub = id, .run = s->node[n].run, .from_run = s->node[n].run};
 
-    order_add(s, n, id, 0, true);
+    order_add(s, n, id, 0, !given_up(&s->pubs[id])); /* of one that is, the time is not known */
     log_add(s, n, &e);
 }
 
@@ -254,9 +260,8 @@ void sim_check_silent(struct sim *s, uint32_t n)
 
     for (uint32_t i = 0; i < t->n; i++) {
         const struct pub *p = &s->pubs[t->pub[i]];
-        bool given_up = p->answered && p->result != PR_PUB_DONE;
 
-        if (ordered_here(s, n, t->pub[i]) != NULL || given_up ||
+        if (ordered_here(s, n, t->pub[i]) != NULL || given_up(p) ||
             cl_owner_of(s->node[n].cl, p->part) != s->node[n].id) {
             continue;
         }
@@ -394,6 +399,10 @@ static void account(struct sim *s, uint32_t client, struct member *m, uint32_t u
 
         if (p->number <= m->last[p->life] || p->first[n] < m->from || p->place < m->strict_from) {
             continue; /* it was ordered before, too: it has got it, or came later */
+        }
+        if (p->answered && p->result == PR_PUB_FULL) {
+            continue; /* refused, but a copy on a link that was stuck was ordered by an owner before
+                       */
         }
         if (en->run != s->node[n].run && !came) {
             s->excused++; /* its process is dead, and nothing of it reached this edge */
