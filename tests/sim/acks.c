@@ -205,15 +205,16 @@ static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const stru
     return ((a->topics | a->back) >> topic & 1) != 0;
 }
 
-void sim_check_acked(struct sim *s, uint32_t n, const struct ordered *o)
+void sim_check_acked(struct sim *s, uint32_t n, struct ordered *o)
 {
     const struct pub *p = &s->pubs[o->pub];
 
-    for (uint32_t i = 0; p->ack && i < s->k.nodes; i++) {
+    for (uint32_t i = 0; p->ack && !o->done && i < s->k.nodes; i++) {
         if (((o->followers | o->away) & ~(p->has | p->spilled)) >> i & 1 && wants(s, n, i, o) &&
             !held_for_dead(s, n, i)) {
             sim_fail(s, "I6: node %u confirms publish %u, which node %u follows and has not got", n,
                      o->pub, i);
         }
     }
+    o->done = true;
 }

@@ -172,6 +172,7 @@ struct ordered {
     uint32_t followers; /* nodes that followed the process then */
     uint32_t away;      /* and those without a link that are waited for */
     uint64_t step;      /* of the run */
+    bool done;          /* and it has said so */
 };
 struct node_topic {
     struct entry *log;
@@ -565,7 +566,7 @@ void sim_check_arrived(struct sim *s, uint32_t n, const struct cl_event *ev);
 /* A full link drops a frame to that node. */
 void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f);
 /* Node n says that the publish is done, which it has ordered so. */
-void sim_check_acked(struct sim *s, uint32_t n, const struct ordered *o);
+void sim_check_acked(struct sim *s, uint32_t n, struct ordered *o);
 
 /* kills.c */
 /* A member gets this number of an edge process: those before will not come any more. */
