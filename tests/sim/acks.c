@@ -205,16 +205,38 @@ static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const stru
     return ((a->topics | a->back) >> topic & 1) != 0;
 }
 
-void sim_check_acked(struct sim *s, uint32_t n, struct ordered *o)
+/* A node that follows and has not got it; NOBODY. */
+static uint32_t who_lacks(const struct sim *s, uint32_t n, const struct ordered *o)
 {
     const struct pub *p = &s->pubs[o->pub];
 
-    for (uint32_t i = 0; p->ack && !o->done && i < s->k.nodes; i++) {
+    for (uint32_t i = 0; i < s->k.nodes; i++) {
         if (((o->followers | o->away) & ~(p->has | p->spilled)) >> i & 1 && wants(s, n, i, o) &&
             !held_for_dead(s, n, i)) {
-            sim_fail(s, "I6: node %u confirms publish %u, which node %u follows and has not got", n,
-                     o->pub, i);
+            return i;
         }
     }
-    o->done = true;
+    return NOBODY;
+}
+
+/* It is ordered again if its edge was taken for gone meanwhile: what was said of one holds. */
+void sim_check_acked(struct sim *s, uint32_t n, uint32_t id)
+{
+    struct node_topic *t = &s->node[n].topic[s->pubs[id].topic];
+    uint32_t lacks = NOBODY;
+    bool well = false;
+
+    for (uint32_t i = t->norder; i > 0 && t->order[i - 1].run == s->node[n].run; i--) {
+        struct ordered *o = &t->order[i - 1];
+
+        if (o->pub == id) {
+            lacks = who_lacks(s, n, o);
+            o->done = o->done || lacks == NOBODY;
+            well = well || o->done;
+        }
+    }
+    if (s->pubs[id].ack && !well && lacks != NOBODY) {
+        sim_fail(s, "I6: node %u confirms publish %u, which node %u follows and has not got", n, id,
+                 lacks);
+    }
 }

@@ -209,7 +209,7 @@ static void on_event(struct sim *s, uint32_t n, const struct pr_event *ev,
 }
 
 /* The place that the owner process of node n has given it last; NULL: none that was seen. */
-static struct ordered *ordered_here(const struct sim *s, uint32_t n, uint32_t id)
+static const struct ordered *ordered_here(const struct sim *s, uint32_t n, uint32_t id)
 {
     const struct node_topic *t = &s->node[n].topic[s->pubs[id].topic];
 
@@ -278,7 +278,7 @@ static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
 {
     uint32_t id = sim_pub_find(s, ok->boot, ok->part, ok->oseq);
     struct pr_pub_ok in;
-    struct ordered *last = NULL;
+    const struct ordered *last = NULL;
 
     if (id == NOBODY) {
         sim_fail(s, "node %u answers a publish that nobody made", n);
@@ -299,7 +299,7 @@ static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
         last = ordered_here(s, n, id);
     }
     if (last != NULL && (ok->result == PR_PUB_DONE || ok->result == PR_PUB_REPEAT)) {
-        sim_check_acked(s, n, last);
+        sim_check_acked(s, n, id);
     }
 }
 

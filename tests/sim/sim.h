@@ -565,8 +565,8 @@ void sim_check_dead(struct sim *s, uint32_t n, const struct cl_action *a);
 void sim_check_arrived(struct sim *s, uint32_t n, const struct cl_event *ev);
 /* A full link drops a frame to that node. */
 void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f);
-/* Node n says that the publish is done, which it has ordered so. */
-void sim_check_acked(struct sim *s, uint32_t n, struct ordered *o);
+/* Node n says that the publish is done, which it has ordered. */
+void sim_check_acked(struct sim *s, uint32_t n, uint32_t id);
 
 /* kills.c */
 /* A member gets this number of an edge process: those before will not come any more. */
