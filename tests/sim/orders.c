@@ -93,7 +93,8 @@ static void log_add(struct sim *s, uint32_t n, const struct entry *e)
     if (p->first[n] == NOBODY) {
         p->first[n] = t->nlog;
     }
-    t->log[t->nlog++] = *e;
+    t->log[t->nlog] = *e;
+    t->log[t->nlog++].stale = s->now - p->at >= CLE_HELD_MS;
 }
 
 /* The owner process of node n has given the publish a place in its order: with this action, or at
@@ -400,9 +401,9 @@ static void account(struct sim *s, uint32_t client, struct member *m, uint32_t u
         if (p->number <= m->last[p->life] || p->first[n] < m->from || p->place < m->strict_from) {
             continue; /* it was ordered before, too: it has got it, or came later */
         }
-        if (p->answered && p->result == PR_PUB_FULL) {
-            continue; /* refused, but a copy on a link that was stuck was ordered by an owner before
-                       */
+        if (en->stale || (p->answered && p->result == PR_PUB_FULL)) {
+            continue; /* given up or refused, but an owner that had stood still ordered a copy: it
+                       * comes behind later ones of its edge, and who has those does not take it */
         }
         if (en->run != s->node[n].run && !came) {
             s->excused++; /* its process is dead, and nothing of it reached this edge */

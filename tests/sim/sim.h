@@ -156,6 +156,7 @@ struct pub {
     uint32_t result;
     uint32_t has, spilled; /* nodes that it came to; that it went to on a full link */
     uint32_t next_hash;
+    cl_ms at; /* when it was made */
 };
 /* A publish as a node passed it to its edges; seq as these count. */
 struct entry {
@@ -164,6 +165,7 @@ struct entry {
     uint32_t from_run; /* the owner process that ordered it, and its count */
     uint64_t from_seq;
     uint64_t emitted, dropped; /* edges of the node */
+    bool stale;                /* ordered when its edge had given it up */
 };
 /* A publish in the order that an owner process gave it. */
 struct ordered {
