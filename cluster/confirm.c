@@ -7,9 +7,8 @@
 #include "cluster/edge.h"
 
 #define NONE CL_POOL_NONE
-/* Items of a chunk, as a power of two; first size of a ring. */
+/* Items of a chunk, as a power of two. */
 #define CHUNK_SHIFT 7u
-#define RING_MIN    64u
 
 static struct cl_unconfirmed *at(const struct cl *cl, uint32_t i)
 {
@@ -34,18 +33,18 @@ void cl_confirm_init(struct cl *cl)
     cl->waiting = cl->failed = (struct unconfirmed_list){NONE, NONE};
 }
 
-static void free_ring(struct cl *cl, struct flight *f)
+static void free_rings(struct cl *cl, uint32_t node)
 {
-    if (f->ring != NULL) {
-        cl->mem->put(cl->mem->ctx, f->ring, f->room * sizeof *f->ring);
-    }
-    memset(f, 0, sizeof *f);
+    struct flight *f = &cl->node[node].flight;
+
+    cl_flights_free(cl->mem, &f->sent);
+    cl_flights_free(cl->mem, &f->away);
 }
 
 void cl_confirm_deinit(struct cl *cl)
 {
     for (uint32_t i = 0; i < CL_NODES_MAX; i++) {
-        free_ring(cl, &cl->node[i].flight);
+        free_rings(cl, i);
     }
     cl_pool_clear(&cl->unconfirmed);
 }
@@ -142,7 +141,14 @@ static void answer(struct cl *cl, uint32_t i)
     }
 }
 
-/* One link less that has it. True: none is left, and it has not been answered. */
+/* Every node has it, or will not say so; what another owner may still order is not answered before
+ * its time. */
+static bool ready(const struct cl_unconfirmed *u)
+{
+    return u->refs == 0 && !u->late;
+}
+
+/* One node less that has not taken it. True: it is to be answered now. */
 static bool drop_ref(struct cl *cl, uint32_t i)
 {
     struct cl_unconfirmed *u = at(cl, i);
@@ -150,7 +156,7 @@ static bool drop_ref(struct cl *cl, uint32_t i)
     assert(u->refs > 0);
     u->refs--;
     if (u->refs > 0 || u->state == CL_CONFIRM_WAITS) {
-        return u->refs == 0;
+        return ready(u);
     }
     if (u->state == CL_CONFIRM_OVER) {
         cl_pool_give(&cl->unconfirmed, i);
@@ -160,64 +166,39 @@ static bool drop_ref(struct cl *cl, uint32_t i)
     return false;
 }
 
-static uint32_t take_first(struct flight *f)
+/* The node will not tell that it has taken this one. */
+static void give_up_one(struct cl *cl, uint32_t i, bool missed)
 {
-    uint32_t i = f->ring[f->head].item;
-
-    f->head = (f->head + 1) & (f->room - 1);
-    f->n--;
-    return i;
+    at(cl, i)->missed = at(cl, i)->missed || missed;
+    if (drop_ref(cl, i)) {
+        wait_no_more(cl, i);
+    }
 }
 
-/* What is under way on the link is not told of any more. */
-static void give_up(struct cl *cl, struct flight *f, bool missed)
+static void give_up(struct cl *cl, struct flights *f, bool missed)
 {
     while (f->n > 0) {
-        uint32_t i = take_first(f);
-
-        at(cl, i)->missed = at(cl, i)->missed || missed;
-        if (drop_ref(cl, i)) {
-            wait_no_more(cl, i);
-        }
+        give_up_one(cl, cl_flights_take(f), missed);
     }
 }
 
-static bool grow(struct cl *cl, struct flight *f)
+/* It is on the link ahead of the next mark. False: no room for it. */
+static bool note_sent(struct cl *cl, struct flight *f, uint32_t i)
 {
-    uint32_t room = f->room == 0 ? RING_MIN : f->room * 2;
-    struct flown *ring = NULL;
+    struct flown one = {.item = i, .mark = f->mark + 1};
 
-    if (room > CL_CONFIRM_MAX) {
+    if (!cl_flights_add(cl->mem, &f->sent, CL_CONFIRM_MAX, one)) {
         return false;
     }
-    ring = cl->mem->get(cl->mem->ctx, room * sizeof *ring);
-    if (ring == NULL) {
-        return false;
-    }
-    for (uint32_t k = 0; k < f->n; k++) {
-        ring[k] = f->ring[(f->head + k) & (f->room - 1)];
-    }
-    if (f->ring != NULL) {
-        cl->mem->put(cl->mem->ctx, f->ring, f->room * sizeof *ring);
-    }
-    f->ring = ring;
-    f->room = room;
-    f->head = 0;
-    return true;
-}
-
-/* False: no room for it. */
-static bool note(struct cl *cl, struct flight *f, uint32_t i, bool now)
-{
-    if (f->n == f->room && !grow(cl, f)) {
-        return false;
-    }
-    f->ring[(f->head + f->n) & (f->room - 1)] = (struct flown){.item = i, .mark = f->mark + 1};
-    f->n++;
     f->due = true;
-    f->now = f->now || now;
+    f->now = f->now || (at(cl, i)->flags & PR_PUB_ACK) != 0;
     cl->mark_due = true;
     return true;
+}
+
+static bool note_away(struct cl *cl, struct flight *f, uint32_t i)
+{
+    return cl_flights_add(cl->mem, &f->away, CL_CONFIRM_MAX, (struct flown){.item = i});
 }
 
 static uint32_t make(struct cl *cl, struct source from, const struct pr_pub *pub)
@@ -240,31 +221,40 @@ static uint32_t make(struct cl *cl, struct source from, const struct pr_pub *pub
         u->boot = pub->boot;
         u->oseq = pub->oseq;
         u->at = cl->now;
+        u->view = cl->stats.views;
         list_add_last(cl, &cl->waiting, i);
         cl_pool_link(&cl->unconfirmed, hash_of(u->boot, u->part, u->oseq), i);
     }
     return i;
 }
 
-bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, struct source from,
-                     const struct pr_pub *pub, uint32_t *result)
+static void note_all(struct cl *cl, uint32_t i, const struct cl_bits *nodes,
+                     bool (*note)(struct cl *cl, struct flight *f, uint32_t i))
+{
+    uint32_t k = cl_bits_next(nodes, 0);
+
+    for (; k < CL_NODES_MAX; k = cl_bits_next(nodes, k + 1)) {
+        if (note(cl, &cl->node[k].flight, i)) {
+            at(cl, i)->refs++;
+        } else {
+            at(cl, i)->missed = true;
+        }
+    }
+}
+
+bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, const struct cl_bits *away,
+                     struct source from, const struct pr_pub *pub, uint32_t *result)
 {
     bool ack = (pub->flags & PR_PUB_ACK) != 0;
     uint32_t i = make(cl, from, pub);
-    uint32_t k = cl_bits_next(nodes, 0);
 
     *result = ack ? PR_PUB_TIMEOUT : PR_PUB_DONE;
     if (i == NONE) {
         cl->blind_until = ack ? cl->now + CLE_HELD_MS : cl->blind_until;
         return false;
     }
-    for (; k < CL_NODES_MAX; k = cl_bits_next(nodes, k + 1)) {
-        if (note(cl, &cl->node[k].flight, i, ack)) {
-            at(cl, i)->refs++;
-        } else {
-            at(cl, i)->missed = true;
-        }
-    }
+    note_all(cl, i, nodes, note_sent);
+    note_all(cl, i, away, note_away);
     if (at(cl, i)->refs > 0) {
         return true;
     }
@@ -311,93 +301,72 @@ bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *p
 int cl_confirm_taken(struct cl *cl, uint32_t node, uint64_t mark)
 {
     struct flight *f = &cl->node[node].flight;
-    uint32_t n = 0;
-    int rv = CL_OK;
 
     if (mark <= f->taken || mark > f->mark) {
         return CL_EPROTO;
     }
-    while (n < f->n && f->ring[(f->head + n) & (f->room - 1)].mark <= mark) {
-        n++;
-    }
-    rv = cl_out_reserve(&cl->out, n * CL_FRAME_SMALL, n);
-    if (rv != CL_OK) {
-        return rv;
-    }
     f->taken = mark;
-    for (; n > 0; n--) {
-        uint32_t i = take_first(f);
+    for (uint32_t n = cl_flights_until(&f->sent, mark); n > 0; n--) {
+        uint32_t i = cl_flights_take(&f->sent);
 
-        if (drop_ref(cl, i)) {
+        if (!drop_ref(cl, i)) {
+            continue;
+        }
+        if (cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) == CL_OK) {
             answer(cl, i);
+        } else {
+            wait_no_more(cl, i);
         }
     }
     return CL_OK;
 }
 
-void cl_confirm_gone(struct cl *cl, uint32_t node, bool missed)
+void cl_confirm_gone(struct cl *cl, uint32_t node)
 {
     struct flight *f = &cl->node[node].flight;
 
-    give_up(cl, f, missed);
-    free_ring(cl, f);
+    give_up(cl, &f->sent, false);
+    give_up(cl, &f->away, false);
+    free_rings(cl, node);
 }
 
-void cl_confirm_mark(struct cl *cl, uint32_t node, const struct pr_mark *m)
+void cl_confirm_missed(struct cl *cl, uint32_t node)
 {
-    struct node *n = &cl->node[node];
-    cl_ms when = m->now ? cl->now : cl->now + CL_TAKEN_MS;
-
-    if (n->taken == n->taken_told || when < n->taken_at) {
-        n->taken_at = when;
-    }
-    n->taken = m->mark;
-    if (n->taken_at < cl->taken_at) {
-        cl->taken_at = n->taken_at;
-    }
+    give_up(cl, &cl->node[node].flight.away, true);
 }
 
-static void send_marks(struct cl *cl)
+void cl_confirm_down(struct cl *cl, uint32_t node)
 {
-    cl->mark_due = false;
-    for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        struct flight *f = &cl->node[i].flight;
-        struct pr_mark m = {.mark = f->mark + 1, .now = f->now};
+    struct flight *f = &cl->node[node].flight;
 
-        if (!f->due || !cl->node[i].linked) {
-            continue;
-        }
-        if (cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) == CL_OK) {
-            struct pr_outbuf w = cl_out_writer(&cl->out);
+    while (f->sent.n > 0) {
+        uint32_t i = cl_flights_take(&f->sent);
 
-            pr_mark_encode(&w, &m);
-            cl_push_link(cl, i, &w);
-            f->mark++;
-            f->due = f->now = false;
-        } else {
-            cl->mark_due = true;
+        if (!note_away(cl, f, i)) {
+            give_up_one(cl, i, true);
         }
     }
+    f->mark = f->taken = 0;
+    f->due = f->now = false;
 }
 
-static void tell_taken(struct cl *cl)
+/* It was ordered under a view before, and its partition has moved since. */
+static bool moved(const struct cl *cl, const struct cl_unconfirmed *u)
 {
-    cl->taken_at = UINT64_MAX;
-    for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        struct node *n = &cl->node[i];
-        struct pr_link_ack m = {.mark = n->taken};
+    return cl->route[u->part] != CL_SELF || cl->came[u->part] > u->view;
+}
 
-        if (!n->linked || n->taken == n->taken_told) {
-            continue;
-        }
-        if (n->taken_at <= cl->now && cl_out_reserve(&cl->out, CL_FRAME_SMALL, 1) == CL_OK) {
-            struct pr_outbuf w = cl_out_writer(&cl->out);
+void cl_confirm_back(struct cl *cl, uint32_t node, bool whole)
+{
+    struct flight *f = &cl->node[node].flight;
 
-            pr_link_ack_encode(&w, &m);
-            cl_push_link(cl, i, &w);
-            n->taken_told = n->taken;
-        } else if (n->taken_at < cl->taken_at) {
-            cl->taken_at = n->taken_at;
+    while (f->away.n > 0) {
+        uint32_t i = cl_flights_take(&f->away);
+        bool gone = moved(cl, at(cl, i));
+
+        at(cl, i)->late = at(cl, i)->late || gone;
+        if (gone || !whole || !note_sent(cl, f, i)) {
+            give_up_one(cl, i, true);
         }
     }
 }
@@ -406,7 +375,7 @@ static bool due(const struct cl *cl, uint32_t i)
 {
     const struct cl_unconfirmed *u = at(cl, i);
 
-    return u->refs == 0 || u->at + CL_CONFIRM_MS <= cl->now;
+    return ready(u) || u->at + CL_CONFIRM_MS <= cl->now;
 }
 
 void cl_confirm_go_on(struct cl *cl)
@@ -418,21 +387,15 @@ void cl_confirm_go_on(struct cl *cl)
     while (cl->failed.head != NONE && at(cl, cl->failed.head)->at + CLE_HELD_MS <= cl->now) {
         forget_failed(cl, cl->failed.head);
     }
-    if (cl->mark_due) {
-        send_marks(cl);
-    }
-    if (cl->taken_at <= cl->now) {
-        tell_taken(cl);
-    }
 }
 
 cl_ms cl_confirm_deadline(const struct cl *cl)
 {
-    cl_ms at_ms = cl->mark_due ? cl->now : cl->taken_at;
+    cl_ms at_ms = UINT64_MAX;
 
     if (cl->waiting.head != NONE) {
         const struct cl_unconfirmed *u = at(cl, cl->waiting.head);
-        cl_ms end = u->refs == 0 ? cl->now : u->at + CL_CONFIRM_MS;
+        cl_ms end = ready(u) ? cl->now : u->at + CL_CONFIRM_MS;
 
         at_ms = end < at_ms ? end : at_ms;
     }
@@ -473,7 +436,7 @@ const char *cl_confirm_check(const struct cl *cl)
         return "a list of unconfirmed publishes is broken";
     }
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        flown += cl->node[i].flight.n;
+        flown += cl->node[i].flight.sent.n + cl->node[i].flight.away.n;
     }
     if (count != cl->unconfirmed.linked || refs > flown ||
         (count == cl->unconfirmed.used && refs != flown)) {

@@ -53,6 +53,7 @@ static void init(struct cl *cl, const struct cl_config *cfg, cl_ms now)
     cl_origins_init(&cl->origins, cfg->mem);
     cl_confirm_init(cl);
     cl->taken_at = UINT64_MAX;
+    cl->away_at = UINT64_MAX;
     cl_out_init(&cl->out, cfg->mem, sizeof(struct queued), cfg->lim->actions);
     cl_view_init(cl);
 }
@@ -164,7 +165,9 @@ static void go_on(struct cl *cl)
     cl_local_ready(cl);
     cl_view_go_on(cl);
     cl_order_parked(cl);
+    cl_away_go_on(cl);
     cl_confirm_go_on(cl);
+    cl_marks_go_on(cl);
     cl_local_go_on(cl);
     cl_topics_expire(&cl->topics, cl->now);
     cl_kept_expire(&cl->topics, cl->now);
@@ -251,8 +254,8 @@ cl_ms cl_deadline(const struct cl *cl)
     due = least(due, cl_local_deadline(cl));
     if (cl->swim != NULL) {
         due = least(due, cl_swim_deadline(cl->swim));
-        due = least(due, least(cl->sum_at, cl->actors_at));
-        due = least(due, cl_confirm_deadline(cl));
+        due = least(due, least(cl->sum_at, least(cl->actors_at, cl->away_at)));
+        due = least(due, least(cl_confirm_deadline(cl), cl_marks_deadline(cl)));
         due = cl->leaving ? least(due, cl->leave_at) : due;
     }
     if (cl->park_head != NULL && cl_order_ready(cl)) {

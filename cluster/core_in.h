@@ -12,6 +12,7 @@
 #define CLUSTER_CORE_IN_H
 
 #include "cluster/core.h"
+#include "cluster/flight.h"
 #include "cluster/origin.h"
 #include "cluster/out.h"
 #include "cluster/presence.h"
@@ -42,6 +43,10 @@
 /* Presence is shown no later than this after the start, in ms, even if an owner has not answered:
  * the others keep what they have seen of this node's edges for as long. */
 #define CL_SYNC_MS 3000u
+/* A node without a link is waited for so long, in ms, and so long for what it follows once it is
+ * linked: less than what a client waits for, more than its owner process needs to be started again,
+ * and than it needs to hear its edges. */
+#define CL_AWAY_MS 2000u
 /* A publish that came to a wrong node is sent again after this long, in ms: a round of gossip. */
 #define CL_AGAIN_MS 100u
 /* Nodes compare what they hold of presence this often, in ms. */
@@ -73,23 +78,6 @@ struct edge {
     uint64_t boot;
 };
 
-/* A publish whose event is under way on a link, ahead of a mark. */
-struct flown {
-    uint32_t item; /* of cl.unconfirmed */
-    uint64_t mark;
-};
-
-/* Those of one link, in its order: a ring. */
-struct flight {
-    struct flown *ring;
-    uint32_t room; /* a power of two, or 0 */
-    uint32_t head, n;
-    uint64_t mark;  /* the last one sent on this link */
-    uint64_t taken; /* the last one that the other side has told of */
-    bool due;       /* another one is to be sent */
-    bool now;       /* and somebody waits for it */
-};
-
 /* Sums that differ are passed over before anything is done about them again; doubles each time. */
 struct patience {
     uint32_t pause, passed;
@@ -112,6 +100,9 @@ struct node {
     uint64_t view_told;   /* our last VIEW on this link, by this view; 0: it is due */
     uint64_t subs;        /* last SUB_ALL on this link: it follows by this view */
     uint64_t subs_told;   /* our last SUB_ALL on this link, by this view */
+    uint64_t told;        /* how many views were adopted here when it had told all it follows */
+    cl_ms away_until;     /* valid while it is in cl.away */
+    bool hole;            /* something that it missed was not kept */
     cl_ms actors_until;   /* its owner process is new: boots are of the one before until then */
     bool sum_due;         /* it asked for all that it should have of us; the sum ends the answer */
     bool sum_asked;       /* we did */
@@ -178,6 +169,7 @@ struct cl {
     bool reader_due;
     uint16_t route[CL_PARTITIONS]; /* index of the owner, CL_NOBODY: none */
     bool closed[CL_PARTITIONS];
+    uint64_t came[CL_PARTITIONS]; /* how many views were adopted when it came here last */
     uint16_t parked_in[CL_PARTITIONS];
 
     uint64_t again_gen;
@@ -190,9 +182,11 @@ struct cl {
     struct cl_topics topics;
     struct cl_pool unconfirmed; /* confirm.h */
     struct unconfirmed_list waiting, failed;
-    cl_ms blind_until; /* a timeout was not remembered: which repeats had one is not known */
-    cl_ms taken_at;    /* least of the nodes' */
-    bool mark_due;     /* some link is to get a mark */
+    cl_ms blind_until;   /* a timeout was not remembered: which repeats had one is not known */
+    cl_ms taken_at;      /* least of the nodes' */
+    bool mark_due;       /* some link is to get a mark */
+    struct cl_bits away; /* nodes whose link ended, that have not told again what they follow */
+    cl_ms away_at;       /* not above the least away_until of these */
     struct cl_origins origins;
     struct cl_pres *pres; /* owned */
     struct cl_out out;
@@ -301,8 +295,10 @@ void cl_serve_unsub(struct cl *cl, uint32_t from, const struct pr_unsub *unsub);
 CL_MUST_CHECK int cl_serve_resync(struct cl *cl, uint32_t from, const struct pr_resync *m);
 /* Answers the nodes that wait for the partition to open. 0, CL_ENOMEM or CL_EAGAIN. */
 CL_MUST_CHECK int cl_serve_owed(struct cl *cl, struct cl_topic *topic);
-/* A link has ended: its node follows nothing here. */
-void cl_serve_gone(struct cl *cl, uint32_t node);
+/* A link has ended: its node gets nothing here. If it may come back, what it follows is remembered
+ * until cl_serve_back. */
+void cl_serve_gone(struct cl *cl, uint32_t node, bool may_return);
+void cl_serve_back(struct cl *cl, uint32_t node);
 /* It tells all its subscriptions again; it has, and what it did not tell is over. */
 void cl_serve_doubt(struct cl *cl, uint32_t node);
 void cl_serve_sure(struct cl *cl, uint32_t node);
@@ -310,6 +306,22 @@ void cl_serve_sure(struct cl *cl, uint32_t node);
 void cl_serve_moved(struct cl *cl, struct cl_topic *topic);
 /* It has said SUB_ALL for this node's view. */
 void cl_serve_settled(struct cl *cl, uint32_t node);
+
+/* away.c */
+/* The link of a member has ended. */
+void cl_away_begin(struct cl *cl, uint32_t node);
+/* It is up again: it is to tell what it follows. */
+void cl_away_linked(struct cl *cl, uint32_t node);
+/* A node has told all that it follows, by this node's view. */
+void cl_away_told(struct cl *cl, uint32_t node);
+/* It is dead: nothing is waited for. */
+void cl_away_over(struct cl *cl, uint32_t node);
+/* Nodes that are away and follow the topic, or may, for a publish with these flags; it has a part
+ * for other nodes. */
+void cl_away_wanted(const struct cl *cl, const struct cl_topic *topic, uint32_t flags,
+                    struct cl_bits *out);
+/* Those that were away for too long. */
+void cl_away_go_on(struct cl *cl);
 
 /* order.c */
 /* A PUB, decoded and checked. 0, CL_ENOMEM, CL_EAGAIN. */

@@ -61,6 +61,7 @@ struct cle *cle_new(const struct cle_config *cfg, cl_ms now)
     c->unsent = NONE;
     c->due = empty;
     c->held_list = empty;
+    c->give_up = empty;
     for (uint32_t i = 0; i < LISTS; i++) {
         c->lists[i] = empty;
     }

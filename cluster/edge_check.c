@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* edge_check.c - what must hold of an edge's topics between any two calls; for tests. */
+/* edge_check.c - what must hold of an edge's topics and of what it publishes between any two calls;
+ * for tests. */
 #include "cluster/edge_in.h"
 
 static const char *check_one(const struct cle *c, const struct etopic *t)
@@ -61,4 +62,70 @@ bool cle_topics_check(const struct cle *c, const char **what)
         return false;
     }
     return true;
+}
+
+static const char *check_held(const struct cle *c)
+{
+    uint32_t next = c->give_up.head;
+    size_t bytes = 0, kept = 0;
+    uint32_t count = 0;
+    bool unsent = false;
+    cl_ms last = 0;
+
+    for (uint32_t i = c->held_list.head; i != NONE; i = cle_held(c, i)->next) {
+        const struct held *h = cle_held(c, i);
+
+        if (++count > c->held.used) {
+            return "the list of held publishes is longer than their number";
+        }
+        if (h->oseq > c->oseq[h->part] || h->at < last || cle_held_find(c, h->part, h->oseq) != i) {
+            return "a held publish is out of order";
+        }
+        if (!cle_held_is_kept(h) && next != i) {
+            return "a held publish is not in the list of those that are given up";
+        }
+        next = cle_held_is_kept(h) ? next : h->later;
+        unsent = unsent || c->unsent == i;
+        bytes += h->len;
+        kept += cle_held_is_kept(h) ? h->len : 0;
+        last = h->at;
+    }
+    if (next != NONE) {
+        return "the list of publishes that are given up has others";
+    }
+    if (bytes != c->held_bytes || count != c->held.used) {
+        return "the held publishes are counted wrongly";
+    }
+    if (bytes - kept > CLE_HELD_BYTES_MAX) {
+        return "more publishes are held than may be";
+    }
+    if ((c->unsent != NONE && !unsent) || (c->link == LINK_LIVE && c->unsent != NONE)) {
+        return "a publish waits although the link is live";
+    }
+    return NULL;
+}
+
+bool cle_pub_check(const struct cle *c, const char **what)
+{
+    uint32_t publishers = 0;
+
+    for (uint32_t i = 0; i < c->topics.top; i++) {
+        const struct etopic *t = cle_topic(c, i);
+        uint32_t n = 0;
+
+        if (t->key == NULL) {
+            continue;
+        }
+        for (uint32_t k = t->pub_head; k != NONE && n <= t->pub_count;
+             k = cle_publisher(c, k)->next) {
+            n++;
+        }
+        if (n != t->pub_count || n > CLE_PUBLISHERS_MAX) {
+            *what = "the publishers of a topic are counted wrongly";
+            return false;
+        }
+        publishers += n;
+    }
+    *what = publishers == c->publishers.used ? check_held(c) : "a publisher is lost";
+    return *what == NULL;
 }

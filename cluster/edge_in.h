@@ -85,6 +85,8 @@ struct held {
     uint64_t cookie;
     cl_ms at;
     uint32_t next, prev; /* in the order of publishing */
+    uint32_t later,
+        earlier; /* in the same, of those that are not PR_PUB_KEEP; unused in one that is */
     uint32_t flags;
     bool sent; /* to some owner */
     uint8_t *frame;
@@ -141,7 +143,8 @@ struct cle {
     struct list lists[LISTS]; /* of topics, by enum timer_list */
     struct list due;          /* of topics */
     struct list held_list;
-    uint32_t unsent; /* first held one not sent on this link; NONE if all are */
+    struct list give_up; /* of them, those that are given up when they are too old */
+    uint32_t unsent;     /* first held one not sent on this link; NONE if all are */
     size_t held_bytes;
     uint64_t n; /* last operation of this actor */
     uint64_t digest;
@@ -169,11 +172,15 @@ CL_MUST_CHECK int cle_topics_tick(struct cle *c);
 void cle_topics_link_down(struct cle *c);
 cl_ms cle_topics_deadline(const struct cle *c);
 void cle_topics_deinit(struct cle *c);
-bool cle_topics_check(const struct cle *c, const char **what);
 
 /* edge_pub.c */
 uint64_t cle_held_hash(uint32_t part, uint64_t oseq);
 struct held *cle_held(const struct cle *c, uint32_t i);
+/* NONE if it is not held. */
+uint32_t cle_held_find(const struct cle *c, uint32_t part, uint64_t oseq);
+/* PR_PUB_KEEP: it is not given up. */
+bool cle_held_is_kept(const struct held *h);
+struct publisher *cle_publisher(const struct cle *c, uint32_t i);
 CL_MUST_CHECK int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok);
 CL_MUST_CHECK int cle_pub_on_event(struct cle *c, const struct pr_event *ev);
 /* Everything after the place of this answer comes. */
@@ -185,6 +192,9 @@ cl_ms cle_pub_deadline(const struct cle *c);
 CL_MUST_CHECK int cle_pub_resend(struct cle *c);
 void cle_pub_forget_publishers(struct cle *c, struct etopic *t);
 void cle_pub_deinit(struct cle *c);
+
+/* edge_check.c */
+bool cle_topics_check(const struct cle *c, const char **what);
 bool cle_pub_check(const struct cle *c, const char **what);
 
 /* edge_presence.c */

@@ -9,7 +9,7 @@ struct held *cle_held(const struct cle *c, uint32_t i)
     return cl_pool_at(&c->held, i);
 }
 
-static struct publisher *publisher(const struct cle *c, uint32_t i)
+struct publisher *cle_publisher(const struct cle *c, uint32_t i)
 {
     return cl_pool_at(&c->publishers, i);
 }
@@ -19,7 +19,7 @@ uint64_t cle_held_hash(uint32_t part, uint64_t oseq)
     return cl_mix64(oseq * CL_PARTITIONS + part);
 }
 
-static uint32_t find(const struct cle *c, uint32_t part, uint64_t oseq)
+uint32_t cle_held_find(const struct cle *c, uint32_t part, uint64_t oseq)
 {
     uint32_t i = cl_pool_first(&c->held, cle_held_hash(part, oseq));
 
@@ -27,6 +27,40 @@ static uint32_t find(const struct cle *c, uint32_t part, uint64_t oseq)
         i = cl_pool_next(&c->held, i);
     }
     return i;
+}
+
+bool cle_held_is_kept(const struct held *h)
+{
+    return (h->flags & PR_PUB_KEEP) != 0;
+}
+
+/* To and from the list of those that are given up in time. */
+static void give_up_add(struct cle *c, uint32_t i)
+{
+    struct held *h = cle_held(c, i);
+
+    h->later = NONE;
+    h->earlier = c->give_up.tail;
+    if (h->earlier == NONE) {
+        c->give_up.head = i;
+    } else {
+        cle_held(c, h->earlier)->later = i;
+    }
+    c->give_up.tail = i;
+}
+
+static void give_up_remove(struct cle *c, const struct held *h)
+{
+    if (h->earlier == NONE) {
+        c->give_up.head = h->later;
+    } else {
+        cle_held(c, h->earlier)->later = h->later;
+    }
+    if (h->later == NONE) {
+        c->give_up.tail = h->earlier;
+    } else {
+        cle_held(c, h->later)->earlier = h->earlier;
+    }
 }
 
 static void forget(struct cle *c, uint32_t i)
@@ -45,6 +79,9 @@ static void forget(struct cle *c, uint32_t i)
         c->held_list.tail = h->prev;
     } else {
         cle_held(c, h->next)->prev = h->prev;
+    }
+    if (!cle_held_is_kept(h)) {
+        give_up_remove(c, h);
     }
     c->held_bytes -= h->len;
     c->mem->put(c->mem->ctx, h->frame, h->len);
@@ -75,6 +112,9 @@ static uint32_t append(struct cle *c, const struct pr_pub *pub, uint8_t *frame, 
         cle_held(c, h->prev)->next = i;
     }
     c->held_list.tail = i;
+    if (!cle_held_is_kept(h)) {
+        give_up_add(c, i);
+    }
     c->held_bytes += len;
     cl_pool_link(&c->held, cle_held_hash(h->part, h->oseq), i);
     return i;
@@ -187,7 +227,7 @@ static void done(struct cle *c, uint32_t i, uint32_t result)
 
 int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok)
 {
-    uint32_t i = find(c, ok->part, ok->oseq);
+    uint32_t i = cle_held_find(c, ok->part, ok->oseq);
     int rv = CL_OK;
 
     if (i == NONE) {
@@ -200,36 +240,22 @@ int cle_pub_on_ok(struct cle *c, const struct pr_pub_ok *ok)
     return rv;
 }
 
-/* Past those that are kept, of which there are few. */
-static uint32_t first_to_give_up(const struct cle *c)
-{
-    uint32_t i = c->held_list.head;
-
-    while (i != NONE && (cle_held(c, i)->flags & PR_PUB_KEEP) != 0) {
-        i = cle_held(c, i)->next;
-    }
-    return i;
-}
-
 int cle_pub_tick(struct cle *c)
 {
-    uint32_t i = first_to_give_up(c);
-
-    while (i != NONE && cle_held(c, i)->at + CLE_HELD_MS <= c->now) {
+    while (c->give_up.head != NONE && cle_held(c, c->give_up.head)->at + CLE_HELD_MS <= c->now) {
         int rv = cl_out_reserve(&c->out, 0, 1);
 
         if (rv != CL_OK) {
             return rv;
         }
-        done(c, i, PR_PUB_TIMEOUT);
-        i = first_to_give_up(c);
+        done(c, c->give_up.head, PR_PUB_TIMEOUT);
     }
     return CL_OK;
 }
 
 cl_ms cle_pub_deadline(const struct cle *c)
 {
-    uint32_t i = first_to_give_up(c);
+    uint32_t i = c->give_up.head;
 
     return i == NONE ? UINT64_MAX : cle_held(c, i)->at + CLE_HELD_MS;
 }
@@ -240,17 +266,17 @@ static uint32_t publisher_unlink(struct cle *c, struct etopic *t, uint64_t boot)
     uint32_t before = NONE;
     uint32_t i = t->pub_head;
 
-    while (i != NONE && publisher(c, i)->boot != boot) {
+    while (i != NONE && cle_publisher(c, i)->boot != boot) {
         before = i;
-        i = publisher(c, i)->next;
+        i = cle_publisher(c, i)->next;
     }
     if (i == NONE) {
         return NONE;
     }
     if (before == NONE) {
-        t->pub_head = publisher(c, i)->next;
+        t->pub_head = cle_publisher(c, i)->next;
     } else {
-        publisher(c, before)->next = publisher(c, i)->next;
+        cle_publisher(c, before)->next = cle_publisher(c, i)->next;
     }
     t->pub_count--;
     return i;
@@ -258,7 +284,7 @@ static uint32_t publisher_unlink(struct cle *c, struct etopic *t, uint64_t boot)
 
 static void publisher_to_front(struct cle *c, struct etopic *t, uint32_t i)
 {
-    publisher(c, i)->next = t->pub_head;
+    cle_publisher(c, i)->next = t->pub_head;
     t->pub_head = i;
     t->pub_count++;
 }
@@ -270,12 +296,12 @@ static void publishers_expire(struct cle *c, struct etopic *t)
     uint32_t kept = 0;
 
     while (*link != NONE && kept < CLE_PUBLISHERS_MAX - 1 &&
-           publisher(c, *link)->at + CLE_PUBLISHER_MS > c->now) {
-        link = &publisher(c, *link)->next;
+           cle_publisher(c, *link)->at + CLE_PUBLISHER_MS > c->now) {
+        link = &cle_publisher(c, *link)->next;
         kept++;
     }
     for (uint32_t i = *link; i != NONE;) {
-        uint32_t next = publisher(c, i)->next;
+        uint32_t next = cle_publisher(c, i)->next;
 
         *link = NONE;
         cl_pool_give(&c->publishers, i);
@@ -289,7 +315,7 @@ void cle_pub_forget_publishers(struct cle *c, struct etopic *t)
     while (t->pub_head != NONE) {
         uint32_t i = t->pub_head;
 
-        t->pub_head = publisher(c, i)->next;
+        t->pub_head = cle_publisher(c, i)->next;
         cl_pool_give(&c->publishers, i);
     }
     t->pub_count = 0;
@@ -312,9 +338,9 @@ static int note_publisher(struct cle *c, struct etopic *t, const struct pr_event
             return CL_ENOMEM;
         }
         publishers_expire(c, t);
-        publisher(c, i)->boot = ev->boot;
+        cle_publisher(c, i)->boot = ev->boot;
     }
-    p = publisher(c, i);
+    p = cle_publisher(c, i);
 #ifndef CL_SABOTAGE_REPEAT /* for the simulation, which must notice that it is missing */
     *repeat = ev->oseq <= p->oseq;
 #endif
@@ -333,7 +359,7 @@ static void push_event(struct cle *c, uint32_t topic, const struct pr_event *ev)
     a->payload = ev->payload;
     a->own = ev->boot == c->boot;
     if (a->own) {
-        uint32_t h = find(c, ev->part, ev->oseq);
+        uint32_t h = cle_held_find(c, ev->part, ev->oseq);
 
         a->cookie = h == NONE ? 0 : cle_held(c, h)->cookie;
     }
@@ -410,61 +436,4 @@ void cle_pub_deinit(struct cle *c)
     }
     cl_pool_clear(&c->held);
     cl_pool_clear(&c->publishers);
-}
-
-static const char *check_held(const struct cle *c)
-{
-    size_t bytes = 0, kept = 0;
-    uint32_t count = 0;
-    bool unsent = false;
-    cl_ms last = 0;
-
-    for (uint32_t i = c->held_list.head; i != NONE; i = cle_held(c, i)->next) {
-        const struct held *h = cle_held(c, i);
-
-        if (++count > c->held.used) {
-            return "the list of held publishes is longer than their number";
-        }
-        if (h->oseq > c->oseq[h->part] || h->at < last || find(c, h->part, h->oseq) != i) {
-            return "a held publish is out of order";
-        }
-        unsent = unsent || c->unsent == i;
-        bytes += h->len;
-        kept += (h->flags & PR_PUB_KEEP) != 0 ? h->len : 0;
-        last = h->at;
-    }
-    if (bytes != c->held_bytes || count != c->held.used) {
-        return "the held publishes are counted wrongly";
-    }
-    if (bytes - kept > CLE_HELD_BYTES_MAX) {
-        return "more publishes are held than may be";
-    }
-    if ((c->unsent != NONE && !unsent) || (c->link == LINK_LIVE && c->unsent != NONE)) {
-        return "a publish waits although the link is live";
-    }
-    return NULL;
-}
-
-bool cle_pub_check(const struct cle *c, const char **what)
-{
-    uint32_t publishers = 0;
-
-    for (uint32_t i = 0; i < c->topics.top; i++) {
-        const struct etopic *t = cle_topic(c, i);
-        uint32_t n = 0;
-
-        if (t->key == NULL) {
-            continue;
-        }
-        for (uint32_t k = t->pub_head; k != NONE && n <= t->pub_count; k = publisher(c, k)->next) {
-            n++;
-        }
-        if (n != t->pub_count || n > CLE_PUBLISHERS_MAX) {
-            *what = "the publishers of a topic are counted wrongly";
-            return false;
-        }
-        publishers += n;
-    }
-    *what = publishers == c->publishers.used ? check_held(c) : "a publisher is lost";
-    return *what == NULL;
 }

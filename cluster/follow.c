@@ -267,8 +267,9 @@ int cl_follow_sub_ok(struct cl *cl, uint32_t from, const struct pr_sub_ok *ok)
     if (cl->route[topic->part] != from || topic->follow != CL_F_SENT) {
         if (!refused && wanted(cl, topic)) {
             count_from(cl, topic, ok);
+            rv = cl_local_answer(cl, topic, false); /* or the edges would pass over what it has */
         }
-        return CL_OK;
+        return rv;
     }
     more = !refused && topic->presence_edges != 0 && !topic->follow_presence;
     if (!refused) {

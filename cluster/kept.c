@@ -36,6 +36,11 @@ void cl_kept_clear(struct cl_topics *t, struct cl_remote *r)
     }
 }
 
+bool cl_kept_cut(const struct cl_remote *r, cl_ms now, cl_ms ms)
+{
+    return r->cut_at != 0 && r->cut_at + ms > now;
+}
+
 void cl_kept_add(struct cl_topics *t, cl_ms now, struct cl_remote *r, uint64_t seq,
                  struct pr_slice frame)
 {
@@ -43,12 +48,14 @@ void cl_kept_add(struct cl_topics *t, cl_ms now, struct cl_remote *r, uint64_t s
     struct cl_kept *k = NULL;
 
     while (r->oldest != NULL && (r->kept == CL_KEPT_EVENTS || r->kept_bytes + n > CL_KEPT_BYTES)) {
+        r->cut_at = r->oldest->at;
         drop_oldest(t, r);
     }
     if (n <= CL_KEPT_BYTES && n <= t->kept_max && t->kept_bytes <= t->kept_max - n) {
         k = t->mem->get(t->mem->ctx, n);
     }
     if (k == NULL) {
+        r->cut_at = now;
         cl_kept_clear(t, r);
         return;
     }

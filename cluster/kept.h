@@ -30,6 +30,8 @@ struct cl_kept {
  * is kept of a topic has no holes. */
 void cl_kept_add(struct cl_topics *t, cl_ms now, struct cl_remote *r, uint64_t seq,
                  struct pr_slice frame);
+/* An event of the last so many ms is not kept for want of room. */
+bool cl_kept_cut(const struct cl_remote *r, cl_ms now, cl_ms ms);
 void cl_kept_clear(struct cl_topics *t, struct cl_remote *r);
 /* Forgets what is older than CL_KEPT_MS. */
 void cl_kept_expire(struct cl_topics *t, cl_ms now);

@@ -98,7 +98,7 @@ int cl_links_up(struct cl *cl, const struct cl_event *ev)
     n->actors_told = false;
     n->view = n->view_told = n->subs = n->subs_told = 0;
     n->taken = n->taken_told = 0;
-    cl_confirm_gone(cl, i, true);
+    cl_away_linked(cl, i);
     n->sum_due = n->sum_asked = false;
     n->sum_differs = 0;
     cl->changed_at = cl->now;
@@ -133,12 +133,14 @@ int cl_links_down(struct cl *cl, const struct cl_event *ev)
     }
     if (i != CL_NOBODY && cl->node[i].linked) {
         cl->node[i].linked = false;
-        if (!cl->node[i].member) {
+        if (cl->node[i].member) {
+            cl_away_begin(cl, i);
+        } else {
             cl_links_forget_boots(cl, &cl->node[i]); /* its end will not be told */
-            cl_confirm_gone(cl, i, false);
+            cl_away_over(cl, i);
         }
         cl_order_gone(cl, i);
-        cl_serve_gone(cl, i);
+        cl_serve_gone(cl, i, cl->node[i].member);
         cl_view_retell(cl, i);
     }
     return CL_OK;
@@ -298,6 +300,7 @@ static int on_node(struct cl *cl, uint32_t from, const struct pr_frame *f)
         cl->node[from].subs = all.view;
         if (all.view == cl->ring.view) {
             cl_serve_settled(cl, from);
+            cl_away_told(cl, from);
         }
         return CL_OK;
     }
@@ -318,7 +321,7 @@ static int on_mark(struct cl *cl, uint32_t from, const struct pr_frame *f)
     struct pr_mark mark;
 
     if (f->type == PR_T_MARK && pr_mark_decode(f, &mark) == PR_OK) {
-        cl_confirm_mark(cl, from, &mark);
+        cl_marks_on_mark(cl, from, &mark);
         return CL_OK;
     }
     if (f->type == PR_T_LINK_ACK && pr_link_ack_decode(f, &ack) == PR_OK) {

@@ -131,7 +131,7 @@ static void push_sub_ok(struct cl *cl, uint64_t edges, const struct cl_topic *to
         ok.epoch = cl->epoch;
         ok.seq = topic->seq;
     }
-    if (!refused && cl->route[topic->part] != CL_SELF) {
+    if (!refused && (cl->route[topic->part] != CL_SELF || cl->closed[topic->part])) {
         ok.origin = (struct pr_place){.epoch = topic->follow_epoch, .seq = topic->follow_seq};
     }
     pr_sub_ok_encode(&w, &ok);

@@ -21,7 +21,7 @@ static void on_member(struct cl *cl, const struct cl_swim_action *a)
     }
     if (cl->node[i].member && !member) {
         cl_links_forget_boots(cl, &cl->node[i]);
-        cl_confirm_gone(cl, i, false);
+        cl_away_over(cl, i);
         if (cl->node[i].linked) {
             cl_links_close(cl, i, "it was found dead, or has left");
         }

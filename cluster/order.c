@@ -29,6 +29,23 @@ void cl_order_answer(struct cl *cl, struct source from, const struct pr_pub *pub
     }
 }
 
+/* To the nodes that follow the topic; kept for those that miss it. False: it is confirmed when they
+ * have it. */
+static bool push_to_nodes(struct cl *cl, const struct cl_topic *topic, struct source from,
+                          const struct pr_pub *pub, struct pr_slice frame, uint32_t *result)
+{
+    struct cl_remote *r = topic->remote;
+    struct cl_bits away;
+    bool now = true;
+
+    cl_away_wanted(cl, topic, pub->flags, &away);
+    if (cl_bits_any(&r->nodes) || cl_bits_any(&away)) {
+        now = !cl_confirm_sent(cl, &r->nodes, &away, from, pub, result);
+    }
+    cl_kept_add(&cl->topics, cl->now, r, topic->seq, frame);
+    return now;
+}
+
 /* Encoded once; the actions share the bytes. False: it is confirmed when other nodes have it. */
 static bool push_event(struct cl *cl, const struct cl_topic *topic, struct source from,
                        const struct pr_pub *pub, uint32_t *result)
@@ -66,11 +83,9 @@ static bool push_event(struct cl *cl, const struct cl_topic *topic, struct sourc
         q->act = (struct cl_action){.type = CL_ACT_LINK_SEND, .nodes = topic->remote->nodes};
         q->act.bytes.n = w.len;
         q->at = at;
-        now = !cl_confirm_sent(cl, &topic->remote->nodes, from, pub, result);
     }
     if (topic->remote != NULL) {
-        cl_kept_add(&cl->topics, cl->now, topic->remote, topic->seq,
-                    cl_out_bytes(&cl->out, at, w.len));
+        now = push_to_nodes(cl, topic, from, pub, cl_out_bytes(&cl->out, at, w.len), result);
     }
     cl->stats.events++;
     return now;
@@ -112,7 +127,7 @@ static int topic_of(struct cl *cl, struct pr_slice key, struct cl_topic **topic)
     int rv = CL_OK;
 
     *topic = cl_topics_find(&cl->topics, key);
-    if (*topic == NULL && somebody_missing(cl)) {
+    if ((*topic == NULL || (*topic)->remote == NULL) && somebody_missing(cl)) {
         rv = cl_topics_get(&cl->topics, cl->now, key, topic);
         if (rv == CL_OK && cl->swim != NULL && cl_topics_remote(&cl->topics, *topic) == NULL) {
             rv = CL_ENOMEM;

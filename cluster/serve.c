@@ -3,7 +3,7 @@
  * serve.c - other nodes that follow topics owned here. A node's subscriptions hold for the life of
  * one link and are told anew on the next; a node is told of events once, whatever edges it has.
  */
-#include "cluster/core_in.h"
+#include "cluster/confirm.h"
 #include "cluster/kept.h"
 
 #include <string.h>
@@ -42,6 +42,17 @@ static uint64_t answer_seq(const struct cl *cl, const struct cl_topic *topic,
         return start_of(topic, sub->seq);
     }
     return sub->epoch.boot == 0 ? topic->seq : start_of(topic, 0);
+}
+
+/* Something that it is to get is not kept; how much one that comes from another owner misses is not
+ * known, and what counts is what may be waited for (confirm.h). */
+static bool is_hole(const struct cl *cl, const struct cl_topic *topic, const struct pr_sub *sub,
+                    uint64_t seq)
+{
+    if (pr_epoch_eq(sub->epoch, cl->epoch)) {
+        return seq > sub->seq;
+    }
+    return sub->epoch.boot != 0 && cl_kept_cut(topic->remote, cl->now, CL_CONFIRM_MS);
 }
 
 static int answer(struct cl *cl, uint32_t to, const struct cl_topic *topic, bool presence,
@@ -106,15 +117,19 @@ int cl_serve_sub(struct cl *cl, uint32_t from, const struct pr_sub *sub)
         return CL_ENOMEM;
     }
     if (cl->route[topic->part] == CL_SELF && !cl->closed[topic->part]) {
-        rv = answer(cl, from, topic, sub->presence, answer_seq(cl, topic, sub));
+        uint64_t seq = answer_seq(cl, topic, sub);
+
+        rv = answer(cl, from, topic, sub->presence, seq);
         if (rv != CL_OK) {
             return rv;
         }
+        cl->node[from].hole = cl->node[from].hole || is_hole(cl, topic, sub, seq);
         cl_bits_clear(&r->owed, from);
     } else {
         cl_bits_set(&r->owed, from);
     }
     cl_bits_set(&r->nodes, from);
+    cl_bits_clear(&r->away, from);
     cl_bits_clear(&r->doubted, from);
     cl_bits_clear(&r->presence, from);
     if (sub->presence) {
@@ -128,8 +143,9 @@ static void forget(struct cl *cl, struct cl_topic *topic, uint32_t node)
 {
     struct cl_remote *r = topic->remote;
 
-    if (r != NULL && cl_bits_has(&r->nodes, node)) {
+    if (r != NULL && (cl_bits_has(&r->nodes, node) || cl_bits_has(&r->away, node))) {
         cl_bits_clear(&r->nodes, node);
+        cl_bits_clear(&r->away, node);
         cl_bits_clear(&r->presence, node);
         cl_bits_clear(&r->owed, node);
         cl_bits_clear(&r->doubted, node);
@@ -146,13 +162,32 @@ void cl_serve_unsub(struct cl *cl, uint32_t from, const struct pr_unsub *unsub)
     }
 }
 
-void cl_serve_gone(struct cl *cl, uint32_t node)
+void cl_serve_gone(struct cl *cl, uint32_t node, bool may_return)
 {
     uint32_t at = 0;
 
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
+        bool away = may_return && cl->route[t->part] == CL_SELF && t->remote != NULL &&
+                    (cl_bits_has(&t->remote->nodes, node) || cl_bits_has(&t->remote->away, node));
+
         forget(cl, t, node);
+        if (away) {
+            cl_bits_set(&t->remote->away, node);
+            cl_topics_touch(&cl->topics, cl->now, t);
+        }
+    }
+}
+
+void cl_serve_back(struct cl *cl, uint32_t node)
+{
+    uint32_t at = 0;
+
+    for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
+         t = cl_topics_next(&cl->topics, &at)) {
+        if (t->remote != NULL && cl_bits_has(&t->remote->away, node)) {
+            forget(cl, t, node);
+        }
     }
 }
 
@@ -170,6 +205,8 @@ void cl_serve_moved(struct cl *cl, struct cl_topic *topic)
             forget(cl, topic, i);
         }
     }
+    topic->remote->away = (struct cl_bits){{0}};
+    cl_topics_touch(&cl->topics, cl->now, topic);
     cl_kept_clear(&cl->topics, topic->remote); /* the count goes on without it */
     if (!cl_bits_any(&topic->remote->nodes)) {
         cl_topics_drop_remote(&cl->topics, cl->now, topic);

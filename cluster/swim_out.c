@@ -84,8 +84,9 @@ static bool fact_of(const struct member *m, bool told, struct pr_fact *f)
     return true;
 }
 
-/* SYNC with everything, or with one member alone; that is the receiver, or ourselves. */
-static void put_sync(struct cl_swim *s, struct pr_outbuf *o, const struct member *only, bool want)
+/* SYNC with everything, or with one member alone; that is the receiver `to`, or ourselves. */
+static void put_sync(struct cl_swim *s, struct pr_outbuf *o, const struct member *to,
+                     const struct member *only, bool want)
 {
     struct pr_outbuf facts = pr_outbuf(s->facts, s->facts_cap);
     struct pr_sync sync = {.want_reply = want};
@@ -94,7 +95,7 @@ static void put_sync(struct cl_swim *s, struct pr_outbuf *o, const struct member
     for (uint32_t i = 0; i < s->n; i++) {
         const struct member *m = cl_sw_at(s, i);
 
-        if ((only == NULL || only == m) && fact_of(m, only != NULL, &f)) {
+        if ((only == NULL || only == m) && fact_of(m, only != NULL || m == to, &f)) {
             pr_fact_put(&facts, &f);
             sync.nfacts++;
         }
@@ -116,13 +117,13 @@ static void put_owed(struct cl_swim *s, struct pr_outbuf *o, const struct member
         break;
     case OWE_SYNC:
     case OWE_SYNC_BACK:
-        put_sync(s, o, NULL, what == OWE_SYNC);
+        put_sync(s, o, m, NULL, what == OWE_SYNC);
         break;
     case OWE_ACCUSATION:
-        put_sync(s, o, m, false);
+        put_sync(s, o, m, m, false);
         break;
     case OWE_SELF:
-        put_sync(s, o, cl_sw_self(s), false);
+        put_sync(s, o, m, cl_sw_self(s), false);
         break;
     case OWE_PING:
         pr_ping_encode(o, &ping);

@@ -181,7 +181,8 @@ int cl_topics_get(struct cl_topics *t, cl_ms now, struct pr_slice key, struct cl
 
 static bool wanted(const struct cl_topic *topic)
 {
-    return topic->edges != 0 || (topic->remote != NULL && cl_bits_any(&topic->remote->nodes));
+    return topic->edges != 0 || (topic->remote != NULL && (cl_bits_any(&topic->remote->nodes) ||
+                                                           cl_bits_any(&topic->remote->away)));
 }
 
 void cl_topics_touch(struct cl_topics *t, cl_ms now, struct cl_topic *topic)

@@ -8,7 +8,7 @@
  * exactly how much it missed), and what a dropped topic had reached is remembered for its
  * partition, where the next new topic starts.
  *
- * Cost: 184 bytes per topic and its key, and once another node has subscribed, 160 more.
+ * Cost: 184 bytes per topic and its key, and once another node has subscribed, 200 more.
  * Subscribing and publishing are O(1), an edge or a node that ends O(topics).
  */
 #ifndef CLUSTER_TOPIC_H
@@ -46,6 +46,8 @@ struct cl_remote {
     struct cl_bits presence; /* of them, those that want presence */
     struct cl_bits owed;     /* of them, those whose SUB is answered when the partition opens */
     struct cl_bits doubted;  /* of them, those that are to tell it again */
+    struct cl_bits away;     /* not of them: those that were when their link ended (away.c) */
+    cl_ms cut_at;            /* when the last event was ordered that is not kept for want of room */
     struct cl_kept *oldest, *newest;
     uint32_t kept;
     size_t kept_bytes;

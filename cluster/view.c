@@ -184,6 +184,7 @@ static void adopt(struct cl *cl)
         uint16_t is = cl->ring.n == 0 ? (uint16_t)CL_NOBODY : index[cl->ring.owner[p]];
 
         cl->route[p] = is;
+        cl->came[p] = is == CL_SELF && was[p] != CL_SELF ? cl->stats.views : cl->came[p];
         cl->closed[p] = is == CL_SELF && (was[p] != CL_SELF || cl->closed[p]);
         cl->n_closed += cl->closed[p];
         moved = moved || is != was[p];
@@ -191,6 +192,11 @@ static void adopt(struct cl *cl)
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
         move_topic(cl, t, was[t->part]);
+    }
+    for (uint32_t i = 1; i < cl->n_nodes; i++) {
+        if (cl->node[i].linked && cl->node[i].subs == cl->ring.view) {
+            cl_away_told(cl, i); /* it had this view before */
+        }
     }
     if (cl_view_agreed(cl)) {
         cl_view_forget_presence(cl);

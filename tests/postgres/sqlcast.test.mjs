@@ -242,22 +242,10 @@ test('SIGKILL of every db while broadcasts are sent: none lost, none twice, in o
   await underFire(t, w, 400, () => Promise.all(w.nodes.map((n) => killed(n, 'db'))))
 })
 
-/** All nodes see each other alive and have one view. Two owners that die at once may lose what only they knew. */
-function agreed(w) {
-  const views = w.nodes.map((n) => {
-    const members = n.ask('members', '--local').rows
-    return members.filter((m) => m.state === 'alive').length === w.nodes.length ? members.find((m) => m.self)?.view : undefined
-  })
-  return views[0] !== undefined && views.every((v) => v === views[0])
-}
-
 test('SIGKILL of one owner after the other: none lost, none twice, in order', async (t) => {
   const w = await world(t)
   let turn = 0
-  await underFire(t, w, 400, async () => {
-    await killed(w.nodes[turn++ % w.nodes.length], 'owner')
-    if (w.nodes.length > 1) await until('one view of all nodes', () => agreed(w))
-  })
+  await underFire(t, w, 400, () => killed(w.nodes[turn++ % w.nodes.length], 'owner'))
 })
 
 test('SIGKILL of the edges that publish: none lost, none twice, in order at members of others', async (t) => {

@@ -16,8 +16,7 @@
  * places of tables that have grown. */
 #define ARENA_BYTES ((size_t)16 * 1024 * 1024)
 
-/* The topic of a SUB or UNSUB; NOBODY: it is neither. */
-static uint32_t topic_of(const struct sim *s, const struct pr_frame *f, bool *on)
+uint32_t sim_sub_topic(const struct sim *s, const struct pr_frame *f, bool *on)
 {
     struct pr_sub sub;
     struct pr_unsub unsub;
@@ -54,7 +53,7 @@ void sim_check_heard(struct sim *s, uint32_t n, const struct cl_event *ev)
         *heard = 0;
         return;
     }
-    topic = topic_of(s, ev->frame, &on);
+    topic = sim_sub_topic(s, ev->frame, &on);
     if (topic != NOBODY) {
         *heard = on ? *heard | UINT64_C(1) << topic : *heard & ~(UINT64_C(1) << topic);
     }

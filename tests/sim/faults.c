@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* After one fault another follows within this, so that it meets what the first has set off. */
+#define SOON_MS 300u
+
 /* What breaks is drawn from a generator of its own, and kept: with a list of faults that was kept,
  * or with a part of it, a run goes the same way. */
 static uint64_t below(struct sim *s, uint64_t n)
@@ -106,6 +109,9 @@ static enum fault_kind draw_kind(struct sim *s)
 
     if (s->k.planned) {
         return FAULT_OPERATOR;
+    }
+    if (s->k.owners) {
+        return FAULT_OWNER_CRASH;
     }
     return !s->k.clustered || half(s) ? inside[below(s, 4)] : between_nodes[below(s, 5)];
 }
@@ -355,8 +361,8 @@ void sim_fault(struct sim *s)
         }
         return;
     }
-    soon = s->k.burst && half(s);
-    sim_at(s, s->now + between(s, 1, soon ? 150 : 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
+    soon = (s->k.burst || s->k.owners) && half(s);
+    sim_at(s, s->now + between(s, 1, soon ? SOON_MS : 2 * s->k.fault_every_ms), EV_FAULT, 0, 0);
 }
 
 static void later(cl_ms *at, cl_ms than)

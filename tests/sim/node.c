@@ -133,6 +133,7 @@ static bool take(struct sim *s, uint32_t n, const struct cl_action *a)
         s->fatals++;
         return false;
     case CL_ACT_MEMBER:
+        sim_check_dead(s, n, a);
         break;
     }
     return true;
@@ -235,12 +236,14 @@ void sim_node_step(struct sim *s, uint32_t n, const struct cl_event *ev)
     sim_line(s, n);
     s->in = ev;
     sim_check_follows(s, n, ev, false);
+    sim_check_taken(s, n, ev);
     rv = cl_step(p->cl, sim_clock(s, n), ev);
     if (rv == CL_EAGAIN) {
         (void)actions(s, n);
         rv = cl_step(p->cl, sim_clock(s, n), ev);
     }
     if (rv == 0) {
+        sim_check_away(s, n, ev);
         sim_check_heard(s, n, ev);
         sim_check_arrived(s, n, ev);
     } else {
@@ -249,5 +252,8 @@ void sim_node_step(struct sim *s, uint32_t n, const struct cl_event *ev)
     }
     sim_check_follows(s, n, ev, true);
     sim_after_node(s, n);
+    if (p->up) {
+        sim_check_silent(s, n);
+    }
     s->in = NULL;
 }

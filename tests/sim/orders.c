@@ -93,7 +93,8 @@ static void log_add(struct sim *s, uint32_t n, const struct entry *e)
     if (p->first[n] == NOBODY) {
         p->first[n] = t->nlog;
     }
-    t->log[t->nlog++] = *e;
+    t->log[t->nlog] = *e;
+    t->log[t->nlog++].stale = s->now - p->at >= CLE_HELD_MS;
 }
 
 /* The owner process of node n has given the publish a place in its order: with this action, or at
@@ -107,7 +108,9 @@ static void order_add(struct sim *s, uint32_t n, uint32_t id, uint64_t seq, bool
     t->order[t->norder++] = (struct ordered){.pub = id,
                                              .run = s->node[n].run,
                                              .seq = seq,
-                                             .followers = seen ? sim_followers(s, n, p->topic) : 0};
+                                             .followers = seen ? sim_followers(s, n, p->topic) : 0,
+                                             .away = seen ? sim_waited_for(s, n, p->topic) : 0,
+                                             .step = s->step};
     p->ordered = true;
     if (p->place == NOBODY) {
         p->place = s->topic[p->topic].places++;
@@ -219,12 +222,62 @@ static const struct ordered *ordered_here(const struct sim *s, uint32_t n, uint3
     return NULL;
 }
 
-/* "Done" without an event: ordered while nobody was subscribed. A member that was told ok before
- * should have been. */
+/* Its publisher was told that it is lost; a copy of it may still be ordered somewhere. */
+static bool given_up(const struct pub *p)
+{
+    return p->answered && p->result != PR_PUB_DONE;
+}
+
+/* Ordered without an event: nobody who could get it was subscribed. A member that was told ok
+ * before should have been. */
+static void order_silent(struct sim *s, uint32_t n, uint32_t id)
+{
+    struct entry e = {.pub = id, .run = s->node[n].run, .from_run = s->node[n].run};
+
+    order_add(s, n, id, 0, !given_up(&s->pubs[id])); /* of one that is, the time is not known */
+    log_add(s, n, &e);
+}
+
+void sim_check_taken(struct sim *s, uint32_t n, const struct cl_event *ev)
+{
+    struct taken *t = &s->node[n].taken;
+    bool frame = ev->type == CL_EV_EDGE_IN || ev->type == CL_EV_LINK_IN;
+    struct pr_pub pub;
+    uint32_t id = NOBODY;
+
+    if (frame && ev->frame->type == PR_T_PUB && pr_pub_decode(ev->frame, &pub) == PR_OK) {
+        id = sim_pub_find(s, pub.boot, pub.part, pub.oseq);
+    }
+    if (id != NOBODY && !sim_peek_ordered(s->node[n].cl, pub.boot, pub.part, pub.oseq)) {
+        t->pub = sim_grow(t->pub, t->n, &t->room, sizeof *t->pub);
+        t->pub[t->n++] = id;
+    }
+}
+
+void sim_check_silent(struct sim *s, uint32_t n)
+{
+    struct taken *t = &s->node[n].taken;
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct pub *p = &s->pubs[t->pub[i]];
+
+        if (ordered_here(s, n, t->pub[i]) != NULL || given_up(p) ||
+            cl_owner_of(s->node[n].cl, p->part) != s->node[n].id) {
+            continue;
+        }
+        if (sim_peek_ordered(s->node[n].cl, s->boot_of[p->life], p->part, p->oseq)) {
+            order_silent(s, n, t->pub[i]);
+        } else {
+            t->pub[left++] = t->pub[i];
+        }
+    }
+    t->n = left;
+}
+
 static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
 {
     uint32_t id = sim_pub_find(s, ok->boot, ok->part, ok->oseq);
-    struct entry e = {.pub = id, .run = s->node[n].run, .from_run = s->node[n].run};
     struct pr_pub_ok in;
     const struct ordered *last = NULL;
 
@@ -243,12 +296,11 @@ static void on_answer(struct sim *s, uint32_t n, const struct pr_pub_ok *ok)
         s->pubs[id].ordered = true;
     }
     if (ok->result == PR_PUB_DONE && last == NULL) {
-        order_add(s, n, id, 0, true);
-        log_add(s, n, &e);
+        order_silent(s, n, id);
         last = ordered_here(s, n, id);
     }
     if (last != NULL && (ok->result == PR_PUB_DONE || ok->result == PR_PUB_REPEAT)) {
-        sim_check_acked(s, n, id, last->followers);
+        sim_check_acked(s, n, id);
     }
 }
 
@@ -349,6 +401,10 @@ static void account(struct sim *s, uint32_t client, struct member *m, uint32_t u
         if (p->number <= m->last[p->life] || p->first[n] < m->from || p->place < m->strict_from) {
             continue; /* it was ordered before, too: it has got it, or came later */
         }
+        if (en->stale || (p->answered && p->result == PR_PUB_FULL)) {
+            continue; /* given up or refused, but an owner that had stood still ordered a copy: it
+                       * comes behind later ones of its edge, and who has those does not take it */
+        }
         if (en->run != s->node[n].run && !came) {
             s->excused++; /* its process is dead, and nothing of it reached this edge */
             continue;
@@ -404,6 +460,7 @@ void sim_check_got(struct sim *s, uint32_t client, struct member *m, uint32_t in
     if (strict(s)) {
         got_strictly(s, client, m, p);
     }
+    sim_check_passed_by(s, client, m, p->life, p->number);
     if (index > m->next) {
         account(s, client, m, index);
     }
@@ -420,6 +477,7 @@ void sim_check_account(struct sim *s, uint32_t client, struct member *m)
     uint32_t places = s->topic[m->topic].places;
 
     account(s, client, m, s->node[s->client[client].edge / EDGES_MAX].topic[m->topic].nlog);
+    sim_check_got_all(s, client, m);
     if (strict(s) && m->strict_next != places) {
         sim_fail(s, "I5: client %u on edge %u topic %u has got %u of %u places", client,
                  s->client[client].edge, m->topic, m->strict_next, places);

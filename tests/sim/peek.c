@@ -19,6 +19,13 @@ bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out)
     return true;
 }
 
+bool sim_peek_ordered(const struct cl *cl, uint64_t boot, uint32_t part, uint64_t oseq)
+{
+    const struct cl_origin *g = cl_origins_find(&cl->origins, boot);
+
+    return g != NULL && cl_origin_oseq(g, part) >= oseq;
+}
+
 uint64_t sim_peek_waiting(const struct cl *cl)
 {
     return cl->park_bytes + cl->n_closed + cl->n_pending + cl->unconfirmed.used;
@@ -31,7 +38,8 @@ void sim_peek_sizes(const struct cl *cl, struct peek_sizes *out)
                                .unconfirmed = cl->unconfirmed.used,
                                .unconfirmed_max = CL_CONFIRM_MAX};
     for (uint32_t i = 1; i < cl->n_nodes; i++) {
-        uint32_t n = cl->node[i].flight.n;
+        const struct flight *f = &cl->node[i].flight;
+        uint32_t n = f->sent.n > f->away.n ? f->sent.n : f->away.n;
 
         out->flown = n > out->flown ? n : out->flown;
     }

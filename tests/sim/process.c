@@ -40,10 +40,12 @@ static void forget(struct node_proc *p)
     p->tick_at = UINT64_MAX;
     p->reader = 0;
     p->leaving = false;
+    p->taken.n = 0;
     memset(p->peer, 0, sizeof p->peer);
     memset(p->actors, 0, sizeof p->actors);
     memset(p->heard_edge, 0, sizeof p->heard_edge);
     memset(p->heard_node, 0, sizeof p->heard_node);
+    memset(p->away, 0, sizeof p->away);
     for (uint32_t i = 0; i < NODES_MAX; i++) {
         p->peer[i].link = p->peer[i].dial[0].link = p->peer[i].dial[1].link = NOBODY;
     }

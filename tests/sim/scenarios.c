@@ -49,6 +49,19 @@ static void plan(struct knobs *k)
     k->move = k->wall = false;
 }
 
+/* Owner processes die, each comes back as fast as its supervisor starts it, and finds the others by
+ * itself. */
+static void kill(struct sim *s, struct knobs *k)
+{
+    k->owners = k->owner_crash = true;
+    k->edge_crash = k->cut = k->stall = k->refuse = k->tight = false;
+    k->node_crash = k->link_cut = k->half_open = k->part = k->overflow = k->burst = false;
+    k->move = k->wall = k->operator= false;
+    k->work_every_ms = sim_between(s, 20, 60);
+    k->fault_every_ms = sim_between(s, 4000, 8000);
+    k->down_max_ms = 300;
+}
+
 static void draw_cluster(struct sim *s)
 {
     static const uint32_t nodes[] = {1, 2, 2, 3, 3, 3, 4, 5, 7, 9};
@@ -70,15 +83,17 @@ static void draw_cluster(struct sim *s)
     k->move = sim_half(s);
     k->wall = sim_half(s);
     k->operator= sim_half(s);
-    if (sim_below(s, 4) == 0) {
-        plan(k);
-    }
     if (sim_half(s)) {
         k->down_max_ms = 30000;
     }
+    if (sim_below(s, 4) == 0) {
+        plan(k);
+    } else if (sim_below(s, 4) == 0) {
+        kill(s, k);
+    }
     k->first_nodes = k->operator? sim_between(s, 1, k->nodes) : k->nodes;
-    k->seeds = k->operator? k->nodes : sim_between(s, 1, k->nodes < 3 ? k->nodes : 3);
-    k->work_from = k->planned || sim_half(s) ? 8000 : 10;
+    k->seeds = k->operator|| k->owners ? k->nodes : sim_between(s, 1, k->nodes < 3 ? k->nodes : 3);
+    k->work_from = k->planned || k->owners || sim_half(s) ? 8000 : 10;
     k->work_until += k->work_from + 5000;
 }
 

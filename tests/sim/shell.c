@@ -216,8 +216,12 @@ void sim_publish(struct sim *s, uint32_t e, uint32_t topic, bool ack)
     }
     s->pubs = sim_grow(s->pubs, s->npubs, &s->pubs_room, sizeof *s->pubs);
     pub = &s->pubs[s->npubs++];
-    *pub = (struct pub){
-        .topic = topic, .life = p->life, .ack = ack, .place = NOBODY, .next_hash = NOBODY};
+    *pub = (struct pub){.topic = topic,
+                        .life = p->life,
+                        .ack = ack,
+                        .place = NOBODY,
+                        .next_hash = NOBODY,
+                        .at = s->now};
     for (uint32_t n = 0; n < NODES_MAX; n++) {
         pub->first[n] = NOBODY;
     }

@@ -15,6 +15,7 @@
  *   faults.c     the faults, the operator, healing
  *   orders.c     promises about broadcast     presences.c  promises about presence
  *   acks.c       and about its answers        bounds.c     how much, and to whom
+ *   kills.c      and about deaths of owner processes
  *   quiet.c      what must hold when all has settled
  *   case.c       a run as a file           shrink.c    less of a run that fails
  *   peek.c       the little that no interface tells
@@ -155,6 +156,7 @@ struct pub {
     uint32_t result;
     uint32_t has, spilled; /* nodes that it came to; that it went to on a full link */
     uint32_t next_hash;
+    cl_ms at; /* when it was made */
 };
 /* A publish as a node passed it to its edges; seq as these count. */
 struct entry {
@@ -163,12 +165,16 @@ struct entry {
     uint32_t from_run; /* the owner process that ordered it, and its count */
     uint64_t from_seq;
     uint64_t emitted, dropped; /* edges of the node */
+    bool stale;                /* ordered when its edge had given it up */
 };
 /* A publish in the order that an owner process gave it. */
 struct ordered {
     uint32_t pub, run;
     uint64_t seq;       /* 0: nobody was subscribed */
     uint32_t followers; /* nodes that followed the process then */
+    uint32_t away;      /* and those without a link that are waited for */
+    uint64_t step;      /* of the run */
+    bool done;          /* and it has said so */
 };
 struct node_topic {
     struct entry *log;
@@ -177,6 +183,21 @@ struct node_topic {
     uint32_t norder, order_room;
     uint32_t follows; /* the owner process it takes events from; NOBODY: none */
     int64_t ahead;    /* how much its own count is ahead of that one's */
+};
+/* What another node had subscribed to when its link ended, as long as it has not told anew. */
+struct away {
+    uint64_t topics;
+    cl_ms since;
+    bool linked;  /* again */
+    uint64_t all; /* view of its last SUB_ALL; 0: none on this link, or another VIEW came since */
+    /* The step when the link came up, and what it has subscribed to on it since, going on from a
+     * place before. */
+    uint64_t up_step, back;
+};
+/* Publishes that an owner process has got, until they are ordered. */
+struct taken {
+    uint32_t *pub;
+    uint32_t n, room;
 };
 struct topic {
     uint8_t key[32];
@@ -221,9 +242,11 @@ struct node_proc {
     uint64_t tick_at;
     struct peer peer[NODES_MAX];
     struct node_topic topic[TOPICS_MAX];
+    struct taken taken;
     uint64_t actors[NODES_MAX][EDGES_MAX]; /* boots, as last told of the other nodes */
     /* Topics that each has subscribed to on the connection there is. */
     uint64_t heard_edge[EDGES_MAX], heard_node[NODES_MAX];
+    struct away away[NODES_MAX];
 };
 
 enum ev_kind {
@@ -259,6 +282,7 @@ struct event {
  *   first_nodes  that start at once; the others join later
  *   seeds        nodes 0 .. seeds-1 are in everybody's list
  *   planned      nothing but planned changes, and loss of datagrams
+ *   owners       nothing but deaths of owner processes, now and then of two at once
  *   burst        one fault soon after the other: into what the first has set off
  *   tight        little room for what waits or is kept
  */
@@ -279,6 +303,7 @@ struct event {
     X(udp_repeat)                                                                                  \
     X(clustered)                                                                                   \
     X(planned)                                                                                     \
+    X(owners)                                                                                      \
     X(owner_crash)                                                                                 \
     X(edge_crash)                                                                                  \
     X(cut)                                                                                         \
@@ -518,6 +543,10 @@ void sim_check_joined(struct sim *s, uint32_t client, struct member *m);
 void sim_check_gap(struct sim *s, uint32_t client, struct member *m, uint64_t lost);
 /* An action of an owner process: orders, passes on, answers. */
 void sim_check_node_action(struct sim *s, uint32_t n, const struct cl_action *a);
+/* Before a step: a publish that it may order. After it and its actions: what was ordered although
+ * nobody gets an event of it. */
+void sim_check_taken(struct sim *s, uint32_t n, const struct cl_event *ev);
+void sim_check_silent(struct sim *s, uint32_t n);
 /* Before and after a frame of another node: whom it follows. */
 void sim_check_follows(struct sim *s, uint32_t n, const struct cl_event *ev, bool after);
 void sim_check_sent_pub(struct sim *s, uint32_t e, const struct pr_frame *f);
@@ -528,14 +557,29 @@ void sim_check_account(struct sim *s, uint32_t client, struct member *m);
 /* acks.c */
 /* Nodes that follow the owner process of this one for the topic now: a bitmap. */
 uint32_t sim_followers(const struct sim *s, uint32_t owner, uint32_t topic);
+/* Nodes that did when their link ended, and may come back. */
+uint32_t sim_waited_for(const struct sim *s, uint32_t owner, uint32_t topic);
+/* A node takes news of another's link or subscriptions; before sim_check_heard. */
+void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev);
+/* It finds another one dead. */
+void sim_check_dead(struct sim *s, uint32_t n, const struct cl_action *a);
 /* A frame that a node has taken. */
 void sim_check_arrived(struct sim *s, uint32_t n, const struct cl_event *ev);
 /* A full link drops a frame to that node. */
 void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f);
-/* Node n says that the publish is done; who followed when it was ordered. */
-void sim_check_acked(struct sim *s, uint32_t n, uint32_t id, uint32_t followers);
+/* Node n says that the publish is done, which it has ordered. */
+void sim_check_acked(struct sim *s, uint32_t n, uint32_t id);
+
+/* kills.c */
+/* A member gets this number of an edge process: those before will not come any more. */
+void sim_check_passed_by(struct sim *s, uint32_t client, const struct member *m, uint32_t life,
+                         uint32_t number);
+/* Nothing comes any more. */
+void sim_check_got_all(struct sim *s, uint32_t client, const struct member *m);
 
 /* bounds.c */
+/* The topic of a SUB or UNSUB; NOBODY: it is neither. */
+uint32_t sim_sub_topic(const struct sim *s, const struct pr_frame *f, bool *on);
 /* What a node has taken: who subscribes to what. */
 void sim_check_heard(struct sim *s, uint32_t n, const struct cl_event *ev);
 /* Where an EVENT goes. */
@@ -586,6 +630,8 @@ struct peek_sizes {
 };
 /* False: the core does not know the topic. */
 bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out);
+/* The owner process has ordered this publish, or a later one of its edge in the partition. */
+bool sim_peek_ordered(const struct cl *cl, uint64_t boot, uint32_t part, uint64_t oseq);
 void sim_peek_sizes(const struct cl *cl, struct peek_sizes *out);
 /* Publishes that wait or are not confirmed, partitions that are closed, topics whose owner has not
  * answered. */
