@@ -7,8 +7,7 @@
 
 /* ---- claims ---- */
 
-/* The canonical form; false: Postgres may still read it as one, or raise. */
-static bool put_uuid(struct pr_slice text, char *to)
+bool policy_uuid(struct pr_slice text, char *to)
 {
     for (size_t i = 0; i < 36; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
@@ -79,7 +78,7 @@ void rt_policy_bind(const struct rt_policy *p, struct pr_slice claims, struct rt
             bool plain = text.n == 0 || memchr(text.p, '\\', text.n) == NULL;
 
             out->at[i].text = text;
-            if (plain && c->uuid && put_uuid(text, out->at[i].uuid)) {
+            if (plain && c->uuid && policy_uuid(text, out->at[i].uuid)) {
                 out->at[i].state = RT_CLAIM_UUID;
             } else if (plain && !c->uuid) {
                 out->at[i].state = RT_CLAIM_TEXT;

@@ -48,6 +48,9 @@ struct rt_policy {
     struct policy_node nodes[POLICY_NODES_MAX];
 };
 
+/* Writes the canonical form of a uuid, 36 characters. False: Postgres may still read it as one, or
+ * raise. */
+bool policy_uuid(struct pr_slice text, char *to);
 /* Decimal digits as Postgres prints an integer, within 64 bits. */
 bool policy_int(struct pr_slice text, int64_t *v);
 

@@ -279,6 +279,7 @@ static bool cast(struct parser *s, uint32_t i)
                  {"boolean", PT_BOOL}};
     struct policy_node *n = at(s, i);
     enum policy_type to = 0;
+    char uuid[36];
     int64_t v;
 
     for (size_t k = 0; k < sizeof known / sizeof known[0] && to == 0; k++) {
@@ -289,7 +290,9 @@ static bool cast(struct parser *s, uint32_t i)
     if (to == 0 || !is_value(n) || n->type == PT_JSON || take(s, "(") || take(s, "[")) {
         return false; /* with a length, or an array */
     }
-    if (n->kind == P_CONSTANT && n->type == PT_TEXT && to == PT_INT && !policy_int(n->text, &v)) {
+    if (n->kind == P_CONSTANT && n->type == PT_TEXT &&
+        ((to == PT_INT && !policy_int(n->text, &v)) ||
+         (to == PT_UUID && !(policy_uuid(n->text, uuid) && memcmp(uuid, n->text.p, 36) == 0)))) {
         return false;
     }
     if (n->type == to || (to == PT_TEXT && n->type == PT_UUID) ||

@@ -75,7 +75,8 @@ test('random policies, claims and rows: compiled policies say what Postgres says
   const node = await startNode(t, { database, nodes: 1, env: { REALTIME_RLS_COMPILE: 'shadow' } })
   const users = [U1, U2, 'aaaaaaaa-0000-4000-8000-00000000000a']
   const value = {
-    owner: () => rng.pick(['auth.uid()', '(select auth.uid())', `'${rng.pick(users)}'::uuid`, "(auth.jwt() ->> 'sub')::uuid", 'null::uuid']),
+    owner: () => rng.pick(['auth.uid()', '(select auth.uid())', `'${rng.pick(users)}'::uuid`, "(auth.jwt() ->> 'sub')::uuid", 'null::uuid',
+      `('${rng.pick(users).toUpperCase()}'::text)::uuid`, `(('${rng.pick(users)}'::text)::uuid)::text::uuid`]),
     team: () => rng.pick(["'a'", "'b'", "''", "auth.jwt() ->> 'team'", "auth.jwt() -> 'app_metadata' ->> 'team'", 'auth.role()', 'auth.email()', 'vc', 'owner::text', 'auth.uid()::text', "'it''s'"]),
     n: () => rng.pick(['1', '-1', '0', 'big', 'id', '2147483647']),
     open: () => rng.pick(['true', 'false', 'n > 0']),
