@@ -53,6 +53,7 @@ void rt_stream_failed(struct rt_db *d, const char *why, const char *sqlstate)
         {"is active for PID", NULL, BUSY_RETRY_MS},
         {"replication role", "The database role may not replicate", DBA_RETRY_MS},
         {"start WAL sender", "The database role may not replicate", DBA_RETRY_MS},
+        {"while in recovery", "Postgres Changes need a writable primary", DBA_RETRY_MS},
     };
     char wal[] = "Postgres Changes need wal_level = logical on the database (it is replica)";
     uint64_t ms = rt_stream_retry_ms(d);
@@ -232,6 +233,9 @@ static void on_created(void *ctx, const PGresult *res)
         return;
     }
     rt_log(d->log, RT_INFO, "slot_created", rt_kv_s("slot", d->stream.slot));
+    /* Who heard of changes before heard them from another slot, which is gone, with all that was
+     * not confirmed. */
+    rt_db_link_sys(d, 0, "Changes may be missing: the replication slot was lost");
     rt_stream_take(d);
 }
 
@@ -253,8 +257,6 @@ static void on_dropped(void *ctx, const PGresult *res)
         refused(d, res);
         return;
     }
-    /* Changes since the last confirmation are gone: clients are told before the new stream. */
-    rt_db_link_sys(d, 0, "Changes may be missing: the replication slot was lost");
     create_slot(d);
 }
 

@@ -260,6 +260,7 @@ static void tell(struct rt_channel *ch, bool ok, struct pr_slice message)
         return;
     }
     v->told = ok ? RT_TOLD_LIVE : RT_TOLD_ERROR;
+    v->was_live = v->was_live || ok;
     v->told_hash = hash;
     rt_say_system(ch, &sys);
 }
@@ -400,9 +401,9 @@ static int on_sys(struct rt_edge *e, const struct pr_frame *f)
     }
     for (uint32_t i = 0; i < e->channels.count; i++) {
         struct rt_channel *ch = e->channels.at[i].p;
-        /* Who has not been told anything yet has missed nothing. */
+        /* Who was never live has missed nothing. */
         bool concerned = ch != NULL && ch->changes != NULL && ch->pending == NULL &&
-                         ch->changes->refused == NULL && ch->changes->told != RT_TOLD_NOTHING;
+                         ch->changes->refused == NULL && ch->changes->was_live;
 
         for (uint32_t k = 0; concerned && m.handle != 0; k++) {
             if (k == ch->changes->count) {

@@ -27,6 +27,7 @@ struct rt_bindings {
     char *echo;         /* the reply's array, until it is said */
     char *refused;      /* what is wrong with the parameters, found here; NULL: nothing */
     enum rt_told told;
+    bool was_live; /* may have had changes, and so may have missed some */
     uint32_t count;
     struct rt_binding at[];
 };

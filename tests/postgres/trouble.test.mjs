@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: what is wrong with the database is told to subscribers in the documented words, and is over without a restart
+// of the server when it is repaired.
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startNode, startPostgres, until } from '../harness/process.mjs'
+import { connect } from '../harness/phx.mjs'
+
+const DOWN = 'Realtime was unable to connect to the project database'
+const system = (s, status) => s.take(`system ${status}`, (f) => f.event === 'system' && f.payload.status === status, 60000)
+/** Settings that need a restart of Postgres. */
+const restarted = async (pg, ...settings) => {
+  await pg.stop()
+  appendFileSync(join(pg.dir, 'data', 'postgresql.conf'), settings.map((s) => `${s}\n`).join(''))
+  await pg.start()
+}
+/** The password of one login is asked for; all else is trusted. */
+const askPassword = async (pg, role) => {
+  const sql = await pg.connect()
+  const { rows: [{ hba_file }] } = await sql.query('show hba_file')
+  await sql.query(`copy (values ('host all ${role} 127.0.0.1/32 scram-sha-256'), ('host replication ${role} 127.0.0.1/32 scram-sha-256'),
+    ('host all all 127.0.0.1/32 trust'), ('host replication all 127.0.0.1/32 trust')) to '${hba_file}'`)
+  await sql.query('select pg_reload_conf()')
+}
+
+const rows = [
+  { name: 'wrong password', text: DOWN, log: /28P01|password authentication failed/,
+    breaks: async (pg) => { pg.psql('-c', "alter role realtime password 'right'"); await askPassword(pg, 'realtime') },
+    mends: (pg) => pg.psql('-c', "alter role realtime password 'x'") },
+  { name: 'a login that may not log in', text: DOWN, log: /not permitted to log in/,
+    breaks: (pg) => pg.psql('-c', 'alter role realtime nologin'),
+    mends: (pg) => pg.psql('-c', 'alter role realtime login') },
+  { name: 'too many connections', text: DOWN, log: /53300|too many connections/,
+    breaks: (pg) => pg.psql('-c', 'alter role realtime connection limit 0'),
+    mends: (pg) => pg.psql('-c', 'alter role realtime connection limit -1') },
+  { name: 'the database is down', text: DOWN, log: /ev=database_unreachable/,
+    breaks: (pg) => pg.stop(),
+    mends: (pg) => pg.start() },
+  { name: 'wal_level is replica', text: 'Postgres Changes need wal_level = logical on the database (it is replica)',
+    settings: ['wal_level = replica'], log: /wal_level/,
+    mends: (pg) => restarted(pg, 'wal_level = logical') },
+  { name: 'no replication right', text: 'The database role may not replicate', log: /replication role|start WAL sender/i,
+    breaks: (pg) => pg.psql('-c', 'alter role realtime noreplication'),
+    mends: (pg) => pg.psql('-c', 'alter role realtime replication') },
+  { name: 'all slots are in use', text: /^all replication slots are in use/, settings: ['max_replication_slots = 1'], log: /53400/,
+    breaks: (pg) => pg.psql('-c', "select pg_create_physical_replication_slot('other')"),
+    mends: (pg) => pg.psql('-c', "select pg_drop_replication_slot('other')") },
+  { name: 'no WAL senders', text: /number of requested standby connections exceeds max_wal_senders/, settings: ['max_wal_senders = 0'], log: /53300/,
+    mends: (pg) => restarted(pg, 'max_wal_senders = 10') },
+  { name: 'a standby', text: 'Postgres Changes need a writable primary', log: /recovery/,
+    breaks: async (pg) => { await pg.stop(); pg.psqlOff(); await pg.start() },
+    mends: (pg) => pg.psql('-c', 'select pg_promote()') },
+]
+
+for (const row of rows) {
+  test(`case 55: ${row.name}`, async (t) => {
+    const pg = await startPostgres(t, { settings: row.settings })
+    pg.psqlOff = () => appendFileSync(join(pg.dir, 'data', 'standby.signal'), '')
+    pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+    await row.breaks?.(pg)
+    const node = await startNode(t, { database: pg, databaseReady: false })
+    const before = node.pids()
+    const s = await connect(t, node)
+    await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+    const { message } = (await system(s, 'error')).payload
+    if (row.text instanceof RegExp) assert.match(message, row.text)
+    else assert.equal(message, row.text)
+    await until('the log line', () => (node.nodes ?? [node]).some((n) => row.log.test(n.logText())))
+    await s.heartbeat()
+    await row.mends(pg)
+    assert.equal((await system(s, 'ok')).payload.message, 'Subscribed to PostgreSQL')
+    await until('it to be writable', () => pg.psql('-Atc', 'select not pg_is_in_recovery()').trim() === 't')
+    pg.psql('-c', 'insert into t values (1)')
+    assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
+    assert.deepEqual(node.pids(), before)
+    assert.ok(!node.logText().includes(':x@'), 'the password is in the log')
+    const missing = s.frames.filter((f) => /missing/.test(f.payload?.message))
+    assert.deepEqual(missing, [], 'nothing was live, so nothing is missing')
+  })
+}
+
+test('case 55: a database that may only be read: changes go on', async (t) => {
+  const pg = await startPostgres(t)
+  pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+  pg.psql('-c', 'alter system set default_transaction_read_only = on', '-c', 'select pg_reload_conf()')
+  const node = await startNode(t, { database: pg })
+  const s = await connect(t, node)
+  await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+  await system(s, 'ok')
+  pg.psql('-c', 'set default_transaction_read_only = off', '-c', 'insert into t values (1)')
+  assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
+})
+
+test('case 55: no database is configured', async (t) => {
+  const node = await startNode(t)
+  const s = await connect(t, node)
+  await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+  assert.equal((await system(s, 'error')).payload.message, 'Postgres Changes are not available: no database is configured')
+})
