@@ -59,6 +59,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     const [a, b] = [await open(t), await open(t)]
     await a.join(T, on('a'), { ref: '1' })
     await b.join(T, on('b'))
+    await b.event(T, 'presence_state') // what is tracked before it is in it, and in no diff
     await a.track('1', T, { x: 1 })
     await b.event(T, 'presence_diff')
     a.ws._socket.resetAndDestroy()
@@ -69,6 +70,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     const T = topic(56)
     const a = await open(t)
     await a.join(T, on('u'), { ref: '1' })
+    await a.event(T, 'presence_state')
     assert.deepEqual((await a.call('1', T, 'presence', { type: 'presence', event: 'TRACK', payload: { n: 1 } })).payload, ok)
     await a.event(T, 'presence_diff')
     assert.deepEqual((await a.call('1', T, 'presence', { type: 'presence', event: 'foo' })).payload, { status: 'error', response: {} })
@@ -80,6 +82,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     const T = topic(57)
     const [a, b, c] = [await open(t), await open(t), await open(t)]
     await a.join(T, on(''), { ref: '1' })
+    await a.event(T, 'presence_state')
     await a.track('1', T, {})
     assert.match(Object.keys((await a.event(T, 'presence_diff')).payload.joins)[0], /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/)
     await a.untrack('1', T)
@@ -147,6 +150,7 @@ test("a client's own phx_ref is overwritten", async (t) => {
   const T = 'realtime:own-ref'
   const a = await connect(t, node)
   await a.join(T, on('u'), { ref: '1' })
+  await a.event(T, 'presence_state')
   await a.track('1', T, { phx_ref: 'mine', phx_ref_prev: 'old', a: 1 })
   const meta = (await a.event(T, 'presence_diff')).payload.joins.u.metas[0]
   assert.notEqual(meta.phx_ref, 'mine')
