@@ -73,6 +73,7 @@ static bool take_quoted(struct parser *s, uint8_t quote, struct pr_slice *out)
     return true;
 }
 
+/* A name. With capitals and no quotes it is none, but CURRENT_USER, NULL and their kind. */
 static bool take_word(struct parser *s, struct pr_slice *out)
 {
     size_t n = 0;
@@ -80,8 +81,11 @@ static bool take_word(struct parser *s, struct pr_slice *out)
     if (take_quoted(s, '"', out)) {
         return true;
     }
-    while (n < s->rest.n && is_name(s->rest.p[n])) {
+    while (n < s->rest.n && is_name(s->rest.p[n]) && !isupper(s->rest.p[n])) {
         n++;
+    }
+    if (n < s->rest.n && isupper(s->rest.p[n])) {
+        return false;
     }
     *out = pr_bytes(s->rest.p, n);
     s->rest = pr_bytes(s->rest.p + n, s->rest.n - n);
@@ -266,6 +270,19 @@ static uint32_t primary(struct parser *s)
     return take_word(s, &text) ? column(s, text) : NONE;
 }
 
+/* Is every value of node `n`, an integer, one of `bytes` bytes? If not, the cast may raise. */
+static bool fits(const struct parser *s, const struct policy_node *n, unsigned bytes)
+{
+    int64_t v, most = bytes == 2 ? INT16_MAX : bytes == 4 ? INT32_MAX : INT64_MAX;
+    uint32_t oid;
+
+    if (n->kind == P_CONSTANT) {
+        return policy_int(n->text, &v) && v <= most && v >= -most - 1;
+    }
+    oid = pr_pg_base(s->rel->columns[n->column].type)->oid;
+    return bytes >= (oid == 21 ? 2u : oid == 23 ? 4u : 8u); /* int2, int4 */
+}
+
 /* ::type behind a value. What is no cast to the same, or to the text of a value whose text is
  * known, is a constant's or a claim's own type. */
 static bool cast(struct parser *s, uint32_t i)
@@ -273,26 +290,31 @@ static bool cast(struct parser *s, uint32_t i)
     static const struct {
         const char *name;
         enum policy_type type;
-    } known[] = {{"text", PT_TEXT},   {"character varying", PT_TEXT},
-                 {"uuid", PT_UUID},   {"integer", PT_INT},
-                 {"bigint", PT_INT},  {"smallint", PT_INT},
-                 {"boolean", PT_BOOL}};
+        unsigned bytes; /* PT_INT */
+    } known[] = {{"text", PT_TEXT, 0},    {"character varying", PT_TEXT, 0},
+                 {"uuid", PT_UUID, 0},    {"integer", PT_INT, 4},
+                 {"bigint", PT_INT, 8},   {"smallint", PT_INT, 2},
+                 {"boolean", PT_BOOL, 0}};
     struct policy_node *n = at(s, i);
     enum policy_type to = 0;
+    unsigned bytes = 0;
     char uuid[36];
-    int64_t v;
 
     for (size_t k = 0; k < sizeof known / sizeof known[0] && to == 0; k++) {
         if (take(s, known[k].name)) {
             to = known[k].type;
+            bytes = known[k].bytes;
         }
     }
     if (to == 0 || !is_value(n) || n->type == PT_JSON || take(s, "(") || take(s, "[")) {
         return false; /* with a length, or an array */
     }
     if (n->kind == P_CONSTANT && n->type == PT_TEXT &&
-        ((to == PT_INT && !policy_int(n->text, &v)) ||
+        ((to == PT_INT && !fits(s, n, bytes)) ||
          (to == PT_UUID && !(policy_uuid(n->text, uuid) && memcmp(uuid, n->text.p, 36) == 0)))) {
+        return false;
+    }
+    if (n->type == PT_INT && to == PT_INT && !fits(s, n, bytes)) {
         return false;
     }
     if (n->type == to || (to == PT_TEXT && n->type == PT_UUID) ||
@@ -349,6 +371,21 @@ static uint32_t value(struct parser *s)
 
 /* ---- conditions ---- */
 
+/* Texts of columns whose collations are two that are not the default: Postgres raises. */
+static bool collations_conflict(const struct parser *s, const struct policy_node *l,
+                                const struct policy_node *r)
+{
+    const struct rt_operand *of = rt_rel_sql(s->rel)->operands;
+    struct pr_slice x, y;
+
+    if (l->kind != P_COLUMN || r->kind != P_COLUMN || l->type != PT_TEXT) {
+        return false;
+    }
+    x = of[l->column].collation;
+    y = of[r->column].collation;
+    return x.n > 0 && y.n > 0 && !pr_slice_eq(x, y);
+}
+
 static uint32_t compare(struct parser *s, uint32_t a, enum policy_op op, uint32_t b)
 {
     const struct policy_node *l, *r;
@@ -359,7 +396,7 @@ static uint32_t compare(struct parser *s, uint32_t a, enum policy_op op, uint32_
     l = at(s, a);
     r = at(s, b);
     if (l->type != r->type || l->type == PT_JSON || (l->type == PT_BOOL && op > OP_NE) ||
-        (l->type != PT_INT && op > OP_NE)) {
+        (l->type != PT_INT && op > OP_NE) || collations_conflict(s, l, r)) {
         return NONE;
     }
     return node(s,

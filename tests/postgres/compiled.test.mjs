@@ -39,6 +39,27 @@ test('which policies need no query, and which do', async (t) => {
   }
 })
 
+test('what Postgres may read otherwise, or raise for, is asked', async (t) => {
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = async (policy) => table(`${columns}, "CURRENT_USER" text default 'a', de text collate "POSIX" default 'a', fr text collate "C" default 'a', kept text default 'a'`,
+    'grant select on % to authenticated', 'alter table % enable row level security', `create policy p on % for select using (${policy})`)
+  const insert = (name, s, n) => after(sql, [`insert into ${name} (id, owner, team, n, big) values (${n}, '${U1}', 'a', 70000, 5000000000)`], s)
+  // The policy, the claims beside role and sub, whether the row is seen.
+  for (const [policy, claims, seen] of [
+    ['n::smallint <> 3', {}, false], ['big::int <> 3', {}, false], ['big::int::bigint is not null', {}, false],
+    ['n::bigint = 70000', {}, true],
+    ['team = current_user', {}, false], ['"CURRENT_USER" = team', {}, true],
+    ['de = fr', {}, false], ['de = team', {}, true],
+    ['owner = auth.uid()', { more: { x: '\0' } }, false], ['owner = auth.uid()', { more: '\ud800' }, false],
+    ['owner = auth.uid()', { more: '\u00e9' }, true],
+  ]) {
+    const name = await T(policy)
+    const s = await subscriber(t, node, all(name), { role: 'authenticated', sub: U1, ...claims })
+    const [got] = await insert(name, s, 1)
+    assert.deepEqual(got.map((d) => d.record?.id), seen ? [1] : [], `${policy} ${JSON.stringify(claims)}`)
+  }
+})
+
 test('many users at once: each sees its own row', async (t) => {
   const node = await startNode(t, { database, nodes: 1 })
   const T = await guarded('owner = auth.uid()')
