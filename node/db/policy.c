@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <string.h>
 
 #include "node/base/alloc.h"
@@ -68,10 +69,10 @@ static int find(struct pr_slice claims, const struct policy_claim *c, struct pr_
 static bool may_raise(struct pr_slice claims)
 {
     for (size_t i = 0; i + 5 < claims.n; i++) {
-        const uint8_t *c = &claims.p[i];
+        const uint8_t *at = claims.p + i;
 
-        if (c[0] == '\\' && c[1] == 'u' &&
-            (memcmp(c + 2, "0000", 4) == 0 || c[2] == 'd' || c[2] == 'D')) {
+        if (memcmp(at, "\\u", 2) == 0 &&
+            (memcmp(at + 2, "0000", 4) == 0 || tolower(at[2]) == 'd')) {
             return true;
         }
     }

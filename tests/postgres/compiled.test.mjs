@@ -101,6 +101,17 @@ test('helpers that mean something else, or may not be called, are asked', async 
   assert.deepEqual(await insert(4), [4])
 })
 
+test('a claim that a setting of the database overrides is asked', async (t) => {
+  const { rows: [{ name }] } = await sql.query('select quote_ident(current_database()) as name')
+  await sql.query(`alter database ${name} set "request.jwt.claim.sub" = '${U2}'`)
+  t.after(() => sql.query(`alter database ${name} reset "request.jwt.claim.sub"`))
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = await guarded('owner = auth.uid()')
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [`insert into ${T} (id, owner) values (1, '${U1}'), (2, '${U2}')`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [2])
+})
+
 test('random policies, claims and rows: compiled policies say what Postgres says', async (t) => {
   const seed = Number(process.env.POLICY_SEED ?? Date.now() % 1e9)
   const rng = random(seed)
