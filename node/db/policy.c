@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <string.h>
 
 #include "node/base/alloc.h"
@@ -63,12 +64,29 @@ static int find(struct pr_slice claims, const struct policy_claim *c, struct pr_
     return c->depth > 0 ? 1 : -1;
 }
 
+/* May jsonb refuse the claims for an escape, \u0000 or half of a pair? Wherever it stands: then
+ * each helper raises. */
+static bool may_raise(struct pr_slice claims)
+{
+    for (size_t i = 0; i + 5 < claims.n; i++) {
+        const uint8_t *at = claims.p + i;
+
+        if (memcmp(at, "\\u", 2) == 0 &&
+            (memcmp(at + 2, "0000", 4) == 0 || tolower(at[2]) == 'd')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void rt_policy_bind(const struct rt_policy *p, struct pr_slice claims, struct rt_policy_claims *out)
 {
+    bool raises = p->nclaims > 0 && may_raise(claims);
+
     for (uint32_t i = 0; i < p->nclaims; i++) {
         const struct policy_claim *c = &p->claims[i];
         struct pr_json v;
-        int rv = c->json ? -1 : find(claims, c, &v);
+        int rv = c->json || raises ? -1 : find(claims, c, &v);
 
         out->at[i].state = RT_CLAIM_UNSURE;
         if (rv == 0 || (rv == 1 && is_null_json(&v))) {

@@ -13,8 +13,9 @@
  *
  * on boolean, integer, text (equality) and uuid. auth.* count only if their bodies are the known
  * ones and the role may call them, rt_rel_table_sql looks. Any other token: not compiled, and the
- * policy is asked as ever. Whatever cannot be decided here exactly as Postgres would, since it
- * would raise there or a value is not at hand, is UNSURE: that row is asked.
+ * policy is asked as ever; so it is while the row's columns are not those of the catalog. Whatever
+ * cannot be decided here exactly as Postgres would, since it would raise there or a value is not at
+ * hand, is UNSURE: that row is asked.
  *
  * A row is judged on its own image, which is what Postgres decides for a row that has not changed
  * since, and what rls.c asks for one that has.

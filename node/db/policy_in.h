@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* policy_in.h - a compiled policy: policy_parse.c makes it, policy.c evaluates it. */
+/* policy_in.h - a compiled policy: policy_parse.c makes it of the tokens of policy_token.c,
+ * policy.c evaluates it. */
 #ifndef NODE_DB_POLICY_IN_H
 #define NODE_DB_POLICY_IN_H
 
@@ -47,6 +48,27 @@ struct rt_policy {
     struct policy_claim claims[RT_POLICY_CLAIMS_MAX];
     struct policy_node nodes[POLICY_NODES_MAX];
 };
+
+struct policy_parser {
+    struct rt_arena *mem;
+    struct pr_slice rest; /* of the condition */
+    const struct rt_relation *rel;
+    struct rt_policy *p;
+    unsigned helpers;
+    uint32_t depth;
+};
+
+/* Of an unquoted word or number? */
+bool policy_is_name(uint8_t c);
+/* Each skips white space, then takes what it names from `rest`; false: it does not come next. */
+void policy_skip(struct policy_parser *s);
+/* A word only as a whole one. */
+bool policy_take(struct policy_parser *s, const char *text);
+/* The inside of a text in `quote`s, doubled ones made single; of the parser's arena. */
+bool policy_take_quoted(struct policy_parser *s, uint8_t quote, struct pr_slice *out);
+/* A name; borrows. With capitals and no quotes it is none, but CURRENT_USER, NULL and their kind.
+ */
+bool policy_take_word(struct policy_parser *s, struct pr_slice *out);
 
 /* Writes the canonical form of a uuid, 36 characters. False: Postgres may still read it as one, or
  * raise. */

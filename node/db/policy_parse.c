@@ -7,90 +7,14 @@
 
 #define DEPTH_MAX 32u
 
-struct parser {
-    struct rt_arena *mem;
-    struct pr_slice rest;
-    const struct rt_relation *rel;
-    struct rt_policy *p;
-    unsigned helpers;
-    uint32_t depth;
-};
-
 /* What every rule gives if the text is not of the grammar. */
 #define NONE UINT32_MAX
 
-static uint32_t condition(struct parser *s);
-
-/* ---- tokens ---- */
-
-static void skip(struct parser *s)
-{
-    while (s->rest.n > 0 && isspace(s->rest.p[0])) {
-        s->rest = pr_bytes(s->rest.p + 1, s->rest.n - 1);
-    }
-}
-
-static bool is_name(uint8_t c)
-{
-    return isalnum(c) || c == '_' || c == '$' || c >= 0x80;
-}
-
-/* Takes the text if it comes next; a word only as a whole one. */
-static bool take(struct parser *s, const char *text)
-{
-    size_t n = strlen(text);
-
-    skip(s);
-    if (s->rest.n < n || memcmp(s->rest.p, text, n) != 0 ||
-        (is_name((uint8_t)text[0]) && s->rest.n > n && is_name(s->rest.p[n]))) {
-        return false;
-    }
-    s->rest = pr_bytes(s->rest.p + n, s->rest.n - n);
-    return true;
-}
-
-/* The inside of a text in `quote`s, doubled ones made single; false: there is none. */
-static bool take_quoted(struct parser *s, uint8_t quote, struct pr_slice *out)
-{
-    uint8_t *to;
-    size_t i = 1, n = 0;
-
-    skip(s);
-    if (s->rest.n < 2 || s->rest.p[0] != quote) {
-        return false;
-    }
-    to = rt_arena_take(s->mem, s->rest.n, 1);
-    while (i < s->rest.n &&
-           (s->rest.p[i] != quote || (i + 1 < s->rest.n && s->rest.p[i + 1] == quote))) {
-        i += s->rest.p[i] == quote;
-        to[n++] = s->rest.p[i++];
-    }
-    if (i == s->rest.n) {
-        return false;
-    }
-    *out = pr_bytes(to, n);
-    s->rest = pr_bytes(s->rest.p + i + 1, s->rest.n - i - 1);
-    return true;
-}
-
-static bool take_word(struct parser *s, struct pr_slice *out)
-{
-    size_t n = 0;
-
-    if (take_quoted(s, '"', out)) {
-        return true;
-    }
-    while (n < s->rest.n && is_name(s->rest.p[n])) {
-        n++;
-    }
-    *out = pr_bytes(s->rest.p, n);
-    s->rest = pr_bytes(s->rest.p + n, s->rest.n - n);
-    return n > 0 && !isdigit(out->p[0]);
-}
+static uint32_t condition(struct policy_parser *s);
 
 /* ---- nodes ---- */
 
-static uint32_t node(struct parser *s, struct policy_node n)
+static uint32_t node(struct policy_parser *s, struct policy_node n)
 {
     if (s->p->count == POLICY_NODES_MAX) {
         return NONE;
@@ -99,7 +23,7 @@ static uint32_t node(struct parser *s, struct policy_node n)
     return s->p->count++;
 }
 
-static struct policy_node *at(const struct parser *s, uint32_t i)
+static struct policy_node *at(const struct policy_parser *s, uint32_t i)
 {
     return &s->p->nodes[i];
 }
@@ -135,7 +59,7 @@ static bool is_condition(const struct policy_node *n)
 
 /* ---- values ---- */
 
-static uint32_t claim(struct parser *s, enum policy_type type, const char *key)
+static uint32_t claim(struct policy_parser *s, enum policy_type type, const char *key)
 {
     struct policy_claim *c = &s->p->claims[s->p->nclaims];
 
@@ -151,7 +75,7 @@ static uint32_t claim(struct parser *s, enum policy_type type, const char *key)
 }
 
 /* auth.uid() and kin, behind "auth". */
-static uint32_t helper(struct parser *s)
+static uint32_t helper(struct policy_parser *s)
 {
     static const struct {
         const char *call, *key;
@@ -162,12 +86,13 @@ static uint32_t helper(struct parser *s)
                  {"email", "email", RT_AUTH_EMAIL, PT_TEXT},
                  {"jwt", NULL, RT_AUTH_JWT, PT_JSON}};
 
-    if (!take(s, ".")) {
+    if (!policy_take(s, ".")) {
         return NONE;
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (take(s, known[i].call)) {
-            bool whole = take(s, "(") && take(s, ")") && (s->helpers & known[i].bit) != 0;
+        if (policy_take(s, known[i].call)) {
+            bool whole =
+                policy_take(s, "(") && policy_take(s, ")") && (s->helpers & known[i].bit) != 0;
 
             return whole ? claim(s, known[i].type, known[i].key) : NONE;
         }
@@ -175,7 +100,7 @@ static uint32_t helper(struct parser *s)
     return NONE;
 }
 
-static uint32_t column(struct parser *s, struct pr_slice name)
+static uint32_t column(struct policy_parser *s, struct pr_slice name)
 {
     int i = rt_relation_column(s->rel, name);
     const struct rt_column *c;
@@ -207,7 +132,7 @@ static uint32_t column(struct parser *s, struct pr_slice name)
     return node(s, (struct policy_node){.kind = P_COLUMN, .type = type, .column = (uint32_t)i});
 }
 
-static uint32_t number(struct parser *s)
+static uint32_t number(struct policy_parser *s)
 {
     const uint8_t *begin = s->rest.p;
     size_t n = 0;
@@ -216,7 +141,7 @@ static uint32_t number(struct parser *s)
         n++;
     }
     s->rest = pr_bytes(begin + n, s->rest.n - n);
-    if (s->rest.n > 0 && (s->rest.p[0] == '.' || is_name(s->rest.p[0]))) {
+    if (s->rest.n > 0 && (s->rest.p[0] == '.' || policy_is_name(s->rest.p[0]))) {
         return NONE;
     }
     return node(
@@ -224,75 +149,95 @@ static uint32_t number(struct parser *s)
 }
 
 /* In parentheses: a condition, a value, or (SELECT value AS name). */
-static uint32_t inner(struct parser *s)
+static uint32_t inner(struct policy_parser *s)
 {
     struct pr_slice name;
     uint32_t i;
 
-    if (take(s, "SELECT")) {
+    if (policy_take(s, "SELECT")) {
         i = condition(s);
-        if (i == NONE || !is_value(at(s, i)) || (take(s, "AS") && !take_word(s, &name))) {
+        if (i == NONE || !is_value(at(s, i)) ||
+            (policy_take(s, "AS") && !policy_take_word(s, &name))) {
             return NONE;
         }
     } else {
         i = condition(s);
     }
-    return take(s, ")") ? i : NONE;
+    return policy_take(s, ")") ? i : NONE;
 }
 
-static uint32_t primary(struct parser *s)
+static uint32_t primary(struct policy_parser *s)
 {
     struct pr_slice text;
 
-    skip(s);
-    if (take(s, "(")) {
+    policy_skip(s);
+    if (policy_take(s, "(")) {
         return inner(s);
     }
-    if (take(s, "true")) {
+    if (policy_take(s, "true")) {
         return node(s, (struct policy_node){.kind = P_TRUE, .type = PT_BOOL});
     }
-    if (take(s, "false")) {
+    if (policy_take(s, "false")) {
         return node(s, (struct policy_node){.kind = P_FALSE, .type = PT_BOOL});
     }
     if (s->rest.n > 0 && isdigit(s->rest.p[0])) {
         return number(s);
     }
-    if (take_quoted(s, '\'', &text)) {
+    if (policy_take_quoted(s, '\'', &text)) {
         return node(s, (struct policy_node){.kind = P_CONSTANT, .type = PT_TEXT, .text = text});
     }
-    if (take(s, "auth")) {
+    if (policy_take(s, "auth")) {
         return helper(s);
     }
-    return take_word(s, &text) ? column(s, text) : NONE;
+    return policy_take_word(s, &text) ? column(s, text) : NONE;
+}
+
+/* Is every value of node `n`, an integer, one of `bytes` bytes? If not, the cast may raise. */
+static bool fits(const struct policy_parser *s, const struct policy_node *n, unsigned bytes)
+{
+    int64_t v, most = bytes == 2 ? INT16_MAX : bytes == 4 ? INT32_MAX : INT64_MAX;
+    uint32_t oid;
+
+    if (n->kind == P_CONSTANT) {
+        return policy_int(n->text, &v) && v <= most && v >= -most - 1;
+    }
+    oid = pr_pg_base(s->rel->columns[n->column].type)->oid;
+    return bytes >= (oid == 21 ? 2u : oid == 23 ? 4u : 8u); /* int2, int4 */
 }
 
 /* ::type behind a value. What is no cast to the same, or to the text of a value whose text is
  * known, is a constant's or a claim's own type. */
-static bool cast(struct parser *s, uint32_t i)
+static bool cast(struct policy_parser *s, uint32_t i)
 {
     static const struct {
         const char *name;
         enum policy_type type;
-    } known[] = {{"text", PT_TEXT},   {"character varying", PT_TEXT},
-                 {"uuid", PT_UUID},   {"integer", PT_INT},
-                 {"bigint", PT_INT},  {"smallint", PT_INT},
-                 {"boolean", PT_BOOL}};
+        unsigned bytes; /* PT_INT */
+    } known[] = {{"text", PT_TEXT, 0},   {"character varying", PT_TEXT, 0},
+                 {"uuid", PT_UUID, 0},   {"integer", PT_INT, 4},
+                 {"bigint", PT_INT, 8},  {"smallint", PT_INT, 2},
+                 {"boolean", PT_BOOL, 0}};
     struct policy_node *n = at(s, i);
     enum policy_type to = 0;
+    unsigned bytes = 0;
     char uuid[36];
-    int64_t v;
 
     for (size_t k = 0; k < sizeof known / sizeof known[0] && to == 0; k++) {
-        if (take(s, known[k].name)) {
+        if (policy_take(s, known[k].name)) {
             to = known[k].type;
+            bytes = known[k].bytes;
         }
     }
-    if (to == 0 || !is_value(n) || n->type == PT_JSON || take(s, "(") || take(s, "[")) {
+    if (to == 0 || !is_value(n) || n->type == PT_JSON || policy_take(s, "(") ||
+        policy_take(s, "[")) {
         return false; /* with a length, or an array */
     }
     if (n->kind == P_CONSTANT && n->type == PT_TEXT &&
-        ((to == PT_INT && !policy_int(n->text, &v)) ||
+        ((to == PT_INT && !fits(s, n, bytes)) ||
          (to == PT_UUID && !(policy_uuid(n->text, uuid) && memcmp(uuid, n->text.p, 36) == 0)))) {
+        return false;
+    }
+    if (n->type == PT_INT && to == PT_INT && !fits(s, n, bytes)) {
         return false;
     }
     if (n->type == to || (to == PT_TEXT && n->type == PT_UUID) ||
@@ -309,13 +254,14 @@ static bool cast(struct parser *s, uint32_t i)
 }
 
 /* -> 'key' and ->> 'key' behind what is a part of the claims. */
-static bool member(struct parser *s, uint32_t i, bool text)
+static bool member(struct policy_parser *s, uint32_t i, bool text)
 {
     struct policy_node *n = at(s, i);
     struct policy_claim *c = &s->p->claims[n->claim];
 
     if (n->kind != P_CLAIM || n->type != PT_JSON || c->depth == POLICY_PATH_MAX ||
-        !take_quoted(s, '\'', &c->path[c->depth]) || !take(s, "::") || !take(s, "text")) {
+        !policy_take_quoted(s, '\'', &c->path[c->depth]) || !policy_take(s, "::") ||
+        !policy_take(s, "text")) {
         return false;
     }
     c->depth++;
@@ -326,18 +272,18 @@ static bool member(struct parser *s, uint32_t i, bool text)
     return true;
 }
 
-static uint32_t value(struct parser *s)
+static uint32_t value(struct policy_parser *s)
 {
     uint32_t i = primary(s);
 
     while (i != NONE) {
         bool ok;
 
-        if (take(s, "::")) {
+        if (policy_take(s, "::")) {
             ok = cast(s, i);
-        } else if (take(s, "->>")) {
+        } else if (policy_take(s, "->>")) {
             ok = member(s, i, true);
-        } else if (take(s, "->")) {
+        } else if (policy_take(s, "->")) {
             ok = member(s, i, false);
         } else {
             return i;
@@ -349,7 +295,22 @@ static uint32_t value(struct parser *s)
 
 /* ---- conditions ---- */
 
-static uint32_t compare(struct parser *s, uint32_t a, enum policy_op op, uint32_t b)
+/* Texts of columns whose collations are two that are not the default: Postgres raises. */
+static bool collations_conflict(const struct policy_parser *s, const struct policy_node *l,
+                                const struct policy_node *r)
+{
+    const struct rt_operand *of = rt_rel_sql(s->rel)->operands;
+    struct pr_slice x, y;
+
+    if (l->kind != P_COLUMN || r->kind != P_COLUMN || l->type != PT_TEXT) {
+        return false;
+    }
+    x = of[l->column].collation;
+    y = of[r->column].collation;
+    return x.n > 0 && y.n > 0 && !pr_slice_eq(x, y);
+}
+
+static uint32_t compare(struct policy_parser *s, uint32_t a, enum policy_op op, uint32_t b)
 {
     const struct policy_node *l, *r;
 
@@ -359,7 +320,7 @@ static uint32_t compare(struct parser *s, uint32_t a, enum policy_op op, uint32_
     l = at(s, a);
     r = at(s, b);
     if (l->type != r->type || l->type == PT_JSON || (l->type == PT_BOOL && op > OP_NE) ||
-        (l->type != PT_INT && op > OP_NE)) {
+        (l->type != PT_INT && op > OP_NE) || collations_conflict(s, l, r)) {
         return NONE;
     }
     return node(s,
@@ -367,10 +328,10 @@ static uint32_t compare(struct parser *s, uint32_t a, enum policy_op op, uint32_
 }
 
 /* = ANY (ARRAY[constant, ...]): one of the comparisons. */
-static uint32_t any(struct parser *s, uint32_t a)
+static uint32_t any(struct policy_parser *s, uint32_t a)
 {
     uint32_t all = NONE;
-    bool more = take(s, "(") && take(s, "ARRAY") && take(s, "[");
+    bool more = policy_take(s, "(") && policy_take(s, "ARRAY") && policy_take(s, "[");
 
     while (more) {
         uint32_t b = value(s);
@@ -383,17 +344,17 @@ static uint32_t any(struct parser *s, uint32_t a)
             all == NONE
                 ? one
                 : node(s, (struct policy_node){.kind = P_OR, .type = PT_BOOL, .a = all, .b = one});
-        more = take(s, ",") && all != NONE;
+        more = policy_take(s, ",") && all != NONE;
     }
-    return take(s, "]") && take(s, ")") ? all : NONE;
+    return policy_take(s, "]") && policy_take(s, ")") ? all : NONE;
 }
 
-static uint32_t is_null(struct parser *s, uint32_t a)
+static uint32_t is_null(struct policy_parser *s, uint32_t a)
 {
-    bool negated = take(s, "NOT");
+    bool negated = policy_take(s, "NOT");
     uint32_t i;
 
-    if (!take(s, "NULL") || !is_value(at(s, a)) || at(s, a)->type == PT_JSON) {
+    if (!policy_take(s, "NULL") || !is_value(at(s, a)) || at(s, a)->type == PT_JSON) {
         return NONE;
     }
     i = node(s, (struct policy_node){.kind = P_IS_NULL, .type = PT_BOOL, .a = a});
@@ -403,7 +364,7 @@ static uint32_t is_null(struct parser *s, uint32_t a)
     return node(s, (struct policy_node){.kind = P_NOT, .type = PT_BOOL, .a = i});
 }
 
-static uint32_t comparison(struct parser *s)
+static uint32_t comparison(struct policy_parser *s)
 {
     static const struct {
         const char *text;
@@ -415,12 +376,12 @@ static uint32_t comparison(struct parser *s)
     if (a == NONE) {
         return NONE;
     }
-    if (take(s, "IS")) {
+    if (policy_take(s, "IS")) {
         return is_null(s, a);
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (take(s, known[i].text)) {
-            if (known[i].op == OP_EQ && take(s, "ANY")) {
+        if (policy_take(s, known[i].text)) {
+            if (known[i].op == OP_EQ && policy_take(s, "ANY")) {
                 return any(s, a);
             }
             return compare(s, a, known[i].op, value(s));
@@ -429,11 +390,11 @@ static uint32_t comparison(struct parser *s)
     return a;
 }
 
-static uint32_t negation(struct parser *s)
+static uint32_t negation(struct policy_parser *s)
 {
     uint32_t a;
 
-    if (!take(s, "NOT")) {
+    if (!policy_take(s, "NOT")) {
         return comparison(s);
     }
     a = comparison(s);
@@ -444,12 +405,12 @@ static uint32_t negation(struct parser *s)
 }
 
 /* a WORD b WORD c, of what `part` reads. */
-static uint32_t chain(struct parser *s, const char *word, enum policy_kind kind,
-                      uint32_t (*part)(struct parser *s))
+static uint32_t chain(struct policy_parser *s, const char *word, enum policy_kind kind,
+                      uint32_t (*part)(struct policy_parser *s))
 {
     uint32_t a = part(s);
 
-    while (a != NONE && take(s, word)) {
+    while (a != NONE && policy_take(s, word)) {
         uint32_t b = part(s);
 
         if (b == NONE || !is_condition(at(s, a)) || !is_condition(at(s, b))) {
@@ -460,13 +421,13 @@ static uint32_t chain(struct parser *s, const char *word, enum policy_kind kind,
     return a;
 }
 
-static uint32_t conjunction(struct parser *s)
+static uint32_t conjunction(struct policy_parser *s)
 {
     return chain(s, "AND", P_AND, negation);
 }
 
 /* The whole of what stands between parentheses. */
-static uint32_t condition(struct parser *s)
+static uint32_t condition(struct policy_parser *s)
 {
     uint32_t i;
 
@@ -483,10 +444,10 @@ const struct rt_policy *rt_policy_compile(struct rt_arena *mem, struct pr_slice 
                                           const struct rt_relation *rel, unsigned helpers)
 {
     struct rt_policy *p = rt_arena_take(mem, 1, sizeof *p);
-    struct parser s = {.mem = mem, .rest = text, .rel = rel, .p = p, .helpers = helpers};
+    struct policy_parser s = {.mem = mem, .rest = text, .rel = rel, .p = p, .helpers = helpers};
     uint32_t root = condition(&s);
 
-    skip(&s);
+    policy_skip(&s);
     if (root == NONE || s.rest.n > 0 || !is_condition(at(&s, root))) {
         return NULL;
     }

@@ -84,6 +84,8 @@ const char rt_rel_table_sql[] =
     "      and f.prorettype = case f.proname when 'uid' then 'uuid'::regtype"
     "       when 'jwt' then 'jsonb'::regtype else 'text'::regtype end"
     "      and has_function_privilege(r.oid, f.oid, 'EXECUTE')"
+    "      and coalesce(current_setting('request.jwt.claim' ||"
+    "       case f.proname when 'jwt' then '' else '.' || x.claim end, true), '') = ''"
     "      and case f.proname when 'jwt' then x.body in ("
     "        $q$selectnullif(current_setting('request.jwt.claims',true),'')::jsonb$q$,"
     "        $q$selectcoalesce(nullif(current_setting('request.jwt.claim',true),''),$q$ ||"
@@ -310,6 +312,26 @@ static unsigned helpers_of(const json_t *names)
     return bits;
 }
 
+/* Are the columns those of the catalog now? If not, a policy may name another column than the rows
+ * do, as after one was renamed. */
+static bool as_catalog(const struct build *b)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < b->ncats; i++) {
+        const struct cat *c = &b->cats[i];
+
+        if (!c->published) {
+            continue;
+        }
+        if (n == b->npicks || b->picks[n].cat != c || b->picks[n].type != c->type) {
+            return false;
+        }
+        n++;
+    }
+    return n == b->npicks;
+}
+
 /* A generated column is read where a row is asked: then policies are, too. */
 static bool has_generated(const struct build *b)
 {
@@ -344,7 +366,7 @@ static void put_rights(struct build *b, const json_t *roles)
                                        .may_select = may};
         policies[i].role = rights[i].role;
         policies[i].condition = rt_arena_copy(mem, rt_json_text(j, "condition"));
-        if (b->box->rel.rls && !has_generated(b)) {
+        if (b->box->rel.rls && !has_generated(b) && as_catalog(b)) {
             policies[i].compiled = rt_policy_compile(mem, policies[i].condition, &b->box->rel,
                                                      helpers_of(json_object_get(j, "auth")));
         }

@@ -39,6 +39,38 @@ test('which policies need no query, and which do', async (t) => {
   }
 })
 
+test('what Postgres may read otherwise, or raise for, is asked', async (t) => {
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = async (policy) => table(`${columns}, "CURRENT_USER" text default 'a', de text collate "POSIX" default 'a', fr text collate "C" default 'a', kept text default 'a'`,
+    'grant select on % to authenticated', 'alter table % enable row level security', `create policy p on % for select using (${policy})`)
+  const insert = (name, s, n) => after(sql, [`insert into ${name} (id, owner, team, n, big) values (${n}, '${U1}', 'a', 70000, 5000000000)`], s)
+  // The policy, the claims beside role and sub, whether the row is seen.
+  for (const [policy, claims, seen] of [
+    ['n::smallint <> 3', {}, false], ['big::int <> 3', {}, false], ['big::int::bigint is not null', {}, false],
+    ['n::bigint = 70000', {}, true],
+    ['team = current_user', {}, false], ['"CURRENT_USER" = team', {}, true],
+    ['de = fr', {}, false], ['de = team', {}, true],
+    ['owner = auth.uid()', { more: { x: '\0' } }, false], ['owner = auth.uid()', { more: '\ud800' }, false],
+    ['owner = auth.uid()', { more: '\u00e9' }, true],
+  ]) {
+    const name = await T(policy)
+    const s = await subscriber(t, node, all(name), { role: 'authenticated', sub: U1, ...claims })
+    const [got] = await insert(name, s, 1)
+    assert.deepEqual(got.map((d) => d.record?.id), seen ? [1] : [], `${policy} ${JSON.stringify(claims)}`)
+  }
+})
+
+test('a row from before its columns changed their names is asked', async (t) => {
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = await table('id int primary key, owner uuid, reader uuid', 'grant select on % to authenticated',
+    'alter table % enable row level security', 'create policy p on % for select using (owner = auth.uid())')
+  const subscribers = await Promise.all([U1, U2].map((sub) => subscriber(t, node, all(T), { role: 'authenticated', sub })))
+  // The policy goes with its column, which is called reader at the end.
+  const got = await after(sql, ['begin', `insert into ${T} values (1, '${U1}', '${U2}')`, `alter table ${T} rename owner to x`,
+    `alter table ${T} rename reader to owner`, `alter table ${T} rename x to reader`, 'commit'], ...subscribers)
+  assert.deepEqual(got[1], [])
+})
+
 test('many users at once: each sees its own row', async (t) => {
   const node = await startNode(t, { database, nodes: 1 })
   const T = await guarded('owner = auth.uid()')
@@ -69,6 +101,17 @@ test('helpers that mean something else, or may not be called, are asked', async 
   assert.deepEqual(await insert(4), [4])
 })
 
+test('a claim that a setting of the database overrides is asked', async (t) => {
+  const { rows: [{ name }] } = await sql.query('select quote_ident(current_database()) as name')
+  await sql.query(`alter database ${name} set "request.jwt.claim.sub" = '${U2}'`)
+  t.after(() => sql.query(`alter database ${name} reset "request.jwt.claim.sub"`))
+  const node = await startNode(t, { database, nodes: 1 })
+  const T = await guarded('owner = auth.uid()')
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [`insert into ${T} (id, owner) values (1, '${U1}'), (2, '${U2}')`], s)
+  assert.deepEqual(got.map((d) => d.record.id), [2])
+})
+
 test('random policies, claims and rows: compiled policies say what Postgres says', async (t) => {
   const seed = Number(process.env.POLICY_SEED ?? Date.now() % 1e9)
   const rng = random(seed)
@@ -77,8 +120,8 @@ test('random policies, claims and rows: compiled policies say what Postgres says
   const value = {
     owner: () => rng.pick(['auth.uid()', '(select auth.uid())', `'${rng.pick(users)}'::uuid`, "(auth.jwt() ->> 'sub')::uuid", 'null::uuid',
       `('${rng.pick(users).toUpperCase()}'::text)::uuid`, `(('${rng.pick(users)}'::text)::uuid)::text::uuid`]),
-    team: () => rng.pick(["'a'", "'b'", "''", "auth.jwt() ->> 'team'", "auth.jwt() -> 'app_metadata' ->> 'team'", 'auth.role()', 'auth.email()', 'vc', 'owner::text', 'auth.uid()::text', "'it''s'"]),
-    n: () => rng.pick(['1', '-1', '0', 'big', 'id', '2147483647']),
+    team: () => rng.pick(["'a'", "'b'", "''", "auth.jwt() ->> 'team'", "auth.jwt() -> 'app_metadata' ->> 'team'", 'auth.role()', 'auth.email()', 'vc', 'owner::text', 'team::name::text', 'vc::varchar(1)', "(auth.jwt() -> 'app_metadata')::text", 'current_user', 'auth.uid()::text', "'it''s'"]),
+    n: () => rng.pick(['1', '-1', '0', 'big', 'id', '2147483647', 'n::smallint', 'big::int', 'n::bigint', "'7'::smallint", '70000::int']),
     open: () => rng.pick(['true', 'false', 'n > 0']),
   }
   const atom = () => rng.pick([
@@ -100,6 +143,8 @@ test('random policies, claims and rows: compiled policies say what Postgres says
     { role: 'authenticated', sub: 'AAAAAAAA-0000-4000-8000-00000000000A', team: 7, app_metadata: 'b' },
     { role: 'authenticated', sub: 'not a uuid', team: 'ä"b', 'app_metadata': { team: null } },
     { role: 'anon', team: '' },
+    { role: 'authenticated', sub: `{${U1}}`, app_metadata: { team: 'a', x: '\0' } },
+    { role: 'authenticated', sub: '', app_metadata: [{ team: 'a' }], email: 'b', 't\u00e9am\n': 'a', team: 'a\n' },
   ]
   const tables = []
   for (let i = 0; i < 60; i++) tables.push({ name: await guarded(policy(3)) })
