@@ -49,7 +49,7 @@ struct pr_rights {
     struct pr_slice text; /* for people; 0 .. PR_TEXT_MAX bytes */
 };
 
-/* Most rows of an answer, and bytes of all of them: one answer is one frame. */
+/* Most rows of an answer, and bytes of all of them unless it is one row: it is one frame. */
 #define PR_REPLAY_ROWS  25u
 #define PR_REPLAY_BYTES (6u * 1024u * 1024u)
 

@@ -10,14 +10,14 @@
 select pg_catalog.pg_advisory_xact_lock(1684435572);
 
 -- The newest `most` rows since then, oldest first. Of those the newest that have `bytes` bytes
--- together. A row larger than that is left out: nobody could have got it live either.
+-- together, but always one. A row over `largest` is left out: nobody got it live either.
 create or replace function realtime.datafuse_replay(
-  topic text, since_ms bigint, most integer, bytes bigint)
+  topic text, since_ms bigint, most integer, bytes bigint, largest bigint)
 returns table (event text, payload text, binary_payload text, id text, inserted_at text)
 language sql stable security definer set search_path = '' as $$
   select s.event, s.payload, '\x' || pg_catalog.encode(s.bin, 'hex'), s.id::text,
          s.inserted_at::text
-    from (select r.*, pg_catalog.sum(r.size) filter (where r.size <= datafuse_replay.bytes)
+    from (select r.*, pg_catalog.sum(r.size) filter (where r.size <= datafuse_replay.largest)
                         over (order by r.inserted_at desc, r.id desc) as total
             from (select m.event, m.payload::text as payload, m.binary_payload as bin, m.id,
                          m.inserted_at,
@@ -33,10 +33,11 @@ language sql stable security definer set search_path = '' as $$
                      and m.inserted_at < (pg_catalog.now() at time zone 'UTC') + interval '1 minute'
                    order by m.inserted_at desc, m.id desc
                    limit datafuse_replay.most) r) s
-   where s.size <= datafuse_replay.bytes and s.total <= datafuse_replay.bytes
+   where s.size <= datafuse_replay.largest
+     and (s.total <= datafuse_replay.bytes or s.total = s.size)
    order by s.inserted_at, s.id
 $$;
-revoke all on function realtime.datafuse_replay(text, bigint, integer, bigint) from public;
+revoke all on function realtime.datafuse_replay(text, bigint, integer, bigint, bigint) from public;
 
 -- What the check login needs. Run at every start, since its name is a setting.
 create or replace function realtime.datafuse_allow(login text) returns void
@@ -60,9 +61,9 @@ begin
       '(text, text, text, text, text, text[], text[]) to %I', login);
   end if;
   if not pg_catalog.has_function_privilege(login,
-       'realtime.datafuse_replay(text, bigint, integer, bigint)', 'execute') then
+       'realtime.datafuse_replay(text, bigint, integer, bigint, bigint)', 'execute') then
     execute pg_catalog.format('grant execute on function realtime.datafuse_replay'
-      '(text, bigint, integer, bigint) to %I', login);
+      '(text, bigint, integer, bigint, bigint) to %I', login);
   end if;
 exception when insufficient_privilege then
   raise warning 'private channels will not work: %', sqlerrm;

@@ -6,6 +6,7 @@
 
 #include "node/db/desk_in.h"
 #include "node/db/messages.h"
+#include "proto/phoenix.h"
 
 /* A frame beside its rows, and a row beside its text. */
 #define FRAME_SMALL 64u
@@ -113,9 +114,9 @@ static void on_rows(struct rt_desk *k, struct ask *a, const PGresult *res)
 
 static const struct ask_kind replay = {
     .sql = "select event, payload, binary_payload, id, inserted_at"
-           " from realtime.datafuse_replay($1, $2, $3, $4)",
+           " from realtime.datafuse_replay($1, $2, $3, $4, $5)",
     .before = "select pg_catalog.set_config('statement_timeout', '5s', true)",
-    .nparams = 4,
+    .nparams = 5,
     .answer = on_rows,
     .fail = finish_as};
 
@@ -131,6 +132,7 @@ void rt_desk_replay(struct rt_db *d, const struct pr_replay_ask *m)
 {
     struct rt_desk *k = d->desk;
     struct pr_replay no = {.boot = m->boot, .id = m->id, .status = PR_RIGHTS_DONE};
+    uint64_t half = d->cfg->max_queue_bytes / 2; /* of what the client's queue takes */
     struct ask *a = NULL;
 
     if (d->cfg->database_url == NULL) {
@@ -149,6 +151,7 @@ void rt_desk_replay(struct rt_db *d, const struct pr_replay_ask *m)
     a->param[0] = rt_strndup(m->topic.p, m->topic.n);
     a->param[1] = number(m->since_ms);
     a->param[2] = number(m->limit);
-    a->param[3] = number(PR_REPLAY_BYTES);
+    a->param[3] = number(half < PR_REPLAY_BYTES ? half : PR_REPLAY_BYTES);
+    a->param[4] = number((uint64_t)d->cfg->max_payload_kb * 1000 + PR_PHX_EVENT_MAX);
     rt_desk_add(k, a);
 }

@@ -9,8 +9,9 @@
  * behind the question, or both: ids of the answer are remembered for RT_REPLAY_SEEN_MS, and live
  * messages with one of them are not sent to this channel again.
  *
- * Bounds: RT_REPLAY_HELD messages and RT_REPLAY_BYTES are held for one channel, and all of an edge
- * count in RT_ACCESS_BYTES_MAX. More than that: the join is refused as if the database had not
+ * Bounds: RT_REPLAY_HELD messages and a quarter of REALTIME_MAX_QUEUE_BYTES are held for one channel,
+ * and all of an edge count in RT_ACCESS_BYTES_MAX; the rows are at most half of that queue, or one
+ * row, so that the client's queue takes all of it. More than that: the join is refused as if the database had not
  * answered, since a gap would not be seen. A question ends after RT_REPLAY_MS, and in any case
  * RT_ACCESS_JOIN_MS after the join, before clients give up.
  */
@@ -23,7 +24,6 @@
 #define RT_REPLAY_MS      5000u
 #define RT_REPLAY_SEEN_MS 60000u
 #define RT_REPLAY_HELD    256u
-#define RT_REPLAY_BYTES   ((size_t)8 * 1024 * 1024)
 
 /* Asks; rt_pending_replayed follows, later, unless the channel ends. `joined_ms`: when it began. */
 void rt_replay_begin(struct rt_channel *ch, uint64_t since_ms, uint32_t limit, uint64_t joined_ms);

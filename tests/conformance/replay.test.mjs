@@ -10,7 +10,7 @@ import { preparePolicies, allow, notToRead } from './private_help.mjs'
 const database = await startPostgres({ after })
 const node = await startNode({ after }, { database })
 const sql = await database.connect()
-await until('the migrations', async () => (await sql.query("select to_regprocedure('realtime.datafuse_replay(text, bigint, integer, bigint)') is not null as ok")).rows[0].ok)
+await until('the migrations', async () => (await sql.query("select to_regprocedure('realtime.datafuse_replay(text, bigint, integer, bigint, bigint)') is not null as ok")).rows[0].ok)
 await until('the slot to be read', async () =>
   (await sql.query("select count(*)::int as n from pg_replication_slots where slot_name like 'datafuse_realtime_%' and active")).rows[0].n === 1, 30000)
 await preparePolicies(sql)
@@ -29,6 +29,18 @@ async function join(t, sub, topic, replay, { vsn = '2.0.0', refused = false, isP
 }
 const reason = async (...args) => (await join(...args)).joined.payload.response.reason
 const message = (id, payload, event = 'e') => ({ type: 'broadcast', event, payload, meta: { id, replayed: true } })
+/** Runs `body`, and then waits until what it inserted has gone by, so that none of it comes live to those who join. */
+async function stored(t, topic, body) {
+  await allow(sql, 'w', topic, 'read:broadcast')
+  const s = await connect(t, node, { vsn: '1.0.0' })
+  await s.join(`realtime:${topic}`, {}, { ref: '1', payload: { config: { private: true }, access_token: node.token({ sub: 'w' }) } })
+  const result = await body()
+  const mark = await row(topic, '{}', { event: 'mark' })
+  await s.take('the mark', (f) => f.payload.event === 'mark', 30000)
+  await sql.query('delete from realtime.messages where id = $1', [mark])
+  s.ws.terminate()
+  return result
+}
 /** Nothing comes behind what was looked at; messages that follow in the stream are there when `end` is. */
 async function theEnd(s, topic) {
   const id = await row(topic, '{}', { event: 'end' })
@@ -43,12 +55,11 @@ for (const vsn of ['1.0.0', '2.0.0']) {
   test(`${vsn} case 70: three rows, limit 2: the two newest, oldest first, behind the reply`, async (t) => {
     const T = `r70-${v}`
     await allow(sql, 'u', T, 'read:broadcast')
-    await row(T, '{"n": 1}')
-    const ids = [await row(T, '{"n": 2}'), await row(T, '{"n": 3}')]
+    const ids = await stored(t, T, async () => [await row(T, '{"n": 1}'), await row(T, '{"n": 2}'), await row(T, '{"n": 3}')])
     const s = await join(t, 'u', T, { since: 0, limit: 2 }, { vsn })
     for (const n of [2, 3]) {
       const f = await s.take('a stored row')
-      assert.deepEqual([f.topic, f.event, f.payload], [`realtime:${T}`, 'broadcast', message(ids[n - 2], { n })])
+      assert.deepEqual([f.topic, f.event, f.payload], [`realtime:${T}`, 'broadcast', message(ids[n - 1], { n })])
       if (vsn === '2.0.0') assert.deepEqual([f.joinRef, f.ref], ['1', null])
     }
     await theEnd(s, T)
@@ -90,9 +101,11 @@ test('case 70: only rows of this topic, private, of broadcasts, since then and n
   await allow(sql, 'u', 'r70o', 'read:broadcast')
   const now = Date.now()
   const at = (ms) => new Date(now + ms).toISOString().replace('Z', '')
-  for (const [topic, more] of [['r70o2', {}], ['R70O', {}], ['r70%', {}], ['', {}], ['r70o', { private: false }], ['r70o', { extension: 'presence' }],
-    ['r70o', { inserted_at: at(-5001) }], ['r70o', { inserted_at: at(3600000) }], ['r70o', { event: null }]]) await row(topic, '{"wrong": true}', more)
-  const ids = [await row('r70o', '1', { inserted_at: at(-5000) }), await row('r70o', '2', { inserted_at: at(20000) })]
+  const ids = await stored(t, 'r70o', async () => {
+    for (const [topic, more] of [['r70o2', {}], ['R70O', {}], ['r70%', {}], ['', {}], ['r70o', { private: false }], ['r70o', { extension: 'presence' }],
+      ['r70o', { inserted_at: at(-5001) }], ['r70o', { inserted_at: at(3600000) }], ['r70o', { event: null }]]) await row(topic, '{"wrong": true}', more)
+    return [await row('r70o', '1', { inserted_at: at(-5000) }), await row('r70o', '2', { inserted_at: at(20000) })]
+  })
   const s = await join(t, 'u', 'r70o', { since: now - 5000, limit: 25 })
   assert.deepEqual([(await s.take('1')).payload, (await s.take('2')).payload], [message(ids[0], 1), message(ids[1], 2)])
   await theEnd(s, 'r70o')
@@ -100,7 +113,7 @@ test('case 70: only rows of this topic, private, of broadcasts, since then and n
 
 test('case 70: the limit is 1 to 25, 10 if none is named', async (t) => {
   await allow(sql, 'u', 'r70l', 'read:broadcast')
-  for (let n = 1; n <= 30; n++) await row('r70l', String(n))
+  await stored(t, 'r70l', async () => { for (let n = 1; n <= 30; n++) await row('r70l', String(n)) })
   for (const [replay, count] of [[{ since: 0, limit: 100 }, 25], [{ since: 0, limit: 0 }, 1], [{ since: 0, limit: -1 }, 1], [{ limit: 3 }, 3], [{ since: 0 }, 10], [{}, 10], [{ since: Date.now() + 30000 }, 0]]) {
     const s = await join(t, 'u', 'r70l', replay)
     await s.heartbeat()
@@ -108,13 +121,18 @@ test('case 70: the limit is 1 to 25, 10 if none is named', async (t) => {
   }
 })
 
-test('case 70: rows that are large together: the newest that fit', async (t) => {
+test('case 70: rows that are large together: the newest that fit, at least one', async (t) => {
   await allow(sql, 'u', 'r70big', 'read:broadcast')
-  const text = (n) => JSON.stringify(String(n) + 'x'.repeat(1500000))
-  for (let n = 1; n <= 6; n++) await row('r70big', text(n))
+  const text = (n, size) => JSON.stringify(String(n) + 'x'.repeat(size))
+  await stored(t, 'r70big', async () => { for (let n = 1; n <= 6; n++) await row('r70big', text(n, 600000)) })
   const s = await join(t, 'u', 'r70big', { since: 0 })
-  for (const n of [3, 4, 5, 6]) assert.equal((await s.take('a large row')).payload.payload[0], String(n))
+  for (const n of [4, 5, 6]) assert.equal((await s.take('a large row')).payload.payload[0], String(n))
   await theEnd(s, 'r70big')
+  await sql.query("delete from realtime.messages where topic = 'r70big'")
+  await stored(t, 'r70big', async () => { for (const [n, size] of [[1, 10], [2, 2500000], [3, 3100000]]) await row('r70big', text(n, size)) })
+  const large = await join(t, 'u', 'r70big', { since: 0 })
+  assert.equal((await large.take('a row larger than all together may be')).payload.payload[0], '2')
+  await theEnd(large, 'r70big')
 })
 
 test('case 70: the query fails', async (t) => {
