@@ -135,6 +135,35 @@ test('case 64: a channel that ends while its question is out', async (t) => {
   assert.deepEqual(await heard(again, 'r64e'), ['1*'])
 })
 
+test('case 64: a query over its time limit: the join is refused, other channels go on', async (t) => {
+  await can('r64t')
+  const s = await connect(t, node)
+  await slowly('stable', async ({ asked }) => {
+    s.send('1', '1', 'realtime:r64t', 'phx_join', payload({ since: 0 }))
+    await asked()
+    await s.join('realtime:public64')
+    assert.equal((await s.reply('1')).payload.response.reason, 'UnableToReplayMessages: Realtime was unable to replay messages')
+  })
+})
+
+for (const role of ['db', 'owner']) {
+  test(`case 64: the ${role} process is killed while a question is out: it is asked again`, async (t) => {
+    const T = `r64k-${role}`
+    await can(T)
+    await send(T, 1)
+    const s = await connect(t, node, { vsn: '1.0.0' })
+    await slowly('stable', async ({ open, asked }) => {
+      s.send('1', '1', `realtime:${T}`, 'phx_join', payload({ since: 0 }))
+      await asked()
+      await Promise.all(nodes.map((n) => n.kill(role)))
+      await open()
+      const first = await s.take('an answer', (f) => f.event === 'phx_reply', 30000)
+      assert.deepEqual(first.payload.response, { postgres_changes: [] })
+      assert.equal((await s.event(`realtime:${T}`, 'broadcast')).payload.payload.n, 1)
+    })
+  })
+}
+
 test('case 64, protocol case 70: realtime-js', async (t) => {
   await can('r64js')
   for (let n = 1; n <= 3; n++) await send('r64js', n)
