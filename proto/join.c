@@ -98,7 +98,8 @@ static int parse_replay(struct pr_join *j, const struct pr_json *v)
     if (rc != PR_OK) {
         return rc;
     }
-    j->replay_bad = !take_int(&f[SINCE], &j->replay_since_ms) || !take_int(&f[LIMIT], &limit);
+    j->replay_bad = !take_int(&f[SINCE], &j->replay_since_ms) || !take_int(&f[LIMIT], &limit) ||
+                    j->replay_since_ms < 0 || j->replay_since_ms > PR_JOIN_REPLAY_SINCE_MAX;
     if (limit > PR_JOIN_REPLAY_LIMIT_MAX) {
         limit = PR_JOIN_REPLAY_LIMIT_MAX;
     }

@@ -23,6 +23,7 @@
 
 #define PR_JOIN_REPLAY_LIMIT     10u /* rows, when the client names no limit; clamped to 1..MAX */
 #define PR_JOIN_REPLAY_LIMIT_MAX 25u
+#define PR_JOIN_REPLAY_SINCE_MAX 253402300799999 /* ms: the end of the year 9999 */
 #define PR_JOIN_WAIT_MS          15000u
 #define PR_JOIN_WAIT_MS_MAX      20000u
 
@@ -40,7 +41,7 @@ struct pr_join {
     bool ack;
     bool replication_ready;
     bool has_replay;
-    bool replay_bad; /* since or limit is not an integer */
+    bool replay_bad; /* since or limit is not an integer, or since is no time */
     int64_t replay_since_ms;
     uint32_t replay_limit;
     bool presence;                /* true if enabled, or if a presence object does not say */

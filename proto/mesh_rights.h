@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mesh_rights.h - what the policies of the database allow on a private channel: a question of an
- * edge, passed by its node's owner to its node's db, and the answer back.
+ * mesh_rights.h - what the policies of the database allow on a private channel, and what was
+ * broadcast on it before: questions of an edge, passed by its node's owner to its node's db, and the
+ * answers back.
  *
  * Same frame, same rules as mesh.h. These never travel between nodes: every node has a db of its
  * own that can ask, so that no node depends on another one for its joins.
@@ -47,6 +48,35 @@ struct pr_rights {
     uint32_t raised;      /* extensions with a policy that failed instead of deciding */
     struct pr_slice text; /* for people; 0 .. PR_TEXT_MAX bytes */
 };
+
+/* Most rows of an answer, and bytes of all of them unless it is one row: it is one frame. */
+#define PR_REPLAY_ROWS  25u
+#define PR_REPLAY_BYTES (6u * 1024u * 1024u)
+
+/* For broadcasts that are stored; the edge has asked for the right to read them before. */
+struct pr_replay_ask {
+    uint64_t boot;         /* of the edge that asks */
+    uint64_t id;           /* its name for the question, not 0; repeated in the answer */
+    struct pr_slice topic; /* name without prefix, 1 .. PR_TOPIC_KEY_MAX bytes */
+    uint64_t since_ms;     /* of the epoch */
+    uint32_t limit;        /* 1 .. PR_REPLAY_ROWS */
+};
+struct pr_replay {
+    uint64_t boot;
+    uint64_t id;
+    uint32_t status;      /* enum pr_rights_status; without rows unless DONE */
+    struct pr_slice rows; /* oldest first: for pr_replay_next, at most PR_REPLAY_ROWS */
+};
+
+void pr_replay_ask_encode(struct pr_outbuf *o, const struct pr_replay_ask *m);
+void pr_replay_encode(struct pr_outbuf *o, const struct pr_replay *m);
+PR_MUST_CHECK int pr_replay_ask_decode(const struct pr_frame *f, struct pr_replay_ask *m);
+/* All rows have their length then; what is in them is for pr_bcast_decode to say. */
+PR_MUST_CHECK int pr_replay_decode(const struct pr_frame *f, struct pr_replay *m);
+/* One row of an answer: `body` as proto/bcast.h has it. */
+void pr_replay_put_row(struct pr_outbuf *o, struct pr_slice body);
+/* Takes the first row off: 1, 0 at the end, PR_ESHORT for a row that is cut. */
+PR_MUST_CHECK int pr_replay_next(struct pr_slice *rows, struct pr_slice *body);
 
 void pr_rights_ask_encode(struct pr_outbuf *o, const struct pr_rights_ask *m);
 void pr_rights_encode(struct pr_outbuf *o, const struct pr_rights *m);

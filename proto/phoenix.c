@@ -202,3 +202,21 @@ enum pr_phx_form pr_phx_put_bcast(struct pr_outbuf *o, enum pr_vsn vsn, struct p
     }
     return form;
 }
+
+enum pr_phx_form pr_phx_replay_form(enum pr_vsn vsn, struct pr_slice topic,
+                                    const struct pr_bcast *b)
+{
+    return b->form == PR_BCAST_JSON ? PR_PHX_FORM_TEXT : pr_phx_bcast_form(vsn, topic, b);
+}
+
+void pr_phx_put_replay(struct pr_outbuf *o, enum pr_vsn vsn, const struct pr_phx_addr *to,
+                       const struct pr_bcast *b)
+{
+    if (b->form != PR_BCAST_JSON) {
+        (void)pr_phx_put_bcast(o, vsn, to->topic, b);
+        return;
+    }
+    begin(o, vsn, to, "broadcast");
+    put_text_payload(o, b);
+    end(o, vsn);
+}

@@ -120,6 +120,11 @@ enum pr_phx_form pr_phx_bcast_form(enum pr_vsn vsn, struct pr_slice topic,
                                    const struct pr_bcast *b);
 enum pr_phx_form pr_phx_put_bcast(struct pr_outbuf *o, enum pr_vsn vsn, struct pr_slice topic,
                                   const struct pr_bcast *b);
+/* A stored one, to one member: JSON is text with the join_ref of `to`, bytes are as above. */
+enum pr_phx_form pr_phx_replay_form(enum pr_vsn vsn, struct pr_slice topic,
+                                    const struct pr_bcast *b);
+void pr_phx_put_replay(struct pr_outbuf *o, enum pr_vsn vsn, const struct pr_phx_addr *to,
+                       const struct pr_bcast *b);
 bool pr_phx_bcast_fits(struct pr_slice topic, const struct pr_bcast *b);
 
 /* Shared by the serializers: a JSON value as ref, as topic or event of at most `max` bytes. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * desk.h - what the policies of realtime.messages allow, asked for the edges of this node.
+ * desk.h - what the policies of realtime.messages allow, and what that table holds of a private
+ * channel, asked for the edges of this node.
  *
  * Connections of the check login of its own, none while nobody asks and at most REALTIME_DB_POOL:
  * a policy that sleeps holds one of them for RT_DESK_STATEMENT_MS, and neither the change stream
@@ -26,6 +27,8 @@ void rt_desk_init(struct rt_db *d);
 void rt_desk_free(struct rt_db *d);
 /* A question of an edge; copied. Answered by a RIGHTS frame to the owner, perhaps at once. */
 void rt_desk_ask(struct rt_db *d, const struct pr_rights_ask *m);
+/* The stored broadcasts of a topic; copied. Answered by a REPLAY frame. */
+void rt_desk_replay(struct rt_db *d, const struct pr_replay_ask *m);
 /* Migrations are over, or the partitions were looked at: questions may be asked. */
 void rt_desk_ready(struct rt_db *d);
 /* The owner is gone: what waits is forgotten, edges ask again. */

@@ -250,6 +250,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     struct pr_chg_unreg unreg;
     struct pr_chg_gone gone;
     struct pr_rights_ask ask;
+    struct pr_replay_ask replay;
 
     (void)ipc;
     switch (f->type) {
@@ -286,6 +287,11 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     case PR_T_RIGHTS_ASK:
         if (pr_rights_ask_decode(f, &ask) == PR_OK) {
             rt_desk_ask(d, &ask);
+        }
+        break;
+    case PR_T_REPLAY_ASK:
+        if (pr_replay_ask_decode(f, &replay) == PR_OK) {
+            rt_desk_replay(d, &replay);
         }
         break;
     case PR_T_CTL:

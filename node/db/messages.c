@@ -105,7 +105,7 @@ const char *rt_message_make(const struct rt_message_row *row, const struct pr_ca
 {
     struct pr_bcast b = {.stream = at->stream, .pos = at->pos};
     const char *why = missing(row);
-    uint8_t memory[64];
+    uint8_t memory[80];
     struct pr_outbuf meta = pr_outbuf(memory, sizeof memory);
 
     if (why != NULL) {
@@ -124,7 +124,7 @@ const char *rt_message_make(const struct rt_message_row *row, const struct pr_ca
     }
     pr_put_str(&meta, "{\"id\":");
     pr_put_json_str(&meta, row->column[RT_MESSAGE_ID]);
-    pr_put_str(&meta, "}");
+    pr_put_str(&meta, row->replayed ? ",\"replayed\":true}" : "}");
     if (!pr_out_ok(&meta)) {
         return "id_too_long";
     }

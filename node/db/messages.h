@@ -49,6 +49,7 @@ struct rt_message_map rt_message_map(const struct pr_pgo_relation *m);
 /* What a row says; slices of it, NULL columns as .p == NULL. */
 struct rt_message_row {
     struct pr_slice column[RT_MESSAGE_COLUMNS];
+    bool replayed; /* members are told so */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "node/edge/link.h"
+#include "node/edge/replay.h"
 #include "node/edge/rights.h"
 
 /* One question under way, and all who want its answer. */
@@ -327,6 +328,7 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
         rt_rights_changed(e);
     } else if (m.id == 0) {
         ask_all_again(e);
+        rt_replay_ask_again(e);
     } else if (k != NULL && m.status == PR_RIGHTS_AWAY) {
         k->again = true;
         retry_later(e);

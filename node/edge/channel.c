@@ -9,6 +9,7 @@
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
 #include "node/edge/refresh.h"
+#include "node/edge/replay.h"
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -89,6 +90,7 @@ void rt_channel_end(struct rt_channel *ch)
         stand_up(ch);
     }
     rt_rights_leave(ch);
+    rt_replay_leave(ch);
     rt_presence_leave(ch);
     rt_changes_leave(ch);
     rt_wheel_clear(&e->wheel, &ch->timer);

@@ -322,6 +322,7 @@ static void stop(struct rt_edge *e)
         cle_free(e->cle);
     }
     rt_slots_free(&e->channels);
+    rt_slots_free(&e->replays);
     rt_regs_free(e->changes);
     rt_casts_free(e);
     rt_auth_free(e->auth);

@@ -39,6 +39,7 @@ struct rt_casts;    /* broadcasts of the database, casts.h */
 struct rt_ready;    /* a channel that waits for the database, ready.h */
 struct rt_access;   /* questions of rights, access.h */
 struct rt_rights;   /* of one private channel, rights.h */
+struct rt_replay;   /* stored broadcasts of one private channel, replay.h */
 struct rt_pending;  /* a join that is not answered yet, pending.h */
 struct rt_tracker;  /* a channel's side of presence, presence_view.h */
 struct rt_roster;   /* a topic's side of presence, presence_view.h */
@@ -76,6 +77,7 @@ struct rt_topic {
     uint16_t name_len;
     struct rt_seats seats[2];   /* joined channels by vsn - 1 */
     struct rt_pending *pending; /* joins that wait for the fence */
+    struct rt_replay *replays;  /* channels that wait for stored broadcasts, or got some */
     struct rt_roster *roster;   /* NULL: no channel here wants presence */
     struct rt_observer *observers;
     uint64_t cast_stream; /* of the last broadcast of the database; 0: none was */
@@ -94,6 +96,7 @@ struct rt_channel {
     struct rt_bindings *changes; /* NULL: no postgres_changes */
     struct rt_tracker *tracker;
     struct rt_rights *rights;    /* NULL: the channel is public */
+    struct rt_replay *replay;    /* NULL: none was asked for, or long ago */
     char *held_token;            /* pushed too soon after the last one */
     struct rt_wheel_entry timer; /* warning, expiry, or the held token */
     uint64_t refreshed_ms;
@@ -188,6 +191,7 @@ struct rt_edge {
     struct rt_ready *ready;
     bool replicating; /* somebody reads what the database broadcasts */
     struct rt_access *access;
+    struct rt_slots replays; /* questions under way, replay.c */
     size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
     struct rt_observer *observers;
     struct rt_socket *sockets;

@@ -4,6 +4,7 @@
 #include "node/edge/casts.h"
 #include "node/edge/channel.h"
 #include "node/edge/ctl.h"
+#include "node/edge/replay.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
 
@@ -38,10 +39,12 @@ struct rt_frame *rt_fanout_frame(enum pr_vsn vsn, struct pr_slice topic, const s
     return NULL;
 }
 
+/* `skip` and who got the message of this id by replay get nothing; an empty id is nobody's. */
 static void deliver(struct rt_edge *e, const struct rt_seats *seats, struct rt_frame *f,
-                    const struct rt_channel *skip)
+                    const struct rt_channel *skip, struct pr_slice id)
 {
     uint32_t n = seats->count;
+    uint32_t sent = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         const struct rt_seat *seat = &seats->at[i];
@@ -49,15 +52,13 @@ static void deliver(struct rt_edge *e, const struct rt_seats *seats, struct rt_f
         if (i + AHEAD < n) {
             __builtin_prefetch(&seats->at[i + AHEAD].socket->out, 1);
         }
-        if (seat->channel != skip) {
+        if (seat->channel != skip && (id.n == 0 || !rt_replay_has(seat->channel, id))) {
             rt_socket_queue(seat->socket, f);
+            sent++;
         }
     }
-    if (skip != NULL && skip->seat < n && seats->at[skip->seat].channel == skip) {
-        n--;
-    }
-    rt_count(e->metrics, RT_M_DELIVERIES, n);
-    rt_limit_spend(e, RT_LIMIT_EVENTS, n);
+    rt_count(e->metrics, RT_M_DELIVERIES, sent);
+    rt_limit_spend(e, RT_LIMIT_EVENTS, sent);
 }
 
 /* All members that this message would reach. Each takes its seat with it, the last one the topic.
@@ -82,6 +83,7 @@ static void shut_members(struct rt_edge *e, const struct rt_topic *t, const stru
 void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payload, bool own)
 {
     const struct rt_channel *sender = NULL;
+    struct pr_slice id = pr_str("");
     struct pr_bcast b;
 
     if (pr_bcast_decode(payload, &b) != PR_OK) {
@@ -98,6 +100,10 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
     if (sender != NULL && sender->self) {
         sender = NULL;
     }
+    if (t->replays != NULL) {
+        id = rt_replay_id(&b);
+        rt_replay_event(e, t, payload);
+    }
     if (rt_limit_shuts(e, RT_LIMIT_EVENTS)) {
         shut_members(e, t, sender);
         return;
@@ -111,7 +117,7 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
         }
         f = rt_fanout_frame((enum pr_vsn)v, rt_topic_name(t), &b);
         if (f != NULL) {
-            deliver(e, seats, f, sender);
+            deliver(e, seats, f, sender, id);
             rt_frame_unref(f);
         }
     }

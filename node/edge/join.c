@@ -80,10 +80,6 @@ static const char *late_refusal(const struct pr_join *j)
     if (j->has_replay && !j->is_private) {
         return "UnableToReplayMessages: Replay is not allowed for public channels";
     }
-    if (j->has_replay) {
-        return j->replay_bad ? "UnableToReplayMessages: Replay params are not valid"
-                             : "UnableToReplayMessages: Realtime was unable to replay messages";
-    }
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include "node/edge/pending.h"
 #include "node/edge/presence_view.h"
 #include "node/edge/ready.h"
+#include "node/edge/replay.h"
 #include "node/edge/topics.h"
 
 static void retry_later(struct rt_edge *e)
@@ -147,6 +148,7 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
     }
     rt_changes_attached(e);
     rt_access_attached(e);
+    rt_replay_attached(e);
 }
 
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
@@ -168,6 +170,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_RIGHTS:
         rv = rt_access_frame(e, f);
+        break;
+    case PR_T_REPLAY:
+        rv = rt_replay_frame(e, f);
         break;
     case PR_T_READER:
         rv = rt_ready_frame(e, f);

@@ -10,6 +10,7 @@
 #include "node/edge/presence_view.h"
 #include "node/edge/ready.h"
 #include "node/edge/refresh.h"
+#include "node/edge/replay.h"
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -26,6 +27,10 @@ struct rt_pending {
     bool ready;     /* the client wants to be told when the database's broadcasts flow */
     bool wait;      /* the client wants no ok before its changes are live */
     bool timed_out; /* the verdict did not come */
+    bool replay, replay_bad; /* stored broadcasts are asked for; with wrong words */
+    uint32_t replay_limit;
+    uint64_t replay_since_ms;
+    uint64_t since_ms; /* the join's time */
     uint32_t nbad;
     struct pr_join_bad bad[PR_JOIN_BAD_MAX];
 };
@@ -126,6 +131,7 @@ static void accept_join(struct rt_channel *ch)
 
     rt_say_reply(s, &to, "ok", rt_scratch_text(s->edge, rt_changes_put_reply, ch));
     rt_count(s->edge->metrics, RT_M_JOINS, 1);
+    rt_replay_joined(ch);
     rt_rights_joined(ch);
     for (uint32_t i = 0; i < p->nbad; i++) {
         say_bad(ch, &p->bad[i]);
@@ -174,12 +180,38 @@ static bool admitted(struct rt_channel *ch)
         return false;
     }
     o = pr_outbuf(rt_malloc(sub.n + RT_RIGHTS_TEXT_MAX), sub.n + RT_RIGHTS_TEXT_MAX);
-    refused = rt_rights_put_refusal(&o, ch);
+    refused = rt_rights_put_refusal(&o, ch, ch->pending->replay ? PR_EXT_BROADCAST : PR_EXT_ALL);
     if (refused) {
         refuse(ch, pr_bytes(o.p, o.len));
     }
     rt_free(o.p);
+    if (!refused && ch->pending->replay_bad) {
+        refuse(ch, pr_str("UnableToReplayMessages: Replay params are not valid"));
+        return false;
+    }
     return !refused;
+}
+
+/* Nothing speaks against the join: only stored broadcasts may have to be looked up before. */
+static void settle(struct rt_channel *ch)
+{
+    struct rt_pending *p = ch->pending;
+
+    if (!p->replay) {
+        accept_join(ch);
+        return;
+    }
+    rt_replay_begin(ch, p->replay_since_ms, p->replay_limit, p->since_ms);
+}
+
+void rt_pending_replayed(struct rt_channel *ch, bool ok)
+{
+    assert(ch->pending != NULL && ch->replay != NULL);
+    if (ok) {
+        accept_join(ch);
+    } else {
+        refuse(ch, pr_str("UnableToReplayMessages: Realtime was unable to replay messages"));
+    }
 }
 
 /* Answers the join if all it waits for is known. May end the channel. */
@@ -188,23 +220,26 @@ static void decide(struct rt_channel *ch)
     struct rt_pending *p = ch->pending;
     struct pr_slice message = pr_str("");
 
+    if (ch->replay != NULL) { /* all else is decided */
+        return;
+    }
     if (!admitted(ch) || p->fence) {
         return;
     }
     switch (rt_changes_verdict(ch, &message)) {
     case RT_VERDICT_LIVE:
-        accept_join(ch);
+        settle(ch);
         break;
     case RT_VERDICT_REFUSED:
         if (p->wait) {
             refuse_changes(ch, message);
         } else {
-            accept_join(ch);
+            settle(ch);
         }
         break;
     case RT_VERDICT_TROUBLE:
         if (!p->wait) {
-            accept_join(ch);
+            settle(ch);
         } else if (p->timed_out) {
             refuse_timeout(ch);
         }
@@ -213,7 +248,7 @@ static void decide(struct rt_channel *ch)
         if (p->timed_out && p->wait) {
             refuse_timeout(ch);
         } else if (p->timed_out) {
-            accept_join(ch);
+            settle(ch);
         }
         break;
     }
@@ -244,6 +279,11 @@ void rt_pending_begin(struct rt_channel *ch, struct pr_phx_ref ref, const struct
 
     p->channel = ch;
     p->ready = j->replication_ready;
+    p->replay = j->has_replay;
+    p->replay_bad = j->replay_bad;
+    p->replay_limit = j->replay_limit;
+    p->replay_since_ms = j->replay_bad ? 0 : (uint64_t)j->replay_since_ms;
+    p->since_ms = e->now_ms;
     p->wait = j->wait && ch->changes != NULL;
     p->wait_ms = p->wait ? j->wait_ms : RT_PENDING_CHANGES_MS;
     p->nbad = j->nbad;

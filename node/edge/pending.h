@@ -9,6 +9,8 @@
  * A private channel also waits for what the policies say (rights.h); one that may read nothing is
  * refused as soon as that is known.
  *
+ * One that wants stored broadcasts waits for those last of all (replay.h).
+ *
  * Messages of the same topic wait meanwhile (hold.h), other traffic of the socket goes on.
  */
 #ifndef NODE_EDGE_PENDING_H
@@ -26,6 +28,8 @@ void rt_pending_begin(struct rt_channel *ch, struct pr_phx_ref ref, const struct
 bool rt_pending_wait(struct rt_channel *ch, struct pr_slice message, bool text);
 /* The verdict on the channel's changes, or on its rights, may have come. */
 void rt_pending_verdict(struct rt_channel *ch);
+/* The stored broadcasts have come, or will not. May end the channel. */
+void rt_pending_replayed(struct rt_channel *ch, bool ok);
 /* CLE_SUBSCRIBED, CLE_SUB_FAILED. */
 void rt_pending_subscribed(struct rt_edge *e, struct rt_topic *t);
 void rt_pending_failed(struct rt_edge *e, struct rt_topic *t);

@@ -127,11 +127,11 @@ bool rt_rights_waits(const struct rt_channel *ch)
     return ch->rights != NULL && ch->rights->asking == JOIN;
 }
 
-bool rt_rights_put_refusal(struct pr_outbuf *o, const struct rt_channel *ch)
+bool rt_rights_put_refusal(struct pr_outbuf *o, const struct rt_channel *ch, uint32_t needs)
 {
     const struct rt_rights *r = ch->rights;
 
-    if (r == NULL || (r->last.status == PR_RIGHTS_DONE && r->read != 0)) {
+    if (r == NULL || (r->last.status == PR_RIGHTS_DONE && (r->read & needs) != 0)) {
         return false;
     }
     if (r->last.status == PR_RIGHTS_DONE) {

@@ -33,8 +33,8 @@
 void rt_rights_begin(struct rt_channel *ch, bool presence);
 /* Is the answer to the join's question still to come? rt_pending_verdict follows then. */
 bool rt_rights_waits(const struct rt_channel *ch);
-/* Why the join is refused; false: it is not. */
-bool rt_rights_put_refusal(struct pr_outbuf *o, const struct rt_channel *ch);
+/* Why the join is refused, which needs one of these extensions to read; false: it is not. */
+bool rt_rights_put_refusal(struct pr_outbuf *o, const struct rt_channel *ch, uint32_t needs);
 /* The join was answered with ok: takes its seat, if it may hear. */
 void rt_rights_joined(struct rt_channel *ch);
 /* The channel ends. */

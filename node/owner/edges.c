@@ -186,6 +186,9 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_RIGHTS_ASK:
         rt_rights_ask(p, f);
         break;
+    case PR_T_REPLAY_ASK:
+        rt_replay_ask(p, f);
+        break;
     default:
         (void)rt_owner_step(o, &ev);
         break;
@@ -198,6 +201,8 @@ static void on_db_frame(struct peer *p, const struct pr_frame *f)
         rt_owner_on_ctl_reply(p->owner, p, f);
     } else if (f->type == PR_T_RIGHTS) {
         rt_rights_answer(p, f);
+    } else if (f->type == PR_T_REPLAY) {
+        rt_replay_answer(p, f);
     } else if (!rt_changes_on_db_frame(p->owner, f)) {
         rt_owner_cut(p, "malformed or unexpected frame");
     }

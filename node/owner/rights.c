@@ -20,6 +20,16 @@ static void say_away(struct peer *edge, uint64_t id)
     send_to(edge, pr_bytes(o.p, o.len));
 }
 
+static void say_replay_away(struct peer *edge, uint64_t id)
+{
+    struct pr_replay m = {.boot = edge->boot, .id = id, .status = PR_RIGHTS_AWAY};
+    uint8_t bytes[SMALL_FRAME];
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+    pr_replay_encode(&o, &m);
+    send_to(edge, pr_bytes(o.p, o.len));
+}
+
 void rt_rights_ask(struct peer *edge, const struct pr_frame *f)
 {
     struct owner *o = edge->owner;
@@ -45,6 +55,36 @@ void rt_rights_answer(struct peer *db, const struct pr_frame *f)
     }
     for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
         if (o->edge[i] != NULL && (m.boot == 0 || o->edge[i]->boot == m.boot)) {
+            send_to(o->edge[i], f->whole);
+        }
+    }
+}
+
+void rt_replay_ask(struct peer *edge, const struct pr_frame *f)
+{
+    struct owner *o = edge->owner;
+    struct pr_replay_ask m;
+
+    if (pr_replay_ask_decode(f, &m) != PR_OK || m.boot != edge->boot) {
+        rt_owner_cut(edge, "malformed question of replay");
+    } else if (o->db == NULL) {
+        say_replay_away(edge, m.id);
+    } else {
+        send_to(o->db, f->whole);
+    }
+}
+
+void rt_replay_answer(struct peer *db, const struct pr_frame *f)
+{
+    struct owner *o = db->owner;
+    struct pr_replay m;
+
+    if (pr_replay_decode(f, &m) != PR_OK) {
+        rt_owner_cut(db, "malformed answer of replay");
+        return;
+    }
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if (o->edge[i] != NULL && o->edge[i]->boot == m.boot) {
             send_to(o->edge[i], f->whole);
         }
     }

@@ -45,6 +45,8 @@ static int mesh_recode_node(const struct pr_frame *f, struct pr_outbuf *o)
         RECODE(PR_T_READER, reader)
         RECODE(PR_T_RIGHTS_ASK, rights_ask)
         RECODE(PR_T_RIGHTS, rights)
+        RECODE(PR_T_REPLAY_ASK, replay_ask)
+        RECODE(PR_T_REPLAY, replay)
     default:
         return PR_EVERSION;
     }

@@ -174,7 +174,11 @@ static void reads_replay(void **state)
         uint32_t limit;
     } rows[] = {
         {"{}", false, 0, 10},
-        {"{\"since\":-5,\"limit\":0}", false, -5, 1},
+        {"{\"since\":5,\"limit\":0}", false, 5, 1},
+        {"{\"limit\":-3}", false, 0, 1},
+        {"{\"since\":-5}", true, -5, 10},
+        {"{\"since\":253402300799999}", false, 253402300799999, 10},
+        {"{\"since\":253402300800000}", true, 253402300800000, 10},
         {"{\"limit\":26}", false, 0, 25},
         {"{\"since\":\"1\"}", true, 0, 10},
         {"{\"limit\":1e1}", true, 0, 10},

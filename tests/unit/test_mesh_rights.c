@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a question of rights and its answer survive encode and decode with all fields, and a frame
+ * Goal: questions of rights and of replay and their answers survive encode and decode with all fields, and a frame
  * that is shorter, longer, of a wrong type or with a length out of bounds is refused by its reason.
  */
 #include <setjmp.h>
@@ -173,12 +173,98 @@ static void test_wrong_bodies(void **state)
     }
 }
 
+static void test_replay_ask(void **state)
+{
+    static const struct {
+        size_t topic;
+        uint32_t limit;
+        int want;
+    } cases[] = {{1, 1, PR_OK},
+                 {PR_TOPIC_KEY_MAX, PR_REPLAY_ROWS, PR_OK},
+                 {0, 1, PR_ERANGE},
+                 {PR_TOPIC_KEY_MAX + 1, 1, PR_ERANGE},
+                 {1, 0, PR_ERANGE},
+                 {1, PR_REPLAY_ROWS + 1, PR_ERANGE}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct pr_replay_ask back, m = {.boot = UINT64_MAX,
+                                        .id = 7,
+                                        .topic = pr_bytes(text, cases[i].topic),
+                                        .since_ms = UINT64_MAX,
+                                        .limit = cases[i].limit};
+        struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+        pr_replay_ask_encode(&o, &m);
+        assert_int_equal(pr_frame_next(pr_bytes(bytes, o.len), &f), o.len);
+        assert_int_equal(pr_replay_ask_decode(&f, &back), cases[i].want);
+        if (cases[i].want == PR_OK) {
+            assert_true(back.boot == UINT64_MAX && back.id == 7 && back.since_ms == UINT64_MAX);
+            assert_true(back.limit == m.limit && pr_slice_eq(back.topic, m.topic));
+        }
+    }
+}
+
+/* Rows of 0, 1, 2 ... bytes. */
+static size_t put_replay(uint32_t count)
+{
+    uint8_t memory[1024];
+    struct pr_outbuf rows = pr_outbuf(memory, sizeof memory);
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+    struct pr_replay m = {.boot = 1, .id = UINT64_MAX, .status = PR_RIGHTS_DONE};
+
+    for (uint32_t i = 0; i < count; i++) {
+        pr_replay_put_row(&rows, pr_bytes(text, i));
+    }
+    assert_true(pr_out_ok(&rows));
+    m.rows = pr_bytes(memory, rows.len);
+    pr_replay_encode(&o, &m);
+    assert_int_equal(pr_frame_next(pr_bytes(bytes, o.len), &f), o.len);
+    return o.len;
+}
+
+static void test_replay(void **state)
+{
+    struct pr_replay m;
+    struct pr_slice body;
+
+    (void)state;
+    for (uint32_t count = 0; count <= PR_REPLAY_ROWS; count++) {
+        (void)put_replay(count);
+        assert_int_equal(pr_replay_decode(&f, &m), PR_OK);
+        assert_true(m.boot == 1 && m.id == UINT64_MAX && m.status == PR_RIGHTS_DONE);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_int_equal(pr_replay_next(&m.rows, &body), 1);
+            assert_int_equal(body.n, i);
+        }
+        assert_int_equal(pr_replay_next(&m.rows, &body), 0);
+    }
+    (void)put_replay(PR_REPLAY_ROWS + 1);
+    assert_int_equal(pr_replay_decode(&f, &m), PR_ERANGE);
+}
+
+/* An answer that ends inside a row, or inside its length. */
+static void test_replay_cut(void **state)
+{
+    size_t n = put_replay(3); /* the last row: 4 bytes of length and 2 */
+    struct pr_replay m;
+
+    (void)state;
+    for (size_t cut = 1; cut <= 5; cut++) {
+        f.body.n = n - PR_FRAME_HEAD - cut;
+        assert_int_equal(pr_replay_decode(&f, &m), PR_ESHORT);
+    }
+    f.body.n = n - PR_FRAME_HEAD - 6;
+    assert_int_equal(pr_replay_decode(&f, &m), PR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ask),          cmocka_unit_test(test_answer),
         cmocka_unit_test(test_bounds),       cmocka_unit_test(test_longer_and_shorter),
-        cmocka_unit_test(test_wrong_bodies),
+        cmocka_unit_test(test_wrong_bodies), cmocka_unit_test(test_replay_ask),
+        cmocka_unit_test(test_replay),       cmocka_unit_test(test_replay_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
