@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mesh_rights.h - what the policies of the database allow on a private channel, and what was
- * broadcast on it before: questions of an edge, passed by its node's owner to its node's db, and the
- * answers back.
+ * broadcast on it before: questions of an edge, passed by its node's owner to its node's db, and
+ * the answers back.
  *
  * Same frame, same rules as mesh.h. These never travel between nodes: every node has a db of its
  * own that can ask, so that no node depends on another one for its joins.

@@ -9,7 +9,7 @@ static const char options[] = "-c statement_timeout=3s -c jit=off -c TimeZone=UT
 #define IDLE_MS      60000u
 #define RETRY_MS     200u
 #define RETRY_MAX_MS 2000u
-#define TRIES_MAX    2u     /* a question that ends its connection is not asked for ever */
+#define TRIES_MAX    2u /* a question that ends its connection is not asked for ever */
 
 static void pump(struct rt_desk *k);
 

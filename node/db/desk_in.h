@@ -28,7 +28,7 @@ struct ask {
     uint64_t boot, id, since_ms;
     const struct ask_kind *kind;
     uint32_t read, write, tries;
-    bool again; /* partitions were looked at because of it */
+    bool again;                 /* partitions were looked at because of it */
     char *param[RT_ASK_PARAMS]; /* owned; NULL behind the last */
 };
 

@@ -133,7 +133,7 @@ static void on_rights(struct rt_desk *k, struct ask *a, const PGresult *res)
 
 static const struct ask_kind rights = {
     .sql = "select extension, can_read, can_write, error"
-    " from realtime.datafuse_authorize($1, $2, $3, $4, $5, $6::text[], $7::text[])",
+           " from realtime.datafuse_authorize($1, $2, $3, $4, $5, $6::text[], $7::text[])",
     .nparams = RT_ASK_PARAMS,
     .answer = on_rights,
     .fail = finish_as};
@@ -206,4 +206,3 @@ void rt_desk_look(struct rt_db *d)
     rt_pg_query(d->control, fingerprint, 0, NULL, on_fingerprint, d);
     rt_pg_sync(d->control);
 }
-

@@ -23,10 +23,10 @@ struct rt_pending {
     struct rt_wheel_entry timer; /* of the verdict */
     struct rt_hold hold;
     uint32_t wait_ms;
-    bool fence;     /* the topic's fence does not stand yet */
-    bool ready;     /* the client wants to be told when the database's broadcasts flow */
-    bool wait;      /* the client wants no ok before its changes are live */
-    bool timed_out; /* the verdict did not come */
+    bool fence;              /* the topic's fence does not stand yet */
+    bool ready;              /* the client wants to be told when the database's broadcasts flow */
+    bool wait;               /* the client wants no ok before its changes are live */
+    bool timed_out;          /* the verdict did not come */
     bool replay, replay_bad; /* stored broadcasts are asked for; with wrong words */
     uint32_t replay_limit;
     uint64_t replay_since_ms;

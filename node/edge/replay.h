@@ -9,11 +9,11 @@
  * behind the question, or both: ids of the answer are remembered for RT_REPLAY_SEEN_MS, and live
  * messages with one of them are not sent to this channel again.
  *
- * Bounds: RT_REPLAY_HELD messages and a quarter of REALTIME_MAX_QUEUE_BYTES are held for one channel,
- * and all of an edge count in RT_ACCESS_BYTES_MAX; the rows are at most half of that queue, or one
- * row, so that the client's queue takes all of it. More than that: the join is refused as if the database had not
- * answered, since a gap would not be seen. A question ends after RT_REPLAY_MS, and in any case
- * RT_ACCESS_JOIN_MS after the join, before clients give up.
+ * Bounds: RT_REPLAY_HELD messages and a quarter of REALTIME_MAX_QUEUE_BYTES are held for one
+ * channel, and all of an edge count in RT_ACCESS_BYTES_MAX; the rows are at most half of that
+ * queue, or one row, so that the client's queue takes all of it. More than that: the join is
+ * refused as if the database had not answered, since a gap would not be seen. A question ends after
+ * RT_REPLAY_MS, and in any case RT_ACCESS_JOIN_MS after the join, before clients give up.
  */
 #ifndef NODE_EDGE_REPLAY_H
 #define NODE_EDGE_REPLAY_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: questions of rights and of replay and their answers survive encode and decode with all fields, and a frame
- * that is shorter, longer, of a wrong type or with a length out of bounds is refused by its reason.
+ * Goal: questions of rights and of replay and their answers survive encode and decode with all
+ * fields, and a frame that is shorter, longer, of a wrong type or with a length out of bounds is
+ * refused by its reason.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -179,12 +180,9 @@ static void test_replay_ask(void **state)
         size_t topic;
         uint32_t limit;
         int want;
-    } cases[] = {{1, 1, PR_OK},
-                 {PR_TOPIC_KEY_MAX, PR_REPLAY_ROWS, PR_OK},
-                 {0, 1, PR_ERANGE},
-                 {PR_TOPIC_KEY_MAX + 1, 1, PR_ERANGE},
-                 {1, 0, PR_ERANGE},
-                 {1, PR_REPLAY_ROWS + 1, PR_ERANGE}};
+    } cases[] = {{1, 1, PR_OK},     {PR_TOPIC_KEY_MAX, PR_REPLAY_ROWS, PR_OK},
+                 {0, 1, PR_ERANGE}, {PR_TOPIC_KEY_MAX + 1, 1, PR_ERANGE},
+                 {1, 0, PR_ERANGE}, {1, PR_REPLAY_ROWS + 1, PR_ERANGE}};
 
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {

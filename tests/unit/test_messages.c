@@ -65,10 +65,10 @@ static void bodies(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct rt_message_row row = {
-            .column = {text("room:1"), text(cases[i].event), text(cases[i].priv),
-                       text(cases[i].payload), text(cases[i].binary), text(ID),
-                       text("2026-01-01 00:00:00")}};
+        struct rt_message_row row = {.column = {text("room:1"), text(cases[i].event),
+                                                text(cases[i].priv), text(cases[i].payload),
+                                                text(cases[i].binary), text(ID),
+                                                text("2026-01-01 00:00:00")}};
         size_t n = cases[i].want_len > 0 ? cases[i].want_len : strlen(cases[i].want);
         struct pr_slice key;
         struct pr_bcast b;
