@@ -36,9 +36,9 @@ enum rt_truth { RT_FALSE = 0, RT_TRUE, RT_UNKNOWN, RT_UNSURE };
 
 struct rt_policy;
 
-/* NULL: not of the grammar. Taken from `mem`, borrows from `condition` and refers to columns of
+/* NULL: not of the grammar. Taken from `mem`, borrows from `text` and refers to columns of
  * `rel` by their index. */
-const struct rt_policy *rt_policy_compile(struct rt_arena *mem, struct pr_slice condition,
+const struct rt_policy *rt_policy_compile(struct rt_arena *mem, struct pr_slice text,
                                           const struct rt_relation *rel, unsigned helpers);
 
 /* What a policy reads of the claims; borrows from them, but may be moved. */
