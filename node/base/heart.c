@@ -33,7 +33,7 @@ struct rt_heart *rt_heart_start(struct rt_loop *l, int fd)
     h->fd = fd;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     rt_timer_init(l, &h->timer, on_beat, h);
-    on_beat(h);
+    rt_timer_set(&h->timer, 0); /* when the loop runs: whatever is set up before it is set up */
     return h;
 }
 

@@ -68,6 +68,10 @@ static void on_beat(uv_poll_t *handle, int status, int events)
     (void)events;
     if (n > 0 && e->child != NULL) {
         e->child->beat_ms = rt_now_ms(e->child->s->loop);
+        e->child->heard = true;
+        if (e->child->reload) {
+            rt_child_reload(e->child);
+        }
     } else if (n <= 0 && errno != EAGAIN) {
         (void)uv_poll_stop(handle); /* the process is ending: its exit is told by SIGCHLD */
     }
@@ -190,6 +194,8 @@ void rt_child_start(struct child *c)
     }
     c->started_ms = rt_now_ms(s->loop);
     c->abort_ms = 0;
+    c->heard = c->ear == NULL; /* who cannot be heard is not waited for */
+    c->reload = false;         /* it reads the settings as they are now */
     c->process.data = c;
     if (rv != 0) {
         rt_log(s->log, RT_ERROR, "process_not_started", rt_kv_s("role", rt_role_name(c->role)),
@@ -203,6 +209,14 @@ void rt_child_start(struct child *c)
     rt_log(s->log, RT_INFO, "process_started", rt_kv_s("role", rt_role_name(c->role)),
            rt_kv_u("index", c->index), rt_kv_i("pid", c->process.pid));
     rt_write_pids(s);
+}
+
+void rt_child_reload(struct child *c)
+{
+    c->reload = !c->heard;
+    if (c->running && c->heard) {
+        (void)uv_process_kill(&c->process, SIGHUP);
+    }
 }
 
 void rt_child_kill(struct child *c, int signo)

@@ -104,11 +104,10 @@ static void on_reload(void *ctx, int signo)
 {
     struct supervisor *s = ctx;
 
+    (void)signo;
     rt_log_plain(s->log, RT_INFO, "reload");
     for (uint32_t i = 0; i < s->nchildren; i++) {
-        if (s->child[i].running) {
-            (void)uv_process_kill(&s->child[i].process, signo);
-        }
+        rt_child_reload(&s->child[i]);
     }
 }
 

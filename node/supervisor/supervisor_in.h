@@ -30,6 +30,8 @@ struct child {
     struct ear *ear;   /* the supervisor's end of the socket pair; NULL: none */
     uint64_t beat_ms;  /* last sign of life */
     uint64_t abort_ms; /* when SIGABRT was sent for silence; 0: not */
+    bool heard;        /* it runs its loop: SIGHUP does not end it any more */
+    bool reload;       /* and is owed to it */
 };
 
 struct supervisor {
@@ -61,6 +63,8 @@ int rt_address_free(const char *setting, const char *address, struct rt_error *e
 /* child.c */
 void rt_child_init(struct supervisor *s, struct child *c, enum rt_role role, uint32_t index);
 void rt_child_start(struct child *c);
+/* SIGHUP, as soon as the child can take it. */
+void rt_child_reload(struct child *c);
 void rt_child_kill(struct child *c, int signo);
 /* Ends the process if it has been silent for too long. */
 void rt_child_watch(struct child *c);

@@ -74,6 +74,16 @@ test('a channel that took a token of the new key outlives the old one', async (t
   await lives(s, 'x')
 })
 
+test('a reload does not end an edge that is just starting, and reaches it', async (t) => {
+  const node = await startNode(t, { nodes: 1 })
+  const first = node.pid('edge', 1)
+  await node.kill('edge', 1)
+  const again = await until('its successor', () => node.pid('edge', 1) !== first && node.pid('edge', 1))
+  node.child.kill('SIGHUP')
+  await until('the reload', () => /edge\.1 ev=reloaded/.test(node.logText()))
+  assert.equal(node.pid('edge', 1), again)
+})
+
 test('§8: a key that goes is noticed without a signal, in a JWKS and in the INI file', async (t) => {
   const dir = mkdtempSync('/tmp/realtime-test-recheck-')
   const [jwks, ini] = [join(dir, 'jwks.json'), join(dir, 'realtime.ini')]
