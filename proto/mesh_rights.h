@@ -51,7 +51,7 @@ struct pr_rights {
 
 /* Most rows of an answer, and bytes of all of them unless it is one row: it is one frame. */
 #define PR_REPLAY_ROWS  25u
-#define PR_REPLAY_BYTES (6u * 1024u * 1024u)
+#define PR_REPLAY_BYTES ((size_t)6 * 1024 * 1024)
 
 /* For broadcasts that are stored; the edge has asked for the right to read them before. */
 struct pr_replay_ask {

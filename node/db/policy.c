@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <ctype.h>
 #include <string.h>
 
 #include "node/base/alloc.h"
@@ -72,7 +71,7 @@ static bool may_raise(struct pr_slice claims)
         const uint8_t *at = claims.p + i;
 
         if (memcmp(at, "\\u", 2) == 0 &&
-            (memcmp(at + 2, "0000", 4) == 0 || tolower(at[2]) == 'd')) {
+            (memcmp(at + 2, "0000", 4) == 0 || at[2] == 'd' || at[2] == 'D')) {
             return true;
         }
     }
