@@ -51,12 +51,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {.name = {.p = (const uint8_t *)"n", .n = 1}, .type = &types[1]},
         {.name = {.p = (const uint8_t *)"team", .n = 4}, .type = &types[2], .text = PR_TEXT_EQUAL},
         {.name = {.p = (const uint8_t *)"owner", .n = 5}, .type = &types[3]}};
-    static const struct rt_relation rel = {.ncolumns = COLUMNS, .columns = columns};
+    static const struct rt_operand operands[COLUMNS];
+    static const struct rt_rel_box box = {.rel = {.ncolumns = COLUMNS, .columns = columns},
+                                          .sql = {.operands = operands}};
+    const struct rt_relation *rel = &box.rel;
     const uint8_t *end = size > 0 ? memchr(data, '\n', size) : NULL;
     size_t n = end != NULL ? (size_t)(end - data) : size;
     struct pr_slice claims = end != NULL ? pr_bytes(end + 1, size - n - 1) : pr_str("{}");
     struct rt_arena mem = {.chunk_bytes = 8192};
-    const struct rt_policy *p = rt_policy_compile(&mem, pr_bytes(data, n), &rel, ~0u);
+    const struct rt_policy *p = rt_policy_compile(&mem, pr_bytes(data, n), rel, ~0u);
 
     if (p != NULL) {
         uint8_t *text = rt_arena_take(&mem, n + 6, 1);
@@ -66,12 +69,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(text, "NOT (", 5);
         memcpy(text + 5, data, n);
         text[5 + n] = ')';
-        negated = rt_policy_compile(&mem, pr_bytes(text, n + 6), &rel, ~0u); /* NULL: too large */
+        negated = rt_policy_compile(&mem, pr_bytes(text, n + 6), rel, ~0u); /* NULL: too large */
         rt_policy_bind(p, claims, &bound);
         if (negated != NULL) {
             rt_policy_bind(negated, claims, &same);
         }
-        evaluate(p, &bound, negated, &same, &rel);
+        evaluate(p, &bound, negated, &same, rel);
     }
     rt_arena_free(&mem);
     return 0;
