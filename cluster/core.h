@@ -127,7 +127,7 @@ enum cl_action_type {
     CL_ACT_LINK_SEND,     /* bytes to every node in `nodes` (indices, see cl_node_id) */
     CL_ACT_LINK_CLOSE,    /* id, reason */
     CL_ACT_MEMBER,        /* id, state, reason, who: for the log and `events` */
-    CL_ACT_READER,        /* id of the node that is to read the WAL; 0: nobody */
+    CL_ACT_READER,        /* the members are others: so may be who reads, cl_reader */
     CL_ACT_ACTORS,        /* id, boots: the edge processes attached at that node */
     CL_ACT_EPOCH,         /* id: this node's epoch from now on; all links are to be made anew */
     CL_ACT_FATAL          /* reason, addr: this process may not go on */
@@ -207,6 +207,9 @@ uint64_t cl_node_id(const struct cl *cl, uint32_t index);
 /* Of the view adopted: its hash, 0 if none; the owner of a partition, 0 if none. */
 uint64_t cl_view(const struct cl *cl);
 uint64_t cl_owner_of(const struct cl *cl, uint32_t part);
+/* Id of the node that is to read the changes of a project's database, 0: nobody. Elections of
+ * different projects are independent, so that they spread over the nodes. */
+uint64_t cl_reader(const struct cl *cl, struct pr_slice project);
 /* Up to k nodes by rank for a partition, the owner first; says how many. */
 uint32_t cl_rank_of(const struct cl *cl, uint32_t part, uint64_t *ids, uint32_t k);
 /* This node is a member and has found the others, or is alone. */

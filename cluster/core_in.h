@@ -165,7 +165,6 @@ struct cl {
     cl_ms view_at;             /* when it was adopted */
     bool flushing;             /* partitions that came wait for followers: `closed` */
     uint32_t n_closed;
-    uint64_t reader; /* id last told; 0: nobody */
     bool reader_due;
     uint16_t route[CL_PARTITIONS]; /* index of the owner, CL_NOBODY: none */
     bool closed[CL_PARTITIONS];

@@ -43,7 +43,6 @@ void cl_view_init(struct cl *cl)
         cl->view_at = cl->now;
         cl->n_closed = CL_PARTITIONS;
         cl->flushing = true;
-        cl->reader = self.id;
         cl->reader_due = true;
     }
 }
@@ -149,17 +148,14 @@ static void free_nodes(struct cl *cl)
     }
 }
 
-static void elect(struct cl *cl)
+uint64_t cl_reader(const struct cl *cl, struct pr_slice project)
 {
-    static const char key[] = "reader";
     uint16_t best = 0;
-    uint64_t id = 0;
 
-    if (cl_ring_rank(&cl->ring, cl_hash64(pr_bytes(key, sizeof key - 1)), &best, 1) == 1) {
-        id = cl->ring.m[best].id;
+    if (cl_ring_rank(&cl->ring, cl_hash64(project), &best, 1) == 0) {
+        return 0;
     }
-    cl->reader_due = cl->reader_due || id != cl->reader;
-    cl->reader = id;
+    return cl->ring.m[best].id;
 }
 
 /* The view in `next` becomes this node's. */
@@ -208,7 +204,7 @@ static void adopt(struct cl *cl)
         cl_local_again(cl, 0);
     }
     cl_view_sweep(cl);
-    elect(cl);
+    cl->reader_due = true;
 }
 
 void cl_view_look(struct cl *cl)
@@ -365,7 +361,7 @@ static void join_if_due(struct cl *cl)
 static void tell_reader(struct cl *cl)
 {
     if (cl->reader_due && cl_out_reserve(&cl->out, 0, 1) == CL_OK) {
-        cl_push_action(cl, CL_ACT_READER)->id = cl->reader;
+        (void)cl_push_action(cl, CL_ACT_READER);
         cl->reader_due = false;
     }
 }

@@ -41,25 +41,27 @@ bool pr_epoch_eq(struct pr_epoch a, struct pr_epoch b)
 
 void pr_hello_encode(struct pr_outbuf *o, const struct pr_hello *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_HELLO, 5);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_HELLO, 6);
 
     pr_mp_put_uint(o, m->proto_min);
     pr_mp_put_uint(o, m->proto_max);
     pr_mp_put_uint(o, m->role);
     pr_mp_put_uint(o, m->index);
     pr_mp_put_uint(o, m->boot);
+    pr_mp_put_bin(o, m->project);
     pr_mp_end(&w);
 }
 
 int pr_hello_decode(const struct pr_frame *f, struct pr_hello *m)
 {
-    struct pr_mp_in r = pr_mp_open(f, PR_T_HELLO, 5);
+    struct pr_mp_in r = pr_mp_open(f, PR_T_HELLO, 6);
 
     m->proto_min = pr_mp_u32(&r);
     m->proto_max = pr_mp_u32(&r);
     m->role = pr_mp_u32(&r);
     m->index = pr_mp_u32(&r);
     m->boot = pr_mp_uint(&r);
+    m->project = pr_mp_bin(&r, 0, PR_ID_MAX);
     return pr_mp_close(&r);
 }
 

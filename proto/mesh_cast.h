@@ -16,11 +16,13 @@ struct pr_cast {
     struct pr_pos pos;     /* of the row */
     struct pr_slice topic; /* key, 1 .. PR_TOPIC_KEY_MAX bytes */
     struct pr_slice body;  /* as proto/bcast.h has it, with stream and pos */
+    struct pr_slice project;
 };
 /* Everything up to `pos` was ordered by the owners of its topics. */
 struct pr_cast_ok {
     uint64_t stream;
     struct pr_pos pos;
+    struct pr_slice project;
 };
 
 /* Appends one whole frame. Never fails by itself: look at pr_out_ok(). */

@@ -248,12 +248,20 @@ int pr_cluster_decode(const struct pr_frame *f, struct pr_cluster *m)
 
 void pr_clients_encode(struct pr_outbuf *o, const struct pr_clients *m)
 {
-    encode_uint(o, PR_T_CLIENTS, m->count);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_CLIENTS, 2);
+
+    pr_mp_put_uint(o, m->count);
+    pr_mp_put_bin(o, m->project);
+    pr_mp_end(&w);
 }
 
 int pr_clients_decode(const struct pr_frame *f, struct pr_clients *m)
 {
-    return decode_uint(f, PR_T_CLIENTS, &m->count);
+    struct pr_mp_in r = pr_mp_open(f, PR_T_CLIENTS, 1);
+
+    m->count = pr_mp_uint(&r);
+    m->project = pr_mp_bin_or_none(&r, PR_ID_MAX);
+    return pr_mp_close(&r);
 }
 
 void pr_view_encode(struct pr_outbuf *o, const struct pr_view *m)

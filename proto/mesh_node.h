@@ -101,9 +101,13 @@ struct pr_cluster {
     uint32_t members; /* in the cluster and not known to be dead, this node included */
 };
 
-/* Client sockets of the sender with a joined channel; the last one told counts. */
+/*
+ * Sockets with a joined channel in a project; the last one told of it counts. From edge to owner
+ * and from node to node those of the sender, from owner to edge those of all others.
+ */
 struct pr_clients {
     uint64_t count;
+    struct pr_slice project; /* empty from an older node, which knows one alone */
 };
 
 /* Everything the sender ordered before is ahead of this frame on this link. */

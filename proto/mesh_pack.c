@@ -305,6 +305,15 @@ uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent)
     return pr_mp_uint(r);
 }
 
+struct pr_slice pr_mp_bin_or_none(struct pr_mp_in *r, size_t max)
+{
+    if (r->extra == 0) {
+        return pr_bytes(NULL, 0);
+    }
+    r->extra--;
+    return pr_mp_bin(r, 0, max);
+}
+
 struct pr_place pr_mp_place_or_none(struct pr_mp_in *r)
 {
     struct pr_place p = {.seq = 0};

@@ -59,6 +59,8 @@ struct pr_addr pr_mp_addr(struct pr_mp_in *r);
 /* Number that was added to the array later and that this build knows; `absent` if the sender is
  * older and ended its array before it. Comes after all fields counted in nfields. */
 uint64_t pr_mp_uint_or(struct pr_mp_in *r, uint64_t absent);
+/* The same of up to max bytes; none if the sender is older. */
+struct pr_slice pr_mp_bin_or_none(struct pr_mp_in *r, size_t max);
 /* Takes an array header; 0 after an error. */
 uint32_t pr_mp_array(struct pr_mp_in *r);
 

@@ -39,7 +39,7 @@ int pr_rights_ask_decode(const struct pr_frame *f, struct pr_rights_ask *m)
 
 void pr_rights_encode(struct pr_outbuf *o, const struct pr_rights *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_RIGHTS, 7);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_RIGHTS, 8);
 
     pr_mp_put_uint(o, m->boot);
     pr_mp_put_uint(o, m->id);
@@ -48,12 +48,13 @@ void pr_rights_encode(struct pr_outbuf *o, const struct pr_rights *m)
     pr_mp_put_uint(o, m->write);
     pr_mp_put_uint(o, m->raised);
     pr_mp_put_bin(o, m->text);
+    pr_mp_put_bin(o, m->project);
     pr_mp_end(&w);
 }
 
 int pr_rights_decode(const struct pr_frame *f, struct pr_rights *m)
 {
-    struct pr_mp_in r = pr_mp_open(f, PR_T_RIGHTS, 7);
+    struct pr_mp_in r = pr_mp_open(f, PR_T_RIGHTS, 8);
 
     m->boot = pr_mp_uint(&r);
     m->id = pr_mp_uint(&r);
@@ -62,24 +63,26 @@ int pr_rights_decode(const struct pr_frame *f, struct pr_rights *m)
     m->write = pr_mp_u32(&r);
     m->raised = pr_mp_u32(&r);
     m->text = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->project = pr_mp_bin(&r, 0, PR_ID_MAX);
     return pr_mp_close(&r);
 }
 
 void pr_replay_ask_encode(struct pr_outbuf *o, const struct pr_replay_ask *m)
 {
-    struct pr_mp_out w = pr_mp_begin(o, PR_T_REPLAY_ASK, 5);
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_REPLAY_ASK, 6);
 
     pr_mp_put_uint(o, m->boot);
     pr_mp_put_uint(o, m->id);
     pr_mp_put_bin(o, m->topic);
     pr_mp_put_uint(o, m->since_ms);
     pr_mp_put_uint(o, m->limit);
+    pr_mp_put_bin(o, m->project);
     pr_mp_end(&w);
 }
 
 int pr_replay_ask_decode(const struct pr_frame *f, struct pr_replay_ask *m)
 {
-    struct pr_mp_in r = pr_mp_open(f, PR_T_REPLAY_ASK, 5);
+    struct pr_mp_in r = pr_mp_open(f, PR_T_REPLAY_ASK, 6);
     int rv = PR_OK;
 
     m->boot = pr_mp_uint(&r);
@@ -87,6 +90,7 @@ int pr_replay_ask_decode(const struct pr_frame *f, struct pr_replay_ask *m)
     m->topic = pr_mp_topic(&r);
     m->since_ms = pr_mp_uint(&r);
     m->limit = pr_mp_u32(&r);
+    m->project = pr_mp_bin(&r, 0, PR_ID_MAX);
     rv = pr_mp_close(&r);
     if (rv == PR_OK && (m->limit == 0 || m->limit > PR_REPLAY_ROWS)) {
         rv = PR_ERANGE;

@@ -47,6 +47,7 @@ struct pr_rights {
     uint32_t read, write; /* granted; a subset of what was asked */
     uint32_t raised;      /* extensions with a policy that failed instead of deciding */
     struct pr_slice text; /* for people; 0 .. PR_TEXT_MAX bytes */
+    struct pr_slice project; /* whose policies were asked */
 };
 
 /* Most rows of an answer, and bytes of all of them unless it is one row: it is one frame. */
@@ -60,6 +61,7 @@ struct pr_replay_ask {
     struct pr_slice topic; /* name without prefix, 1 .. PR_TOPIC_KEY_MAX bytes */
     uint64_t since_ms;     /* of the epoch */
     uint32_t limit;        /* 1 .. PR_REPLAY_ROWS */
+    struct pr_slice project;
 };
 struct pr_replay {
     uint64_t boot;

@@ -19,6 +19,7 @@
 #include "node/base/log.h"
 #include "node/base/metrics.h"
 #include "node/base/settings.h"
+#include "proto/bytes.h"
 
 struct rt_list {
     uint32_t count;
@@ -38,10 +39,22 @@ struct rt_config {
 #undef RT_LIST
 #undef RT_NUM
 #undef RT_FLAG
-    const char *project;  /* "default": the only one; static */
     bool limits_supabase; /* limits is "supabase" */
     bool clustered;       /* other nodes may exist: seeds or a key are set, or insecure is on */
+    /*
+     * The projects, at least one. Each is a whole set of settings with its own values in those that
+     * a section [project NAME] may set (settings.h) and the node's in all others; of the node's own
+     * set only those others mean anything. Without sections there is one, named "default", which
+     * every host maps to. In a project's own set: NULL and 0.
+     */
+    struct rt_config *projects;
+    uint32_t nprojects;
+    const char *project; /* of a project's set: its name, 1 .. RT_PROJECT_NAME_MAX bytes, owned */
 };
+
+/* Each has a db process on each node, so few; names are labels of a host name. */
+#define RT_PROJECTS_MAX     64u
+#define RT_PROJECT_NAME_MAX 63u
 
 /*
  * Exit code of an owner whom no restart would help, because another node has its name: the whole
@@ -93,6 +106,13 @@ struct rt_config_report {
 int rt_config_load(struct rt_config *cfg, char *const *env, const char *path,
                    struct rt_config_report *report);
 void rt_config_free(struct rt_config *cfg);
+/* The project of this name, NULL if there is none. */
+const struct rt_config *rt_config_project(const struct rt_config *cfg, struct pr_slice name);
+/*
+ * The project that a Host header means: its first label is the name of a project, or is among its
+ * REALTIME_ALIASES; with a single project it is that one, whatever the host. NULL: none.
+ */
+const struct rt_config *rt_config_host(const struct rt_config *cfg, struct pr_slice host);
 /* All settings with defaults and help, for --help. */
 void rt_config_help(FILE *out);
 /* All values in effect, secrets as "(set)", for --check. */

@@ -120,7 +120,7 @@ static bool take(struct sim *s, uint32_t n, const struct cl_action *a)
         close_link(s, n, a->id);
         break;
     case CL_ACT_READER:
-        s->node[n].reader = a->id;
+        s->node[n].reader = cl_reader(s->node[n].cl, pr_str("default"));
         break;
     case CL_ACT_ACTORS:
         take_actors(s, n, a);

@@ -329,7 +329,7 @@ static inline void n_drain(struct nodes *w, uint32_t i)
             w->n[i].to[n_by_id(w, a.id)].close = true;
             break;
         case CL_ACT_READER:
-            w->n[i].reader = a.id;
+            w->n[i].reader = cl_reader(w->n[i].cl, pr_str("default"));
             break;
         case CL_ACT_MEMBER:
         case CL_ACT_ACTORS:

@@ -28,7 +28,7 @@ static const uint8_t key[] = {'p', 0, '0', 'r', 0xff};
 
 static void make_control(struct pr_outbuf *o, unsigned which)
 {
-    const struct pr_hello hello = {1, 2, PR_ROLE_DB, 63, UINT64_MAX};
+    const struct pr_hello hello = {1, 2, PR_ROLE_DB, 63, UINT64_MAX, pr_str("p")};
     const struct pr_hello_ok hello_ok = {1, 5, 1u << 31, pr_str("web-1")};
     const struct pr_sub sub = {TOPIC, true, epoch, 1000, {epoch, UINT64_MAX}};
     const struct pr_sub_ok sub_ok = {TOPIC, epoch, 0, {epoch, 1}};

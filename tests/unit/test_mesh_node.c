@@ -130,7 +130,7 @@ static void make_cluster(struct pr_outbuf *o)
 
 static void make_clients(struct pr_outbuf *o)
 {
-    const struct pr_clients m = {UINT64_MAX};
+    const struct pr_clients m = {UINT64_MAX, pr_str("p")};
 
     pr_clients_encode(o, &m);
 }
