@@ -61,9 +61,26 @@ const struct setting rt_setting[] = {
 };
 const uint32_t rt_setting_count = sizeof rt_setting / sizeof rt_setting[0];
 
+int rt_setting_find(const char *name)
+{
+    for (uint32_t i = 0; i < rt_setting_count; i++) {
+        if (strcasecmp(rt_setting[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+bool rt_setting_of_project(uint32_t i)
+{
+    return (int)i >= rt_setting_find("REALTIME_ALIASES") &&
+           (int)i < rt_setting_find("REALTIME_MAX_FRAME_BYTES");
+}
+
 void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...)
 {
     struct rt_config_note *n;
+    size_t at = 0;
     va_list ap;
 
     r->fatal += fatal ? 1u : 0u;
@@ -72,8 +89,11 @@ void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...
     }
     n = &r->notes[r->count];
     n->fatal = fatal;
+    if (r->project != NULL) {
+        at = (size_t)snprintf(n->text, sizeof n->text, "[project %s] ", r->project);
+    }
     va_start(ap, fmt);
-    (void)vsnprintf(n->text, sizeof n->text, fmt, ap);
+    (void)vsnprintf(n->text + at, sizeof n->text - at, fmt, ap);
     va_end(ap);
     r->count++;
 }
@@ -226,11 +246,12 @@ static uint32_t cores(void)
     return n > (int)RT_EDGES_MAX ? RT_EDGES_MAX : (uint32_t)n;
 }
 
-static void complete(struct rt_config *cfg, struct rt_config_report *r)
+void rt_config_complete(struct rt_config *cfg, struct rt_config_report *r)
 {
     char host[256];
 
-    cfg->project = "default";
+    cfg->clustered =
+        cfg->cluster_seeds != NULL || cfg->cluster_key != NULL || cfg->cluster_insecure;
     if (cfg->edges == 0) {
         cfg->edges = cores();
     }
@@ -252,28 +273,33 @@ static void complete(struct rt_config *cfg, struct rt_config_report *r)
     }
 }
 
+void rt_config_values(struct rt_config *cfg, const struct raw_value *raw,
+                      struct rt_config_report *r)
+{
+    int limits = rt_setting_find("REALTIME_LIMITS");
+
+    /* First, since it decides the defaults of others. */
+    cfg->limits_supabase =
+        raw[limits].text != NULL && strcasecmp(raw[limits].text, "supabase") == 0;
+    for (uint32_t i = 0; i < rt_setting_count; i++) {
+        set_value(cfg, &rt_setting[i], &raw[i], r);
+    }
+}
+
 int rt_config_load(struct rt_config *cfg, char *const *env, const char *path,
                    struct rt_config_report *report)
 {
-    struct raw_value *raw;
+    struct raw_settings raw;
 
     memset(cfg, 0, sizeof *cfg);
+    (void)strcpy(cfg->project, "default"); /* XXX */
     memset(report, 0, sizeof *report);
-    raw = rt_config_raw(env, path, report);
-    /* First, since it decides the defaults of others. */
-    for (uint32_t i = 0; i < rt_setting_count; i++) {
-        if (rt_setting[i].offset == offsetof(struct rt_config, limits) && raw[i].text != NULL) {
-            cfg->limits_supabase = strcasecmp(raw[i].text, "supabase") == 0;
-        }
-    }
-    for (uint32_t i = 0; i < rt_setting_count; i++) {
-        set_value(cfg, &rt_setting[i], &raw[i], report);
-    }
-    rt_config_raw_free(raw);
-    cfg->clustered =
-        cfg->cluster_seeds != NULL || cfg->cluster_key != NULL || cfg->cluster_insecure;
+    rt_config_raw(&raw, env, path, report);
+    rt_config_values(cfg, raw.node, report);
+    rt_config_complete(cfg, report);
     rt_config_check(cfg, report);
-    complete(cfg, report);
+    rt_config_load_projects(cfg, &raw, report);
+    rt_config_raw_free(&raw);
     return report->fatal == 0 ? RT_OK : RT_ECONFIG;
 }
 
@@ -293,6 +319,10 @@ void rt_config_free(struct rt_config *cfg)
             rt_free(l->items);
         }
     }
+    for (uint32_t i = 0; i < cfg->nprojects; i++) {
+        rt_config_free(&cfg->projects[i]);
+    }
+    rt_free(cfg->projects);
     memset(cfg, 0, sizeof *cfg);
 }
 
@@ -349,32 +379,46 @@ static void print_list(const struct rt_list *l, bool show, FILE *out)
     }
 }
 
+static void print_value(const struct rt_config *cfg, const struct setting *s, FILE *out)
+{
+    const void *field = field_in(cfg, s);
+
+    (void)fprintf(out, "%s=", s->name);
+    switch (s->kind) {
+    case SET_TEXT:
+    case SET_ONE: {
+        const char *text = *(char *const *)field;
+
+        (void)fprintf(out, "%s", text == NULL ? "" : s->show ? text : "(set)");
+        break;
+    }
+    case SET_LIST:
+        print_list(field, s->show, out);
+        break;
+    case SET_NUM:
+        (void)fprintf(out, "%u", *(const uint32_t *)field);
+        break;
+    case SET_FLAG:
+        (void)fprintf(out, "%s", *(const bool *)field ? "on" : "off");
+        break;
+    }
+    (void)fprintf(out, "\n");
+}
+
 void rt_config_print(const struct rt_config *cfg, FILE *out)
 {
     for (uint32_t i = 0; i < rt_setting_count; i++) {
-        const struct setting *s = &rt_setting[i];
-        const void *field = field_in(cfg, s);
-
-        (void)fprintf(out, "%s=", s->name);
-        switch (s->kind) {
-        case SET_TEXT:
-        case SET_ONE: {
-            const char *text = *(char *const *)field;
-
-            (void)fprintf(out, "%s", text == NULL ? "" : s->show ? text : "(set)");
-            break;
+        if (!cfg->sections || !rt_setting_of_project(i)) {
+            print_value(cfg, &rt_setting[i], out);
         }
-        case SET_LIST:
-            print_list(field, s->show, out);
-            break;
-        case SET_NUM:
-            (void)fprintf(out, "%u", *(const uint32_t *)field);
-            break;
-        case SET_FLAG:
-            (void)fprintf(out, "%s", *(const bool *)field ? "on" : "off");
-            break;
+    }
+    for (uint32_t k = 0; cfg->sections && k < cfg->nprojects; k++) {
+        (void)fprintf(out, "[project %s]\n", cfg->projects[k].project);
+        for (uint32_t i = 0; i < rt_setting_count; i++) {
+            if (rt_setting_of_project(i)) {
+                print_value(&cfg->projects[k], &rt_setting[i], out);
+            }
         }
-        (void)fprintf(out, "\n");
     }
 }
 

@@ -26,6 +26,10 @@ struct rt_list {
     char **items; /* trimmed, not empty */
 };
 
+/* Each has a db process on each node, so few; names are labels of a host name. */
+#define RT_PROJECTS_MAX     64u
+#define RT_PROJECT_NAME_MAX 63u
+
 struct rt_config {
     /* Texts are NULL if unset and without a default; numbers and flags always have a value. After
      * rt_config_load: edges is 1..RT_EDGES_MAX, node is set, database_check_url is set if
@@ -45,16 +49,13 @@ struct rt_config {
      * The projects, at least one. Each is a whole set of settings with its own values in those that
      * a section [project NAME] may set (settings.h) and the node's in all others; of the node's own
      * set only those others mean anything. Without sections there is one, named "default", which
-     * every host maps to. In a project's own set: NULL and 0.
+     * every host maps to. A project's own set has none.
      */
     struct rt_config *projects;
     uint32_t nprojects;
-    const char *project; /* of a project's set: its name, 1 .. RT_PROJECT_NAME_MAX bytes, owned */
+    bool sections; /* the projects are those of sections */
+    char project[RT_PROJECT_NAME_MAX + 1]; /* of a project's set: its name */
 };
-
-/* Each has a db process on each node, so few; names are labels of a host name. */
-#define RT_PROJECTS_MAX     64u
-#define RT_PROJECT_NAME_MAX 63u
 
 /*
  * Exit code of an owner whom no restart would help, because another node has its name: the whole
@@ -95,6 +96,7 @@ struct rt_config_note {
     char text[RT_ERROR_TEXT_MAX];
 };
 struct rt_config_report {
+    const char *project;   /* which the next notes are about; NULL: the node, or the only one */
     uint32_t count, fatal; /* of notes kept; fatal ones among them */
     struct rt_config_note notes[RT_CONFIG_NOTES_MAX];
 };

@@ -238,7 +238,7 @@ static void check_api_keys(const struct rt_list *keys, const char *name, const c
     }
 }
 
-static void check_names(const struct rt_config *cfg, struct rt_config_report *r)
+static void check_runtime_dir(const struct rt_config *cfg, struct rt_config_report *r)
 {
     struct sockaddr_un un;
     size_t n = strlen(cfg->runtime_dir) + sizeof "/control.sock";
@@ -251,10 +251,6 @@ static void check_names(const struct rt_config *cfg, struct rt_config_report *r)
     if (cfg->runtime_dir[0] != '/') {
         rt_config_note(r, true, "REALTIME_RUNTIME_DIR is '%.80s'; it must start with /",
                        cfg->runtime_dir);
-    }
-    if (strlen(cfg->publication) > IDENTIFIER_MAX) {
-        rt_config_note(r, true, "REALTIME_PUBLICATION has %zu bytes, at most %u are allowed",
-                       strlen(cfg->publication), IDENTIFIER_MAX);
     }
 }
 
@@ -289,11 +285,19 @@ void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r)
 {
     check_listeners(cfg, r);
     check_tls(cfg, r);
+    check_runtime_dir(cfg, r);
+    rt_config_check_cluster(cfg, r);
+}
+
+void rt_config_check_project(const struct rt_config *cfg, struct rt_config_report *r)
+{
     check_keys(cfg, r);
     check_api_keys(&cfg->publishable_keys, "REALTIME_PUBLISHABLE_KEYS", "sb_publishable_", 0, r);
     check_api_keys(&cfg->secret_keys, "REALTIME_SECRET_KEYS", "sb_secret_", API_SECRET_MIN, r);
-    check_names(cfg, r);
-    rt_config_check_cluster(cfg, r);
+    if (strlen(cfg->publication) > IDENTIFIER_MAX) {
+        rt_config_note(r, true, "REALTIME_PUBLICATION has %zu bytes, at most %u are allowed",
+                       strlen(cfg->publication), IDENTIFIER_MAX);
+    }
     check_url("REALTIME_DATABASE_URL", cfg->database_url, r);
     check_url("REALTIME_DATABASE_CHECK_URL", cfg->database_check_url, r);
     if (cfg->database_check_url != NULL && cfg->database_url == NULL) {

@@ -24,6 +24,10 @@ struct setting {
 /* config.c */
 extern const struct setting rt_setting[];
 extern const uint32_t rt_setting_count;
+/* The i-th setting is one of a project. */
+bool rt_setting_of_project(uint32_t i);
+/* Index of a name in any case, -1 if there is none. */
+int rt_setting_find(const char *name);
 void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -35,11 +39,34 @@ struct raw_value {
     char *text;
     const char *from;
 };
-struct raw_value *rt_config_raw(char *const *env, const char *path, struct rt_config_report *r);
-void rt_config_raw_free(struct raw_value *raw);
+struct raw_project {
+    char *name;            /* of the section; lower case */
+    struct raw_value *raw; /* what stands in it */
+};
+struct raw_settings {
+    struct raw_value *node;
+    struct raw_project project[RT_PROJECTS_MAX];
+    uint32_t count; /* of projects */
+};
+void rt_config_raw(struct raw_settings *s, char *const *env, const char *path,
+                   struct rt_config_report *r);
+void rt_config_raw_free(struct raw_settings *s);
 
-/* config_check.c: what single values cannot show. Adds notes. */
+/*
+ * config_projects.c: fills cfg->projects from the sections, or one from the node's own values.
+ * cfg itself is complete by then.
+ */
+void rt_config_load_projects(struct rt_config *cfg, const struct raw_settings *s,
+                             struct rt_config_report *r);
+
+/* config.c: values from texts, one per setting; then what follows from others where it is not set. */
+void rt_config_values(struct rt_config *cfg, const struct raw_value *raw,
+                      struct rt_config_report *r);
+void rt_config_complete(struct rt_config *cfg, struct rt_config_report *r);
+
+/* config_check.c: what single values cannot show, of the node and of one project. Adds notes. */
 void rt_config_check(const struct rt_config *cfg, struct rt_config_report *r);
+void rt_config_check_project(const struct rt_config *cfg, struct rt_config_report *r);
 /* 1 to 65535 in digits alone; *port in network order. */
 bool rt_config_port(const char *text, in_port_t *port);
 /* config_cluster.c: the same for what concerns other nodes. */

@@ -13,6 +13,7 @@
 /* A line of the file: a JWKS in one line fits. */
 #define LINE_MAX_BYTES 131072
 #define FROM_FILE      "file"
+#define PREFIX         "REALTIME_"
 
 static const char *env_get(char *const *env, const char *name)
 {
@@ -27,45 +28,103 @@ static const char *env_get(char *const *env, const char *name)
     return NULL;
 }
 
-static int setting_of(const char *name)
-{
-    for (uint32_t i = 0; i < rt_setting_count; i++) {
-        if (strcasecmp(rt_setting[i].name, name) == 0) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
 struct file_state {
-    struct raw_value *raw;
+    struct raw_settings *raw;
     struct rt_config_report *report;
     const char *path;
 };
 
+/* Names are labels of host names, which have no case. */
+static bool project_name(const char *section, char *name)
+{
+    static const char word[] = "project";
+    const char *from = section + sizeof word - 1;
+    size_t n;
+
+    if (strncmp(section, word, sizeof word - 1) != 0 || (*from != ' ' && *from != '\t')) {
+        return false;
+    }
+    from += strspn(from, " \t");
+    n = strlen(from);
+    for (size_t i = 0; i < n && n <= RT_PROJECT_NAME_MAX; i++) {
+        name[i] = (char)tolower((unsigned char)from[i]);
+    }
+    return n > 0 && n <= RT_PROJECT_NAME_MAX &&
+           strspn(from, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == n;
+}
+
+/* Where the values of a section go; NULL after a note. */
+static struct raw_value *values_of(struct file_state *st, const char *section)
+{
+    char name[RT_PROJECT_NAME_MAX + 1] = "";
+    struct raw_project *new;
+
+    if (*section == '\0') {
+        return st->raw->node;
+    }
+    if (!project_name(section, name)) {
+        rt_config_note(st->report, true,
+                       "%s has a section [%.80s]; sections are [project NAME], NAME 1 to %u of "
+                       "A-Z a-z 0-9 - _",
+                       st->path, section, RT_PROJECT_NAME_MAX);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < st->raw->count; i++) {
+        if (strcmp(st->raw->project[i].name, name) == 0) {
+            return st->raw->project[i].raw;
+        }
+    }
+    if (st->raw->count == RT_PROJECTS_MAX) {
+        rt_config_note(st->report, true, "%s has more than %u projects", st->path, RT_PROJECTS_MAX);
+        return NULL;
+    }
+    new = &st->raw->project[st->raw->count++];
+    new->name = rt_strdup(name);
+    new->raw = rt_calloc(rt_setting_count, sizeof *new->raw);
+    return new->raw;
+}
+
+/* In a section the prefix REALTIME_ may be left out. */
+static int find_in(const char *section, const char *name)
+{
+    char whole[80];
+    int at = rt_setting_find(name);
+
+    if (at < 0 && *section != '\0' && strlen(name) < sizeof whole - sizeof PREFIX) {
+        (void)snprintf(whole, sizeof whole, "%s%s", PREFIX, name);
+        at = rt_setting_find(whole);
+    }
+    return at;
+}
+
 static int on_pair(void *user, const char *section, const char *name, const char *value)
 {
     struct file_state *st = user;
-    int at = setting_of(name);
+    int at = find_in(section, name);
+    struct raw_value *raw = values_of(st, section);
 
-    if (*section != '\0') {
-        rt_config_note(st->report, true,
-                       "%s has a section [%.80s]; this version knows one project and no sections",
-                       st->path, section);
-    } else if (at < 0) {
+    if (raw == NULL) {
+        return 1;
+    }
+    if (at < 0) {
         rt_config_note(st->report, true,
                        "%s sets '%.80s', which is no setting; see realtimed --help", st->path,
                        name);
-    } else if (st->raw[at].text != NULL) {
+    } else if (*section != '\0' && !rt_setting_of_project((uint32_t)at)) {
+        rt_config_note(st->report, true,
+                       "%s sets %s in [%.80s], but it is the same for the whole node; it belongs "
+                       "above the first section",
+                       st->path, rt_setting[at].name, section);
+    } else if (raw[at].text != NULL) {
         rt_config_note(st->report, true, "%s sets %s twice", st->path, rt_setting[at].name);
     } else if (*value != '\0') {
-        st->raw[at].text = rt_strdup(value);
-        st->raw[at].from = FROM_FILE;
+        raw[at].text = rt_strdup(value);
+        raw[at].from = FROM_FILE;
     }
     return 1;
 }
 
-static void read_file(const char *path, struct raw_value *raw, struct rt_config_report *r)
+static void read_file(const char *path, struct raw_settings *raw, struct rt_config_report *r)
 {
     struct file_state st = {.raw = raw, .report = r, .path = path};
     FILE *f = fopen(path, "re");
@@ -149,7 +208,7 @@ static char *url_of_parts(char *const *env)
 
 static void set_alias(struct raw_value *raw, const char *name, char *text, const char *from)
 {
-    int at = setting_of(name);
+    int at = rt_setting_find(name);
 
     if (at >= 0 && raw[at].text == NULL) {
         raw[at].text = text;
@@ -190,49 +249,56 @@ static void read_aliases(char *const *env, struct raw_value *raw)
 /* A misspelt name would otherwise be found only when its setting is missed. */
 static void warn_unknown(char *const *env, struct rt_config_report *r)
 {
-    static const char prefix[] = "REALTIME_";
-
     for (; *env != NULL; env++) {
         size_t n = strcspn(*env, "=");
         char name[80];
 
-        if (strncmp(*env, prefix, sizeof prefix - 1) != 0 || n >= sizeof name) {
+        if (strncmp(*env, PREFIX, sizeof PREFIX - 1) != 0 || n >= sizeof name) {
             continue;
         }
         memcpy(name, *env, n);
         name[n] = '\0';
-        if (setting_of(name) < 0) {
+        if (rt_setting_find(name) < 0) {
             rt_config_note(
                 r, false, "%s is in the environment but is no setting; see realtimed --help", name);
         }
     }
 }
 
-struct raw_value *rt_config_raw(char *const *env, const char *path, struct rt_config_report *r)
+void rt_config_raw(struct raw_settings *s, char *const *env, const char *path,
+                   struct rt_config_report *r)
 {
-    struct raw_value *raw = rt_calloc(rt_setting_count, sizeof *raw);
-
+    memset(s, 0, sizeof *s);
+    s->node = rt_calloc(rt_setting_count, sizeof *s->node);
     if (path != NULL) {
-        read_file(path, raw, r);
+        read_file(path, s, r);
     }
     for (uint32_t i = 0; i < rt_setting_count; i++) {
         const char *v = env_get(env, rt_setting[i].name);
 
         if (v != NULL) {
-            rt_free(raw[i].text);
-            raw[i].text = rt_strdup(v);
-            raw[i].from = "environment";
+            rt_free(s->node[i].text);
+            s->node[i].text = rt_strdup(v);
+            s->node[i].from = "environment";
         }
     }
-    read_aliases(env, raw);
+    read_aliases(env, s->node);
     warn_unknown(env, r);
-    return raw;
 }
 
-void rt_config_raw_free(struct raw_value *raw)
+static void free_values(struct raw_value *raw)
 {
     for (uint32_t i = 0; i < rt_setting_count; i++) {
         rt_free(raw[i].text);
     }
     rt_free(raw);
+}
+
+void rt_config_raw_free(struct raw_settings *s)
+{
+    free_values(s->node);
+    for (uint32_t i = 0; i < s->count; i++) {
+        free_values(s->project[i].raw);
+        rt_free(s->project[i].name);
+    }
 }

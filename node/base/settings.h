@@ -52,6 +52,11 @@
     NUM(weight, "REALTIME_WEIGHT", 100, 100, 1, 1000,                                              \
         "share of the topics ordered here, beside the weights of the other nodes")                 \
     TEXT(zone, "REALTIME_ZONE", NULL, true, "rack or data centre, for operators to see")           \
+    NUM(keys_recheck_s, "REALTIME_KEYS_RECHECK", 300, 300, 0, 86400,                               \
+        "seconds after which keys are read again; 0 = at SIGHUP only")                             \
+    /* A project: all from here on to the limits of the node may stand in a section. */            \
+    LIST(aliases, "REALTIME_ALIASES", true,                                                        \
+        "other first labels of a host that mean this project")                                     \
     /* Who may come in. */                                                                         \
     TEXT(jwt_secret, "REALTIME_JWT_SECRET", NULL, false,                                           \
         "secret of HS256, HS384, HS512 tokens, 32 bytes or more; this or the next is required")    \
@@ -63,8 +68,6 @@
         "comma list of sb_publishable_ keys, taken as role anon")                                  \
     LIST(secret_keys, "REALTIME_SECRET_KEYS", false,                                               \
         "comma list of sb_secret_ keys, taken as role service_role")                               \
-    NUM(keys_recheck_s, "REALTIME_KEYS_RECHECK", 300, 300, 0, 86400,                               \
-        "seconds after which these keys are read again; 0 = at SIGHUP only")                       \
     NUM(token_grace_ms, "REALTIME_TOKEN_GRACE_MS", 10000, 0, 0, 600000,                            \
         "how long an authorized channel lives on after its token expired")                         \
     NUM(token_warn_ms, "REALTIME_TOKEN_WARN_MS", 60000, 0, 0, 3600000,                             \
@@ -121,8 +124,6 @@
         3600000, "length of that window")                                                          \
     NUM(max_payload_kb, "REALTIME_MAX_PAYLOAD_KB", 3000, 3000, 1, 4800,                            \
         "payload of one broadcast or track, in 1000 bytes")                                        \
-    NUM(max_frame_bytes, "REALTIME_MAX_FRAME_BYTES", 5000000, 5000000, 1024, 5000000,              \
-        "WebSocket message of a client")                                                           \
     NUM(max_record_bytes, "REALTIME_MAX_RECORD_BYTES", 1048576, 1048576, 1024, 4194304,            \
         "database change; larger ones come with error 413 and short values only")                  \
     NUM(max_queue_bytes, "REALTIME_MAX_QUEUE_BYTES", 4194304, 4194304, 65536, 1073741824,          \
@@ -131,6 +132,9 @@
         "a socket that says nothing that long is closed")                                          \
     NUM(no_channel_timeout_ms, "REALTIME_NO_CHANNEL_TIMEOUT_MS", 600000, 600000, 100, 86400000,    \
         "a socket without a channel that long is closed")                                          \
+    /* Those of the node. */                                                                       \
+    NUM(max_frame_bytes, "REALTIME_MAX_FRAME_BYTES", 5000000, 5000000, 1024, 5000000,              \
+        "WebSocket message of a client")                                                           \
     NUM(max_topics, "REALTIME_MAX_TOPICS", 1000000, 1000000, 1, 100000000,                         \
         "topics with subscribers on this node")                                                    \
     NUM(max_presences, "REALTIME_MAX_PRESENCES", 1000000, 1000000, 1, 100000000,                   \

@@ -225,7 +225,7 @@ static void open_node(uint32_t i)
     struct node *n = &nodes[i];
 
     n->cfg.edges = EDGES;
-    n->cfg.project = "default";
+    (void)strcpy(n->cfg.project, "default");
     n->o.cfg = &n->cfg;
     n->o.args = &n->args;
     n->o.node_id = i + 1;

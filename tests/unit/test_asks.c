@@ -331,7 +331,7 @@ static int open_world(void **state)
     memset(&w, 0, sizeof w);
     w.cfg.node = node;
     w.cfg.runtime_dir = dir;
-    w.cfg.project = "default";
+    (void)strcpy(w.cfg.project, "default");
     w.cfg.edges = 2;
     rt_metrics_private(&w.metrics);
     w.args.metrics = &w.metrics;
