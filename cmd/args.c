@@ -45,12 +45,16 @@ static const char *role_option(struct rt_args *a, const char *name, const char *
                    ? NULL
                    : "--role must be owner, db or edge";
     }
+    if (strcmp(name, "--project") == 0) {
+        a->project = value;
+        return NULL;
+    }
     if (!number(value, &n)) {
         return "an option needs a number";
     }
     if (strcmp(name, "--index") == 0) {
         a->index = (uint32_t)n;
-        return n >= 0 && (uint32_t)n < RT_EDGES_MAX ? NULL : "--index is not that of an edge";
+        return n >= 0 && (uint32_t)n < RT_EDGES_MAX ? NULL : "--index is not that of a process";
     }
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (strcmp(name, numbers[i].name) == 0) {

@@ -143,15 +143,16 @@ static json_t *process_row(const struct rt_metrics *m, enum rt_role role, uint32
 static void add_waiting(json_t *list, const struct rt_metrics *m, const bool *listed, bool *missing)
 {
     for (uint32_t i = 0; m->slots != NULL && i < RT_SLOTS; i++) {
-        enum rt_role role = i < RT_EDGE ? (enum rt_role)i : RT_EDGE;
         uint64_t pid = atomic_load_explicit(&m->slots[i].pid, memory_order_relaxed);
+        enum rt_role role;
+        uint32_t index;
 
+        rt_metrics_who(i, &role, &index);
         if (pid != 0 && !listed[i]) {
             *missing = true;
             (void)json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:s}", "role",
-                                                        rt_role_name(role), "index",
-                                                        (int)(i - (uint32_t)role), "pid",
-                                                        (json_int_t)pid, "state", "ended"));
+                                                        rt_role_name(role), "index", (int)index,
+                                                        "pid", (json_int_t)pid, "state", "ended"));
         }
     }
 }
@@ -172,11 +173,11 @@ static json_t *processes(const char *dir, const struct rt_metrics *m, bool *miss
     list = json_array();
     while (fgets(line, sizeof line, f) != NULL) {
         enum rt_role role;
-        uint32_t index;
+        uint32_t index, at;
         int pid;
 
-        if (parse_line(line, &role, &index, &pid) && (uint32_t)role + index < RT_SLOTS) {
-            listed[(uint32_t)role + index] = true;
+        if (parse_line(line, &role, &index, &pid) && rt_metrics_place(role, index, &at)) {
+            listed[at] = true;
             (void)json_array_append_new(list, process_row(m, role, index, pid, missing));
         }
     }

@@ -50,8 +50,27 @@ static bool die_with_parent(int parent)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && (parent == 0 || getppid() == parent);
 }
 
+/* The settings that a role works with; NULL: its project is gone from them. */
+static const struct rt_config *settings_of(const struct rt_config *cfg, const struct rt_args *a)
+{
+    return a->role == RT_DB ? rt_config_project(cfg, pr_str(a->project == NULL ? "" : a->project))
+                            : cfg;
+}
+
+static void process_name(const struct rt_config *cfg, const struct rt_args *a, char *out, size_t cap)
+{
+    if (a->role == RT_EDGE) {
+        (void)snprintf(out, cap, "edge.%u", a->index);
+    } else if (a->role == RT_DB && cfg->sections) {
+        (void)snprintf(out, cap, "db.%s", a->project);
+    } else {
+        (void)snprintf(out, cap, "%s", rt_role_name(a->role));
+    }
+}
+
 static int run_role(const struct rt_config *cfg, const struct rt_args *a)
 {
+    const struct rt_config *own = settings_of(cfg, a);
     struct rt_metrics metrics = {0};
     struct rt_error err = {0};
     struct rt_role_args args = {.role = a->role,
@@ -62,17 +81,13 @@ static int run_role(const struct rt_config *cfg, const struct rt_args *a)
                                 .env = environ,
                                 .config_path = a->config,
                                 .metrics = &metrics};
-    char proc[32];
+    char proc[8 + RT_PROJECT_NAME_MAX];
     int code = EXIT_FAILED;
 
-    if (!die_with_parent(a->parent)) {
+    if (!die_with_parent(a->parent) || own == NULL) {
         return EXIT_FAILED;
     }
-    if (a->role == RT_EDGE) {
-        (void)snprintf(proc, sizeof proc, "edge.%u", a->index);
-    } else {
-        (void)snprintf(proc, sizeof proc, "%s", rt_role_name(a->role));
-    }
+    process_name(cfg, a, proc, sizeof proc);
     args.log = rt_log_new(STDERR_FILENO, rt_config_log_level(cfg), cfg->node, proc);
     while (args.boot == 0) {
         rt_random(&args.boot, sizeof args.boot);
@@ -82,15 +97,18 @@ static int run_role(const struct rt_config *cfg, const struct rt_args *a)
         rt_log_free(args.log);
         return EXIT_FAILED;
     }
+    if (a->role == RT_DB && cfg->sections) {
+        rt_metrics_of_project(&metrics, own->project);
+    }
     switch (a->role) {
     case RT_OWNER:
-        code = rt_owner_main(cfg, &args);
+        code = rt_owner_main(own, &args);
         break;
     case RT_DB:
-        code = rt_db_main(cfg, &args);
+        code = rt_db_main(own, &args);
         break;
     case RT_EDGE:
-        code = rt_edge_main(cfg, &args);
+        code = rt_edge_main(own, &args);
         break;
     case RT_SUPERVISOR:
         break; /* refused by rt_args_parse */

@@ -27,7 +27,7 @@ struct rt_list {
 };
 
 /* Each has a db process on each node, so few; names are labels of a host name. */
-#define RT_PROJECTS_MAX     64u
+#define RT_PROJECTS_MAX     RT_DBS_MAX
 #define RT_PROJECT_NAME_MAX 63u
 
 struct rt_config {
@@ -121,6 +121,12 @@ void rt_config_help(FILE *out);
 /* Name and value of the i-th limit: the numbers from REALTIME_LIMITS on. False: there is none. */
 bool rt_config_limit(const struct rt_config *cfg, uint32_t i, const char **name, uint32_t *value);
 void rt_config_print(const struct rt_config *cfg, FILE *out);
+/* What a process has to be started anew for: settings of the node, or those of a project that its
+ * db process reads. */
+enum rt_config_part { RT_PART_NODE = 1, RT_PART_DB };
+/* Name of the first setting of that part that two sets have otherwise, static; NULL: there is none. */
+const char *rt_config_differs(const struct rt_config *a, const struct rt_config *b,
+                              enum rt_config_part part);
 enum rt_log_level rt_config_log_level(const struct rt_config *cfg);
 /* Text of the key set: the setting itself, or the file that it names. 0 with *text (rt_free; NULL
  * if there is none), or an error. */

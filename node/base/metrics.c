@@ -50,14 +50,41 @@ struct rt_metric_info rt_metric_info(enum rt_metric id)
     return table[id];
 }
 
-/* Roles before RT_EDGE have one process each, so role and index add up to the place. */
-static bool slot_index(enum rt_role role, uint32_t index, uint32_t *at)
+static uint32_t processes_max(enum rt_role role)
 {
-    if (role == RT_EDGE ? index >= RT_EDGES_MAX : index != 0) {
+    switch (role) {
+    case RT_EDGE:
+        return RT_EDGES_MAX;
+    case RT_DB:
+        return RT_DBS_MAX;
+    case RT_SUPERVISOR:
+    case RT_OWNER:
+        break;
+    }
+    return 1;
+}
+
+/* Role by role, in the order of the enum. */
+bool rt_metrics_place(enum rt_role role, uint32_t index, uint32_t *at)
+{
+    if (index >= processes_max(role)) {
         return false;
     }
-    *at = (uint32_t)role + index;
+    *at = index;
+    for (enum rt_role r = RT_SUPERVISOR; r < role; r++) {
+        *at += processes_max(r);
+    }
     return true;
+}
+
+void rt_metrics_who(uint32_t at, enum rt_role *role, uint32_t *index)
+{
+    *role = RT_SUPERVISOR;
+    while (at >= processes_max(*role)) {
+        at -= processes_max(*role);
+        (*role)++;
+    }
+    *index = at;
 }
 
 static int file_path(const char *runtime_dir, char *out, size_t cap, struct rt_error *err)
@@ -142,11 +169,10 @@ int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role 
 {
     uint32_t at;
 
-    if (!slot_index(role, index, &at)) {
+    if (!rt_metrics_place(role, index, &at)) {
         memset(m, 0, sizeof *m);
-        return rt_error_set(err, RT_ECONFIG,
-                            "index %u of role %s; edges go up to %u, others have 0", index,
-                            rt_role_name(role), RT_EDGES_MAX - 1);
+        return rt_error_set(err, RT_ECONFIG, "index %u of role %s; it must be below %u", index,
+                            rt_role_name(role), processes_max(role));
     }
     if (map(m, runtime_dir, true, err) != RT_OK) {
         return err != NULL ? err->code : RT_ESYSTEM;
@@ -162,6 +188,25 @@ int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role 
     return RT_OK;
 }
 
+void rt_metrics_of_project(struct rt_metrics *m, const char *project)
+{
+    if (strcmp(m->own->project, project) != 0) {
+        for (uint32_t i = 0; i < RT_METRICS_COUNT; i++) {
+            atomic_store_explicit(&m->own->value[i], 0, memory_order_relaxed);
+        }
+        (void)snprintf(m->own->project, sizeof m->own->project, "%s", project);
+    }
+}
+
+void rt_metrics_leave(struct rt_metrics *m, enum rt_role role, uint32_t index)
+{
+    uint32_t at;
+
+    if (rt_metrics_place(role, index, &at)) {
+        atomic_store_explicit(&m->slots[at].pid, 0, memory_order_relaxed);
+    }
+}
+
 int rt_metrics_open_reader(struct rt_metrics *m, const char *runtime_dir, struct rt_error *err)
 {
     return map(m, runtime_dir, false, err);
@@ -170,7 +215,7 @@ int rt_metrics_open_reader(struct rt_metrics *m, const char *runtime_dir, struct
 void rt_metrics_private(struct rt_metrics *m)
 {
     m->slots = rt_calloc(RT_SLOTS, sizeof *m->slots);
-    m->own = &m->slots[RT_EDGE];
+    m->own = &m->slots[RT_SLOTS - RT_EDGES_MAX];
     m->node = "";
     m->map_bytes = 0;
 }
@@ -189,7 +234,7 @@ const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role r
 {
     uint32_t at;
 
-    return slot_index(role, index, &at) ? &m->slots[at] : NULL;
+    return rt_metrics_place(role, index, &at) ? &m->slots[at] : NULL;
 }
 
 uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t index,
@@ -203,7 +248,7 @@ uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t 
 uint64_t rt_metrics_sum(const struct rt_metrics *m, enum rt_metric id)
 {
     uint64_t sum = 0;
-    uint32_t count = table[id].role == RT_EDGE ? RT_EDGES_MAX : 1;
+    uint32_t count = processes_max(table[id].role);
 
     for (uint32_t i = 0; i < count; i++) {
         sum += rt_metrics_get(m, table[id].role, i, id);
@@ -256,7 +301,7 @@ static void put_metric(struct text *t, const struct rt_metrics *m, enum rt_metri
                        const char *node)
 {
     const struct rt_metric_info *info = &table[id];
-    uint32_t count = info->role == RT_EDGE ? RT_EDGES_MAX : 1;
+    uint32_t count = processes_max(info->role);
 
     put(t, "# HELP %s %s\n", info->name, info->help);
     put(t, "# TYPE %s %s\n", info->name, info->kind == RT_COUNTER ? "counter" : "gauge");
@@ -264,8 +309,12 @@ static void put_metric(struct text *t, const struct rt_metrics *m, enum rt_metri
         const struct rt_slot *s = rt_metrics_slot(m, info->role, i);
 
         if (atomic_load_explicit(&s->pid, memory_order_relaxed) != 0) {
-            put(t, "%s{node=\"%s\",role=\"%s\",index=\"%u\"} %" PRIu64 "\n", info->name, node,
-                rt_role_name(info->role), i, rt_metrics_get(m, info->role, i, id));
+            put(t, "%s{node=\"%s\",role=\"%s\",index=\"%u\"", info->name, node,
+                rt_role_name(info->role), i);
+            if (s->project[0] != '\0') {
+                put(t, ",project=\"%s\"", s->project);
+            }
+            put(t, "} %" PRIu64 "\n", rt_metrics_get(m, info->role, i, id));
         }
     }
 }

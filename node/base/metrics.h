@@ -22,7 +22,8 @@ enum rt_metric_kind { RT_COUNTER = 1, RT_GAUGE };
 enum rt_role { RT_SUPERVISOR = 0, RT_OWNER, RT_DB, RT_EDGE };
 #define RT_ROLES     4u
 #define RT_EDGES_MAX 64u
-#define RT_SLOTS     (3u + RT_EDGES_MAX)
+#define RT_DBS_MAX   64u
+#define RT_SLOTS     (2u + RT_EDGES_MAX + RT_DBS_MAX)
 /* "supervisor", "owner", "db", "edge". */
 const char *rt_role_name(enum rt_role role);
 /* False if `name` is none. */
@@ -152,6 +153,7 @@ struct rt_slot {
     _Atomic uint64_t pid;      /* 0: never started */
     _Atomic uint64_t start_ms; /* unix ms of this life */
     _Atomic uint64_t value[RT_METRICS_COUNT];
+    char project[64]; /* of a db process among several, for the label; empty: there is one */
 };
 
 /* What the file holds. */
@@ -172,6 +174,10 @@ int rt_metrics_create(const char *runtime_dir, const char *node, struct rt_error
 /* Maps it and takes the slot of (role, index): sets pid and start, clears its gauges. */
 int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role role,
                     uint32_t index, struct rt_error *err);
+/* The own slot is of this project from now on; one that was another's begins at 0. */
+void rt_metrics_of_project(struct rt_metrics *m, const char *project);
+/* The process of a slot will not come back (supervisor). */
+void rt_metrics_leave(struct rt_metrics *m, enum rt_role role, uint32_t index);
 /* Maps it to read. */
 int rt_metrics_open_reader(struct rt_metrics *m, const char *runtime_dir, struct rt_error *err);
 /* Memory of its own instead of the file, for unit tests. */
@@ -191,6 +197,9 @@ static inline void rt_gauge(struct rt_metrics *m, enum rt_metric id, uint64_t va
 /* Slot of a process, NULL if index is over the bound. */
 const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role role,
                                       uint32_t index);
+/* Place of a process in m->slots, and back. False: there is none. */
+bool rt_metrics_place(enum rt_role role, uint32_t index, uint32_t *at);
+void rt_metrics_who(uint32_t at, enum rt_role *role, uint32_t *index);
 uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t index,
                         enum rt_metric id);
 /* Over all processes of the metric's role. */

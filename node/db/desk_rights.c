@@ -15,12 +15,13 @@ static const char fingerprint[] =
     " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
     " where n.nspname = 'realtime' and c.relname = 'messages'";
 
-static void send_answer(struct rt_desk *k, const struct pr_rights *m)
+static void send_answer(struct rt_desk *k, struct pr_rights m)
 {
-    uint8_t bytes[TEXT_MAX + 128];
+    uint8_t bytes[TEXT_MAX + RT_PROJECT_NAME_MAX + 128];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
-    pr_rights_encode(&o, m);
+    m.project = pr_str(k->d->cfg->project);
+    pr_rights_encode(&o, &m);
     if (pr_out_ok(&o)) {
         rt_db_link_send(k->d, pr_bytes(o.p, o.len));
     }
@@ -34,7 +35,7 @@ static void finish(struct rt_desk *k, struct ask *a, const struct pr_rights *ver
     m.boot = a->boot;
     m.id = a->id;
     m.text.n = m.text.n < TEXT_MAX ? m.text.n : TEXT_MAX;
-    send_answer(k, &m);
+    send_answer(k, m);
     rt_ask_free(a);
 }
 
@@ -164,7 +165,7 @@ void rt_desk_ask(struct rt_db *d, const struct pr_rights_ask *m)
     }
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (no.status != PR_RIGHTS_DONE || rt_desk_has_nul(texts[i])) {
-            send_answer(k, &no);
+            send_answer(k, no);
             return;
         }
     }
@@ -196,7 +197,7 @@ static void on_fingerprint(void *ctx, const PGresult *res)
     if (strcmp(k->policies, now) != 0) {
         /* Also the first time: they may have changed while this process did not live. */
         rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
-        send_answer(k, &changed);
+        send_answer(k, changed);
         (void)snprintf(k->policies, sizeof k->policies, "%s", now);
     }
 }

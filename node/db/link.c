@@ -331,7 +331,9 @@ static void try_connect(void *ctx)
     struct pr_hello hello = {.proto_min = PR_PROTO_MIN,
                              .proto_max = PR_PROTO_MAX,
                              .role = PR_ROLE_DB,
-                             .boot = d->args->boot};
+                             .index = d->args->index,
+                             .boot = d->args->boot,
+                             .project = pr_str(d->cfg->project)};
     char path[256];
 
     if (rt_config_path(d->cfg, "owner.sock", path, sizeof path) != 0) {

@@ -153,7 +153,8 @@ void rt_messages_row(struct rt_db *d, const struct rt_message_map *map,
                      const struct pr_pgo_tuple *tuple)
 {
     struct rt_message_row row = row_of(map, tuple);
-    struct pr_cast m = {.stream = d->stream.id,
+    struct pr_cast m = {.project = pr_str(d->cfg->project),
+                        .stream = d->stream.id,
                         .pos = {.lsn = d->stream.commit_lsn, .seq = d->stream.seq}};
     size_t payload_max = (size_t)d->cfg->max_payload_kb * 1000;
     struct pr_outbuf key = pr_outbuf(NULL, 0), body = pr_outbuf(NULL, 0), frame;

@@ -17,7 +17,7 @@ enum { FD_LISTEN = 3, FD_ADMIN = 4, FD_HEART = 5, FD_COUNT };
 #define CORE_MS 2000u
 
 /* Words of a role's command line, see role_words(). */
-#define WORDS_MAX 13u
+#define WORDS_MAX 15u
 
 /* Listens to one life of a child; freed when its handle is closed, after the next life began. */
 struct ear {
@@ -100,6 +100,14 @@ static int open_ear(struct child *c)
     return pair[1];
 }
 
+static void left(struct child *c)
+{
+    rt_log(c->s->log, RT_INFO, "project_left", rt_kv_s("project", c->project));
+    rt_metrics_leave(&c->s->metrics, c->role, c->index);
+    c->project[0] = '\0';
+    c->leaving = false;
+}
+
 static void on_process_exit(uv_process_t *process, int64_t status, int signo)
 {
     struct child *c = process->data;
@@ -109,7 +117,11 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signo)
     uv_close((uv_handle_t *)process, NULL);
     c->running = false;
     close_ear(c);
-    if (s->stopping == 0 && c->role == RT_OWNER && signo == 0 && status == RT_EXIT_FATAL) {
+    if (s->stopping == 0 && c->leaving) {
+        left(c);
+    } else if (s->stopping == 0 && c->renewed) {
+        rt_child_start(c);
+    } else if (s->stopping == 0 && c->role == RT_OWNER && signo == 0 && status == RT_EXIT_FATAL) {
         rt_log(s->log, RT_ERROR, "node_refused", rt_kv_s("node", s->cfg->node),
                rt_kv_s("err", "the cluster does not take this node; the owner has said why"),
                rt_kv_s("hint", "another node has its name: set REALTIME_NODE to one of its own"));
@@ -141,10 +153,11 @@ static size_t role_words(const struct child *c, int heart, char *text, size_t ca
 {
     return (size_t)snprintf(text, cap,
                             "realtimed --role %s --index %u --parent %d --listen-fd %d "
-                            "--admin-fd %d --heart-fd %d",
+                            "--admin-fd %d --heart-fd %d%s%s",
                             rt_role_name(c->role), c->index, (int)getpid(),
                             c->listen_fd == -1 ? -1 : FD_LISTEN, c->admin_fd == -1 ? -1 : FD_ADMIN,
-                            heart == -1 ? -1 : FD_HEART);
+                            heart == -1 ? -1 : FD_HEART, c->role == RT_DB ? " --project " : "",
+                            c->project);
 }
 
 static int spawn(struct child *c, int heart)
@@ -196,6 +209,7 @@ void rt_child_start(struct child *c)
     c->abort_ms = 0;
     c->heard = c->ear == NULL; /* who cannot be heard is not waited for */
     c->reload = false;         /* it reads the settings as they are now */
+    c->renewed = false;
     c->process.data = c;
     if (rv != 0) {
         rt_log(s->log, RT_ERROR, "process_not_started", rt_kv_s("role", rt_role_name(c->role)),
@@ -216,6 +230,23 @@ void rt_child_reload(struct child *c)
     c->reload = !c->heard;
     if (c->running && c->heard) {
         (void)uv_process_kill(&c->process, SIGHUP);
+    }
+}
+
+void rt_child_leave(struct child *c)
+{
+    c->leaving = true;
+    rt_child_kill(c, SIGTERM);
+    if (!c->running) {
+        left(c);
+    }
+}
+
+void rt_child_renew(struct child *c)
+{
+    c->renewed = c->running;
+    if (c->running) {
+        (void)uv_process_kill(&c->process, SIGTERM);
     }
 }
 

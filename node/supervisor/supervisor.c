@@ -106,8 +106,11 @@ static void on_reload(void *ctx, int signo)
 
     (void)signo;
     rt_log_plain(s->log, RT_INFO, "reload");
+    rt_projects_reload(s);
     for (uint32_t i = 0; i < s->nchildren; i++) {
-        rt_child_reload(&s->child[i]);
+        if (!s->child[i].leaving && !s->child[i].renewed) {
+            rt_child_reload(&s->child[i]);
+        }
     }
 }
 
@@ -141,7 +144,7 @@ void rt_on_child_end(struct child *c)
 static int open_sockets(struct supervisor *s, struct rt_error *err)
 {
     for (uint32_t i = 0; i < s->cfg->edges; i++) {
-        struct child *c = &s->child[2 + i];
+        struct child *c = &s->child[RT_CHILD_EDGES + i];
 
         c->listen_fd = rt_listen_tcp(s->cfg->listen, true, err);
         if (c->listen_fd < 0) {
@@ -149,7 +152,7 @@ static int open_sockets(struct supervisor *s, struct rt_error *err)
         }
     }
     if (strcmp(s->cfg->admin_listen, "off") != 0) {
-        struct child *first = &s->child[2];
+        struct child *first = &s->child[RT_CHILD_EDGES];
 
         first->admin_fd = rt_listen_tcp(s->cfg->admin_listen, false, err);
         return first->admin_fd < 0 ? first->admin_fd : RT_OK;
@@ -204,12 +207,12 @@ int rt_supervisor_main(const struct rt_config *cfg, const char *config_path, str
     s->lock_fd = -1;
     s->loop = rt_loop_new();
     rt_timer_init(s->loop, &s->watch, on_watch, s);
-    rt_child_init(s, &s->child[0], RT_OWNER, 0);
-    rt_child_init(s, &s->child[1], RT_DB, 0);
+    rt_child_init(s, &s->child[RT_CHILD_OWNER], RT_OWNER, 0);
     for (uint32_t i = 0; i < cfg->edges; i++) {
-        rt_child_init(s, &s->child[2 + i], RT_EDGE, i);
+        rt_child_init(s, &s->child[RT_CHILD_EDGES + i], RT_EDGE, i);
     }
-    s->nchildren = 2 + cfg->edges;
+    s->nchildren = RT_CHILD_EDGES + cfg->edges;
+    rt_projects_init(s);
     rv = prepare(s, &err);
     if (rv == RT_OK) {
         start(s);
@@ -222,6 +225,9 @@ int rt_supervisor_main(const struct rt_config *cfg, const char *config_path, str
     }
     rt_timer_close(&s->watch, NULL);
     rt_loop_free(s->loop);
+    if (s->has_again) {
+        rt_config_free(&s->again);
+    }
     if (s->metrics.slots != NULL) {
         rt_metrics_close(&s->metrics);
     }

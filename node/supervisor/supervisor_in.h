@@ -10,8 +10,10 @@
 #include "node/supervisor/backoff.h"
 #include "node/supervisor/supervisor.h"
 
-/* owner, db, and the edges. */
-#define RT_CHILDREN_MAX (2u + RT_EDGES_MAX)
+/* owner, the edges, and one db per project, in this order. */
+#define RT_CHILDREN_MAX (1u + RT_EDGES_MAX + RT_DBS_MAX)
+#define RT_CHILD_OWNER  0u
+#define RT_CHILD_EDGES  1u
 
 struct supervisor;
 struct ear;
@@ -32,11 +34,16 @@ struct child {
     uint64_t abort_ms; /* when SIGABRT was sent for silence; 0: not */
     bool heard;        /* it runs its loop: SIGHUP does not end it any more */
     bool reload;       /* and is owed to it */
+    char project[RT_PROJECT_NAME_MAX + 1]; /* of db; empty: its place is free */
+    bool leaving; /* its project is gone from the settings: it is not started again */
+    bool renewed; /* it was told to end, so that it starts with other settings */
 };
 
 struct supervisor {
     const struct rt_config *cfg;
     const char *config_path;
+    struct rt_config again; /* as read at the last SIGHUP that found no fault */
+    bool has_again;
     struct rt_log *log;
     struct rt_metrics metrics;
     struct rt_loop *loop;
@@ -72,8 +79,16 @@ void rt_child_watch(struct child *c);
 void rt_child_excuse(struct child *c);
 /* Closes handles; the process must not run any more. */
 void rt_child_free(struct child *c);
+/* The process ends and is not started again; its place is free then. */
+void rt_child_leave(struct child *c);
+/* It ends and is started at once, with the settings as they are now. */
+void rt_child_renew(struct child *c);
 /* Rewrites RUNTIME_DIR/pids. */
 void rt_write_pids(struct supervisor *s);
+
+/* projects.c: a db process for each project of the settings; again after SIGHUP. */
+void rt_projects_init(struct supervisor *s);
+void rt_projects_reload(struct supervisor *s);
 
 /*
  * adopted.c: waits for ended processes that are not ours. As pid 1 of a container we inherit what
