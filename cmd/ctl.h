@@ -20,6 +20,7 @@ struct rt_ctl {
     bool json;
     bool local;     /* this node alone */
     const char *at; /* that node alone, through this one; NULL */
+    const char *project; /* which is meant, where there are several; NULL: not said */
 };
 
 /*

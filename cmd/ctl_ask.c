@@ -91,6 +91,9 @@ static bool run(const struct rt_ctl *c, const char *cmd, json_t *args, struct as
     if (c->at != NULL) {
         (void)json_object_set_new(args, "at", json_string(c->at));
     }
+    if (c->project != NULL) {
+        (void)json_object_set_new(args, "project", json_string(c->project));
+    }
     text = json_dumps(args, JSON_COMPACT);
     q.args = pr_str(text);
     a->asked_ms = rt_wall_ms();

@@ -13,7 +13,7 @@
 #include "cmd/ctl_topics.h"
 
 static const char usage_text[] =
-    "realtimectl [--socket PATH] [--json] [--local | --at NODE] COMMAND\n"
+    "realtimectl [--socket PATH] [--json] [--local | --at NODE] [--project NAME] COMMAND\n"
     "\n"
     "  status                    processes of the nodes and their counters\n"
     "  members [--links] [--why NODE]\n"
@@ -46,6 +46,7 @@ static const char usage_text[] =
     "is\n"
     "                  named on stderr\n"
     "  --at NODE       ask that node alone, through this one\n"
+    "  --project NAME  the project that is meant, where there are several\n"
     "\n"
     "TOPIC is the name without realtime:. Exit code: 0 ok, 1 a problem was found, 2 usage.\n";
 
@@ -149,6 +150,9 @@ static bool take_options(struct rt_ctl *c, char **argv)
         if (value == NULL) {
             return false;
         }
+    }
+    if (rt_ctl_option(argv, "--project", &c->project) && c->project == NULL) {
+        return false;
     }
     return !rt_ctl_option(argv, "--at", &c->at) || (c->at != NULL && !c->local);
 }
