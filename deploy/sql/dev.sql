@@ -14,7 +14,7 @@ alter role realtime with password :'realtime_password';
 alter role realtime_check with password :'check_password';
 alter role realtime_check set search_path = public, extensions;
 grant anon, authenticated, service_role to realtime, realtime_check;
-grant create on database postgres to realtime;
+select format('grant create on database %I to realtime', current_database()) \gexec
 
 grant usage on schema public to anon, authenticated, service_role;
 alter default privileges for role postgres in schema public

@@ -289,26 +289,39 @@ export async function startPostgres(t, opts = {}) {
   const log = join(data, 'server.log')
   const start = () => sh(`${bin}/pg_ctl`, '-D', data, '-w', '-t', '60', '-l', log, 'start')
   start()
-  const url = (user, password = 'x') => `postgresql://${user}:${password}@${host}:${port}/postgres`
-  const psql = (...args) => execFileSync(`${bin}/psql`, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', url('postgres'), ...args], { encoding: 'utf8', stdio: 'pipe' })
-  psql('-v', 'realtime_password=x', '-v', 'check_password=x', '-f', join(root, 'deploy/sql/dev.sql'))
+  const clients = []
+  /** One database of the server, as an application has it. */
+  const database = (name) => {
+    const url = (user) => `postgresql://${user}:x@${host}:${port}/${name}`
+    const psql = (...args) => execFileSync(`${bin}/psql`, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', url('postgres'), ...args], { encoding: 'utf8', stdio: 'pipe' })
+    psql('-v', 'realtime_password=x', '-v', 'check_password=x', '-f', join(root, 'deploy/sql/dev.sql'))
+    return {
+      port, psql,
+      url: url('postgres'),
+      realtimeUrl: url('realtime'),
+      checkUrl: url('realtime_check'),
+      /** A connected client of the pg package, ended with the test. */
+      async connect(user = 'postgres') {
+        const client = new pg.Client({ connectionString: url(user) })
+        client.on('error', () => {}) // the server may be stopped under it on purpose
+        await client.connect()
+        clients.push(client)
+        return client
+      },
+    }
+  }
+  const first = database('postgres')
   const db = {
-    port, dir, log, psql,
-    url: url('postgres'),
-    realtimeUrl: url('realtime'),
-    checkUrl: url('realtime_check'),
-    /** A connected client of the pg package, ended with the test. */
-    async connect(user = 'postgres') {
-      const client = new pg.Client({ connectionString: url(user) })
-      client.on('error', () => {}) // the server may be stopped under it on purpose
-      await client.connect()
-      clients.push(client)
-      return client
+    ...first,
+    dir, log,
+    /** Another database of the same server. */
+    another(name) {
+      first.psql('-c', `create database ${name}`)
+      return database(name)
     },
     async stop(mode = 'fast') { sh(`${bin}/pg_ctl`, '-D', data, '-m', mode, '-w', 'stop') },
     async start() { start() },
   }
-  const clients = []
   t.after(async () => {
     for (const c of clients) await c.end().catch(() => {})
     try { sh(`${bin}/pg_ctl`, '-D', data, '-m', 'immediate', '-w', 'stop') } catch { /* a test stopped it */ }
