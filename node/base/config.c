@@ -456,11 +456,12 @@ static bool same_value(const struct rt_config *a, const struct rt_config *b,
     return *(const bool *)x == *(const bool *)y;
 }
 
-/* db renders changes and broadcasts of SQL, so their sizes are for it too. */
+/* db renders changes and broadcasts of SQL, so their sizes are for it too. The key of the cluster is
+ * taken without a restart, by the owner. */
 static bool is_part(uint32_t i, enum rt_config_part part)
 {
     if (part == RT_PART_NODE) {
-        return !rt_setting_of_project(i);
+        return !rt_setting_of_project(i) && (int)i != rt_setting_find("REALTIME_CLUSTER_KEY");
     }
     return ((int)i >= rt_setting_find("REALTIME_DATABASE_URL") &&
             (int)i < rt_setting_find("REALTIME_LIMITS")) ||
