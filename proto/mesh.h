@@ -335,6 +335,9 @@ struct pr_chg_gone {
     uint64_t boot;
 };
 
+/* Project of any CHG_* frame but CHG_GONE, or of READER; nothing else of it is looked at. */
+PR_MUST_CHECK int pr_chg_project(const struct pr_frame *f, struct pr_slice *project);
+
 /* Position in the change stream: end LSN of the commit, ordinal of the row in its transaction. */
 struct pr_pos {
     uint64_t lsn;

@@ -8,6 +8,14 @@ static struct pr_slice project_of(struct pr_mp_in *r)
     return pr_mp_bin(r, 0, PR_ID_MAX);
 }
 
+int pr_chg_project(const struct pr_frame *f, struct pr_slice *project)
+{
+    struct pr_mp_in r = pr_mp_open(f, (enum pr_type)f->type, 1);
+
+    *project = project_of(&r);
+    return r.err;
+}
+
 void pr_str_put(struct pr_outbuf *o, struct pr_slice s)
 {
     pr_mp_put_bin(o, s);

@@ -36,10 +36,17 @@ void rt_ask_edges(struct ask *q, const char *cmd, struct pr_slice args, bool one
     }
 }
 
-void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args)
+void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args, const char *project)
 {
-    q->db = q->owner->db != NULL && send_ctl(q->owner->db, q->id, cmd, args);
-    if (!q->db) {
+    struct owner *o = q->owner;
+
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        if (o->db[i] != NULL && (project == NULL || strcmp(o->db[i]->project, project) == 0) &&
+            send_ctl(o->db[i], q->id, cmd, args)) {
+            q->dbs |= UINT64_C(1) << i;
+        }
+    }
+    if (q->dbs == 0) {
         rt_ask_error(q, "the db process is not attached");
     }
 }
@@ -123,8 +130,11 @@ void rt_asks_on_timeout(void *ctx)
             rt_ask_error(q, text);
         }
     }
-    if (q->db) {
-        rt_ask_error(q, "db did not answer in time");
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        if ((q->dbs >> i & 1u) != 0) {
+            (void)snprintf(text, sizeof text, "db %u did not answer in time", i);
+            rt_ask_error(q, text);
+        }
     }
     for (uint32_t i = 0; i < q->nnodes; i++) {
         rt_asks_node_error(q, rt_look_name(q->owner, q->node[i]).text, "it did not answer in time");
@@ -151,7 +161,7 @@ static void process_ended(struct ask *q, const struct peer *p)
     if (p->role == PR_ROLE_EDGE) {
         q->edges &= ~(UINT64_C(1) << p->index);
     } else {
-        q->db = false;
+        q->dbs &= ~(UINT64_C(1) << p->index);
     }
     rt_asks_settle(q);
 }
@@ -206,10 +216,11 @@ void rt_owner_asks_lost(struct owner *o, const struct peer *gone)
 {
     for (uint32_t i = 0; i < RT_ASKS_MAX; i++) {
         struct ask *q = &o->asks->at[i];
-        bool asked = gone->role == PR_ROLE_EDGE ? (q->edges >> gone->index & 1u) != 0
-                                                : gone->role == PR_ROLE_DB && q->db;
+        uint64_t asked = gone->role == PR_ROLE_EDGE ? q->edges
+                         : gone->role == PR_ROLE_DB ? q->dbs
+                                                    : 0;
 
-        if (q->used && asked) {
+        if (q->used && (asked >> gone->index & 1u) != 0) {
             char text[64];
 
             (void)snprintf(text, sizeof text, "%s %u ended while it was asked",

@@ -56,7 +56,7 @@ static struct ask *take_slot(struct asks *s)
             q->from = 0;
             q->id = ++s->next_id;
             q->edges = 0;
-            q->db = false;
+            q->dbs = 0;
             q->nnodes = 0;
             q->left_out = 0;
             return q;
@@ -266,7 +266,7 @@ void rt_asks_finish(struct ask *q)
 void rt_asks_settle(struct ask *q)
 {
     rt_asks_flush(q);
-    if (q->edges == 0 && !q->db && q->nnodes == 0) {
+    if (q->edges == 0 && q->dbs == 0 && q->nnodes == 0) {
         rt_asks_finish(q);
     }
 }

@@ -40,7 +40,7 @@ struct ask {
     uint32_t from_id;       /* its name of the question */
     uint32_t id;            /* ours, for those who are asked */
     uint64_t edges;         /* bitmap: have not ended their answer */
-    bool db;                /* neither has db */
+    uint64_t dbs;           /* the same of db processes */
     uint32_t nnodes;        /* neither have these */
     uint64_t node[CL_NODES_MAX];
     uint64_t left_out; /* rows */
@@ -71,7 +71,8 @@ void rt_ask_left_out(struct ask *q);
 
 /* Asks all edges of this node, or the first one; trouble is told if there is none. */
 void rt_ask_edges(struct ask *q, const char *cmd, struct pr_slice args, bool one);
-void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args);
+/* Asks the db process of a project, NULL: those of all. */
+void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args, const char *project);
 /* Asks all other nodes that are linked, and names the members that are not; `only` is the name of
  * the one to be asked, NULL: all. */
 void rt_ask_nodes(struct ask *q, struct pr_slice cmd, struct pr_slice args, const char *only);

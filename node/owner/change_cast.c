@@ -38,7 +38,7 @@ void rt_change_cast_held(struct changes *c)
 
 static struct pr_outbuf put_flow(const struct changes *c, uint8_t *bytes)
 {
-    struct pr_reader m = {.project = pr_str(c->o->cfg->project),
+    struct pr_reader m = {.project = pr_str(c->project),
                           .state = c->casting ? PR_READER_HELD : PR_READER_STOP,
                           .casts = c->casting};
     struct pr_outbuf o = pr_outbuf(bytes, SMALL_FRAME);
@@ -95,9 +95,9 @@ bool rt_change_cast(struct changes *c, const struct pr_frame *f)
     return true;
 }
 
-void rt_change_cast_ok(struct changes *c, const struct peer *edge, const struct pr_frame *f)
+void rt_change_cast_ok(struct changes *c, const struct peer *edge, struct pr_slice frame)
 {
     if (c->asking && edge->index == c->caster) {
-        rt_changes_to_db(c, f->whole);
+        rt_changes_to_db(c, frame);
     }
 }

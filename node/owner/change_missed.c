@@ -50,7 +50,7 @@ void rt_change_missed_tell(struct changes *c, struct change_node *n)
     uint8_t bytes[SMALL_FRAME];
 
     for (uint32_t i = 0; i < n->nmissed; i++) {
-        struct pr_chg_sys m = {.project = pr_str(c->o->cfg->project),
+        struct pr_chg_sys m = {.project = pr_str(c->project),
                                .boot = n->missed[i].boot,
                                .message = pr_str(RT_CHANGES_MISSED)};
         struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);

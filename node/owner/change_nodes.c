@@ -84,7 +84,7 @@ bool rt_change_term_older(struct change_term a, struct change_term b)
 
 void rt_change_put_held(const struct changes *c, struct pr_outbuf *o)
 {
-    struct pr_reader m = {.project = pr_str(c->o->cfg->project),
+    struct pr_reader m = {.project = pr_str(c->project),
                           .term_timeline = c->held.timeline,
                           .term_lsn = c->held.lsn,
                           .node = c->o->node_id,
@@ -97,7 +97,7 @@ void rt_change_put_held(const struct changes *c, struct pr_outbuf *o)
 
 void rt_change_put_sync(const struct changes *c, struct pr_outbuf *o, uint64_t round)
 {
-    struct pr_chg_sync m = {.project = pr_str(c->o->cfg->project), .round = round};
+    struct pr_chg_sync m = {.project = pr_str(c->project), .round = round};
 
     pr_chg_sync_encode(o, &m);
 }
@@ -251,16 +251,15 @@ static void offer(struct changes *c, struct change_node *n)
     n->ready = rt_change_node_send(c, n, pr_bytes(o.p, o.len));
 }
 
-void rt_changes_node_here(struct owner *o, uint64_t id)
+void rt_change_node_here(struct changes *c, uint64_t id)
 {
-    if (id != o->node_id) {
-        (void)add(o->changes, id);
+    if (id != c->o->node_id) {
+        (void)add(c, id);
     }
 }
 
-void rt_changes_link_up(struct owner *o, uint64_t id)
+void rt_change_link_up(struct changes *c, uint64_t id)
 {
-    struct changes *c = o->changes;
     struct change_node *n = add(c, id);
 
     if (n == NULL) {
@@ -274,7 +273,7 @@ void rt_changes_link_up(struct owner *o, uint64_t id)
     n->term = (struct change_term){0};
     if (n->nboots > 0 && !n->gone) { /* its owner may be new, and has to be found by them first */
         n->absent = UINT64_MAX >> (RT_EDGES_MAX - n->nboots);
-        n->absent_until_ms = rt_now_ms(o->loop) + RT_CHANGES_ATTACH_MS;
+        n->absent_until_ms = rt_now_ms(c->o->loop) + RT_CHANGES_ATTACH_MS;
         rt_change_queues_watch(c);
     }
     rt_change_missed_again(n);
@@ -314,9 +313,8 @@ static void merge(struct changes *c, struct change_node *n, const uint64_t *boot
     n->absent = absent;
 }
 
-void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint32_t count)
+void rt_change_actors(struct changes *c, uint64_t id, const uint64_t *boots, uint32_t count)
 {
-    struct changes *c = o->changes;
     struct change_node *n = add(c, id);
     bool back, first;
 
@@ -347,9 +345,8 @@ void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint
     rt_changes_check_known(c);
 }
 
-void rt_changes_node_gone(struct owner *o, uint64_t id)
+void rt_change_node_gone(struct changes *c, uint64_t id)
 {
-    struct changes *c = o->changes;
     struct change_node *n = rt_change_node(c, id);
 
     if (n == NULL || n->gone) {
@@ -372,4 +369,25 @@ void rt_changes_node_gone(struct owner *o, uint64_t id)
     }
     index_boots(c);
     rt_changes_check_known(c);
+}
+
+/* What a link or a node's owner told once, and nothing that our reader or another has done since. */
+void rt_change_nodes_like(struct changes *c, const struct changes *other)
+{
+    for (uint32_t i = 0; i < other->nnodes; i++) {
+        const struct change_node *from = &other->nodes[i];
+        struct change_node *n = &c->nodes[i];
+
+        n->id = from->id;
+        memcpy(n->boots, from->boots, sizeof n->boots);
+        n->nboots = from->nboots;
+        n->absent = from->absent;
+        n->absent_until_ms = from->absent_until_ms;
+        n->gone = from->gone;
+        n->heard = from->heard;
+        n->linked = from->linked;
+        n->named = from->named;
+    }
+    c->nnodes = other->nnodes;
+    index_boots(c);
 }

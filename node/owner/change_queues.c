@@ -74,10 +74,10 @@ void rt_change_queues_watch(struct changes *c)
 
 void rt_change_queues_check(struct changes *c)
 {
-    if (c->o->db != NULL && !c->stopped && full(c)) {
+    if (c->db != NULL && !c->stopped && full(c)) {
         c->stopped = true;
         c->stopped_ms = rt_now_ms(c->o->loop);
-        rt_ipc_read(c->o->db->ipc, false);
+        rt_ipc_read(c->db->ipc, false);
         rt_change_queues_watch(c);
     }
 }
@@ -111,7 +111,7 @@ static void look_stopped(struct changes *c)
     }
     if (c->stopped && !full(c)) {
         c->stopped = false;
-        rt_ipc_read(c->o->db->ipc, true);
+        rt_ipc_read(c->db->ipc, true);
     }
 }
 

@@ -3,17 +3,18 @@
 #include <assert.h>
 
 #include "node/owner/changes_in.h"
+#include "node/owner/tell.h"
 
 #define SMALL_FRAME 512u
 
 bool rt_changes_is_reader(const struct changes *c)
 {
-    return c->reader == c->o->node_id && c->o->db != NULL;
+    return c->reader == c->o->node_id && c->db != NULL;
 }
 
 void rt_changes_to_db(struct changes *c, struct pr_slice frame)
 {
-    struct peer *db = c->o->db;
+    struct peer *db = c->db;
 
     if (db != NULL && !rt_ipc_send(db->ipc, frame)) {
         rt_owner_cut(db, "its queue is full: it does not read");
@@ -29,7 +30,7 @@ static void put_to_db(struct changes *c, const struct pr_outbuf *o)
 void rt_changes_tell_db(struct changes *c, enum pr_reader_state state)
 {
     struct pr_reader m = {
-        .project = pr_str(c->o->cfg->project), .node = c->o->node_id, .state = state};
+        .project = pr_str(c->project), .node = c->o->node_id, .state = state};
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
@@ -39,7 +40,7 @@ void rt_changes_tell_db(struct changes *c, enum pr_reader_state state)
 
 void rt_changes_name(struct changes *c, uint64_t boot)
 {
-    struct pr_chg_synced m = {.project = pr_str(c->o->cfg->project), .boot = boot};
+    struct pr_chg_synced m = {.project = pr_str(c->project), .boot = boot};
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
@@ -109,9 +110,8 @@ static void forget_db(struct changes *c)
     rt_change_nodes_reset(c);
 }
 
-void rt_changes_reader(struct owner *o, uint64_t id)
+void rt_change_reader(struct changes *c, uint64_t id)
 {
-    struct changes *c = o->changes;
     bool was = rt_changes_is_reader(c);
     bool asked = c->asking;
 
@@ -119,11 +119,12 @@ void rt_changes_reader(struct owner *o, uint64_t id)
         return;
     }
     c->reader = id;
+    rt_tell_reader(c->o, c->project, id);
     if (rt_changes_is_reader(c)) {
         begin(c);
     } else if (was) {
         struct pr_reader m = {
-            .project = pr_str(o->cfg->project), .node = o->node_id, .state = PR_READER_STOP};
+            .project = pr_str(c->project), .node = c->o->node_id, .state = PR_READER_STOP};
         uint8_t bytes[SMALL_FRAME];
         struct pr_outbuf out = pr_outbuf(bytes, sizeof bytes);
 
@@ -137,18 +138,20 @@ void rt_changes_reader(struct owner *o, uint64_t id)
     }
 }
 
-void rt_changes_db_up(struct owner *o)
+void rt_change_db_up(struct changes *c, struct peer *db)
 {
-    rt_ipc_set_bound(o->db->ipc, RT_CHANGES_DB_BYTES);
-    if (rt_changes_is_reader(o->changes)) {
-        begin(o->changes);
+    c->db = db;
+    rt_ipc_set_bound(db->ipc, RT_CHANGES_DB_BYTES);
+    if (rt_changes_is_reader(c)) {
+        begin(c);
     } else {
-        rt_changes_tell_db(o->changes, PR_READER_STOP);
+        rt_changes_tell_db(c, PR_READER_STOP);
     }
 }
 
-void rt_changes_db_down(struct owner *o)
+void rt_change_db_down(struct changes *c)
 {
-    o->changes->stopped = false;
-    forget_db(o->changes);
+    c->db = NULL;
+    c->stopped = false;
+    forget_db(c);
 }

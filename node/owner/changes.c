@@ -40,7 +40,7 @@ static void ask_edges(struct changes *c, struct change_node *n)
 /* The connection of a living edge ended: frames on their way are lost, and nobody waited for it. */
 static void tell_missed(struct changes *c, const struct peer *p)
 {
-    struct pr_chg_sys m = {.project = pr_str(c->o->cfg->project),
+    struct pr_chg_sys m = {.project = pr_str(c->project),
                            .boot = p->boot,
                            .message = pr_str(RT_CHANGES_MISSED)};
     uint8_t bytes[SMALL_FRAME];
@@ -51,9 +51,8 @@ static void tell_missed(struct changes *c, const struct peer *p)
     rt_change_to_edge(c, p->index, pr_bytes(o.p, o.len));
 }
 
-void rt_changes_edge_up(struct owner *o, struct peer *edge)
+void rt_change_edge_up(struct changes *c, struct peer *edge)
 {
-    struct changes *c = o->changes;
     bool again = c->ended[edge->index] == edge->boot;
 
     c->cut &= ~(UINT64_C(1) << edge->index);
@@ -75,22 +74,17 @@ void rt_changes_edge_up(struct owner *o, struct peer *edge)
     rt_changes_check_known(c);
 }
 
-void rt_changes_edge_down(struct owner *o, const struct peer *edge)
+void rt_change_edge_down(struct changes *c, const struct peer *edge)
 {
-    o->changes->ended[edge->index] = edge->boot;
-    rt_changes_unname(o->changes, edge->boot);
-    rt_change_cast_edge_down(o->changes, edge->index);
+    c->ended[edge->index] = edge->boot;
+    rt_changes_unname(c, edge->boot);
+    rt_change_cast_edge_down(c, edge->index);
 }
 
-void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
+void rt_change_edge_frame(struct changes *c, struct peer *edge, const struct pr_frame *f)
 {
-    struct changes *c = o->changes;
     bool answer = f->type == PR_T_CHG_SYNCED;
 
-    if (f->type == PR_T_CAST_OK) {
-        rt_change_cast_ok(c, edge, f);
-        return;
-    }
     if (c->asking) {
         rt_changes_to_db(c, f->whole);
     }
@@ -106,7 +100,7 @@ void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct p
             continue;
         }
         (void)rt_change_node_send(c, n, f->whole);
-        if (rt_owner_link_queued(o, n->id) > RT_CHANGES_LINK_BYTES) {
+        if (rt_owner_link_queued(c->o, n->id) > RT_CHANGES_LINK_BYTES) {
             rt_change_edge_pause(c, edge);
         }
     }
@@ -232,12 +226,12 @@ static bool on_message(struct changes *c, const struct pr_frame *f, bool own)
 static void note_term(struct changes *c, struct change_term term, uint64_t node, bool casts)
 {
     if (rt_change_term_older(term, c->top)) {
-        rt_log(c->o->args->log, RT_WARN, "reader_of_an_older_term", rt_kv_x("node", node),
+        rt_log(c->o->args->log, RT_WARN, "reader_of_an_older_term", rt_kv_s("project", c->project), rt_kv_x("node", node),
                rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     } else {
         c->top = term;
         rt_change_cast_flow(c, casts);
-        rt_log(c->o->args->log, RT_INFO, "changes_reader", rt_kv_x("node", node),
+        rt_log(c->o->args->log, RT_INFO, "changes_reader", rt_kv_s("project", c->project), rt_kv_x("node", node),
                rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     }
 }
@@ -286,9 +280,8 @@ static bool on_db_sync(struct changes *c, const struct pr_frame *f)
     return true;
 }
 
-bool rt_changes_on_db_frame(struct owner *o, const struct pr_frame *f)
+bool rt_change_db_frame(struct changes *c, const struct pr_frame *f)
 {
-    struct changes *c = o->changes;
     bool good = false;
 
     switch (f->type) {
@@ -351,9 +344,8 @@ static bool on_link_sync(struct changes *c, struct change_node *n, const struct 
     return true;
 }
 
-bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_frame *f)
+bool rt_change_link_frame(struct changes *c, uint64_t from, const struct pr_frame *f)
 {
-    struct changes *c = o->changes;
     struct change_node *n = rt_change_node(c, from);
     struct pr_chg_ok ok;
 
@@ -387,10 +379,12 @@ bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_fr
     }
 }
 
-struct changes *rt_changes_new(struct owner *o)
+struct changes *rt_change_new(struct owner *o, struct pr_slice project)
 {
     struct changes *c = rt_calloc(1, sizeof *c);
 
+    assert(project.n < sizeof c->project);
+    memcpy(c->project, project.p, project.n);
     c->o = o;
     c->caster = RT_EDGES_MAX;
     rt_timer_init(o->loop, &c->timer, rt_change_queues_look, c);
@@ -406,7 +400,7 @@ static void free_changes(void *ctx)
     rt_free(c);
 }
 
-void rt_changes_free(struct changes *c)
+void rt_change_free(struct changes *c)
 {
     rt_loop_undefer(c->o->loop, &c->cut_later);
     rt_timer_close(&c->timer, free_changes);

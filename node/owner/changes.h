@@ -56,23 +56,32 @@
  * every half second. */
 #define RT_CHANGES_ATTACH_MS 2000u
 
-/* Gives the state of this module, owner's `changes`. Nobody is elected yet. */
-struct changes *rt_changes_new(struct owner *o);
+/*
+ * One state per project, made when the settings, a db, an edge or another node first name it, and
+ * kept: nodes are told of a new project one after another, so none can be sure that it is gone.
+ * Beyond RT_PROJECTS_MAX names there is nothing, and the log says so.
+ */
+void rt_changes_init(struct owner *o);
 /* Before the loop ends. */
-void rt_changes_free(struct changes *c);
+void rt_changes_free(struct owner *o);
+/* Names known here, in the order in which they came; NULL from the end on. */
+const char *rt_changes_project(const struct owner *o, uint32_t i);
+/* The db process of a project, NULL if it is not attached. */
+struct peer *rt_changes_db(const struct owner *o, struct pr_slice project);
 
 /* edges.c: a local process said HELLO and was greeted, or its connection ended. */
 void rt_changes_edge_up(struct owner *o, struct peer *edge);
 void rt_changes_edge_down(struct owner *o, const struct peer *edge);
-void rt_changes_db_up(struct owner *o);
-void rt_changes_db_down(struct owner *o);
-/* REG UNREG SYNCED OK and CAST_OK of a local edge, passed on unread. */
-void rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
+/* The second ends the connection of an earlier db of that project. False: too many projects. */
+void rt_changes_db_down(struct owner *o, const struct peer *db);
+bool rt_changes_db_up(struct owner *o, struct peer *db);
+/* REG UNREG SYNCED OK and CAST_OK of a local edge. False: it is damaged. */
+bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
 /* Any frame of the local db but a CTL_REPLY. False: it is damaged, or db may not say it. */
-bool rt_changes_on_db_frame(struct owner *o, const struct pr_frame *f);
+bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f);
 
-/* Who is elected, as an id; 0: nobody. */
-void rt_changes_reader(struct owner *o, uint64_t id);
+/* The members are others: each project may have another reader. */
+void rt_changes_elect(struct owner *o);
 /* A member is alive; repeats do no harm. A reader waits for its edges before it starts. */
 void rt_changes_node_here(struct owner *o, uint64_t id);
 /* LINK_UP of a node. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * changes_in.h - inside of changes.h:
+ *   projects.c      one of these per project, and whose a frame is
  *   changes.c       frames of edges, db and links to where they belong
  *   change_reader.c what db is told: whether it reads, and whose edges live
  *   change_queues.c queues to edges and nodes, and what happens when one is over its bound
@@ -84,8 +85,11 @@ struct change_split {
     size_t out_cap;
 };
 
+/* Of one project; projects.c has them all. */
 struct changes {
     struct owner *o;
+    char project[RT_PROJECT_NAME_MAX + 1];
+    struct peer *db; /* NULL: not attached */
     uint64_t reader;         /* elected; 0: nobody */
     bool known;              /* KNOWN was told to db */
     bool asking;             /* db has asked for registrations, as the elected one */
@@ -110,6 +114,29 @@ struct changes {
     uint64_t stopped_ms;
     uint64_t paused; /* bitmap: edges that are not read */
 };
+
+/* projects.c: NULL if the project is not known. */
+struct changes *rt_change_of(const struct owner *o, struct pr_slice project);
+
+/* What changes.h says of all projects, for one. */
+struct changes *rt_change_new(struct owner *o, struct pr_slice project);
+void rt_change_free(struct changes *c);
+void rt_change_edge_up(struct changes *c, struct peer *edge);
+void rt_change_edge_down(struct changes *c, const struct peer *edge);
+void rt_change_edge_frame(struct changes *c, struct peer *edge, const struct pr_frame *f);
+bool rt_change_db_frame(struct changes *c, const struct pr_frame *f);
+bool rt_change_link_frame(struct changes *c, uint64_t from, const struct pr_frame *f);
+/* change_reader.c */
+void rt_change_db_up(struct changes *c, struct peer *db);
+void rt_change_db_down(struct changes *c);
+void rt_change_reader(struct changes *c, uint64_t id);
+/* change_nodes.c */
+void rt_change_node_here(struct changes *c, uint64_t id);
+void rt_change_link_up(struct changes *c, uint64_t id);
+void rt_change_actors(struct changes *c, uint64_t id, const uint64_t *boots, uint32_t count);
+void rt_change_node_gone(struct changes *c, uint64_t id);
+/* A project that is new here knows of the nodes what another one knows. */
+void rt_change_nodes_like(struct changes *c, const struct changes *other);
 
 /* change_reader.c */
 /* This node reads: it is elected and its db is attached. */
@@ -170,7 +197,7 @@ void rt_change_cast_flow(struct changes *c, bool on);
 /* CAST of db. False: it is damaged. */
 bool rt_change_cast(struct changes *c, const struct pr_frame *f);
 /* CAST_OK of an edge. */
-void rt_change_cast_ok(struct changes *c, const struct peer *edge, const struct pr_frame *f);
+void rt_change_cast_ok(struct changes *c, const struct peer *edge, struct pr_slice frame);
 
 /* change_missed.c */
 /* This edge, or all of the node, may have missed something. */

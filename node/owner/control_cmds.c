@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control_cmds.c - the questions of realtimectl, here or at another node: who answers which. */
+#include <stdio.h>
 #include <string.h>
 
+#include "node/owner/changes.h"
 #include "node/owner/look.h"
 
 static const struct command {
@@ -10,7 +12,8 @@ static const struct command {
     const char *edges;                              /* what edges are asked; NULL: nothing */
     bool one_edge;
     bool db;
-    bool nodes; /* it is about the whole cluster */
+    bool one_project; /* of several it needs one */
+    bool nodes;       /* it is about the whole cluster */
     bool stream;
 } commands[] = {
     {.name = "status", .own = rt_look_status, .nodes = true},
@@ -18,16 +21,21 @@ static const struct command {
     {.name = "ring", .own = rt_look_ring, .nodes = true},
     {.name = "events", .own = rt_look_events, .nodes = true},
     {.name = "topics", .own = rt_look_topics, .edges = "topics", .nodes = true},
-    {.name = "presence", .own = rt_look_presence, .nodes = true},
+    {.name = "presence", .own = rt_look_presence, .one_project = true, .nodes = true},
     {.name = "connections", .edges = "connections", .nodes = true},
     {.name = "channels", .edges = "channels", .nodes = true},
     {.name = "slots", .db = true, .nodes = true},
     {.name = "doctor", .db = true},
-    {.name = "bindings", .edges = "bindings", .nodes = true},
-    {.name = "explain", .db = true, .nodes = true},
-    {.name = "pub", .edges = "pub", .one_edge = true},
-    {.name = "sub", .edges = "sub", .one_edge = true, .stream = true},
-    {.name = "tail", .edges = "sub", .one_edge = true, .nodes = true, .stream = true},
+    {.name = "bindings", .edges = "bindings", .one_project = true, .nodes = true},
+    {.name = "explain", .db = true, .one_project = true, .nodes = true},
+    {.name = "pub", .edges = "pub", .one_edge = true, .one_project = true},
+    {.name = "sub", .edges = "sub", .one_edge = true, .one_project = true, .stream = true},
+    {.name = "tail",
+     .edges = "sub",
+     .one_edge = true,
+     .one_project = true,
+     .nodes = true,
+     .stream = true},
 };
 
 static const struct command *command_of(struct pr_slice name)
@@ -40,6 +48,27 @@ static const struct command *command_of(struct pr_slice name)
     return NULL;
 }
 
+/* The project that is meant is known, or there is no other; else the asker is told which there are. */
+static bool project_named(struct ask *q, const char *name)
+{
+    const struct owner *o = q->owner;
+    char text[512];
+    size_t n = (size_t)snprintf(text, sizeof text, "name a project by --project:");
+    bool known = name == NULL && rt_changes_project(o, 1) == NULL;
+    const char *at = NULL;
+
+    for (uint32_t i = 0; (at = rt_changes_project(o, i)) != NULL; i++) {
+        known = known || (name != NULL && strcmp(at, name) == 0);
+        if (n < sizeof text) {
+            n += (size_t)snprintf(text + n, sizeof text - n, " %s", at);
+        }
+    }
+    if (!known) {
+        rt_ask_error(q, text);
+    }
+    return known;
+}
+
 /* Asks everybody who is to be asked. Another node that asks wants to hear of this node alone. */
 static void dispatch(struct ask *q, struct pr_slice name, struct pr_slice args)
 {
@@ -48,10 +77,11 @@ static void dispatch(struct ask *q, struct pr_slice name, struct pr_slice args)
     const char *at = q->asker != NULL ? json_string_value(json_object_get(j, "at")) : NULL;
     bool local = q->asker == NULL || json_is_true(json_object_get(j, "local"));
     bool here = at == NULL || strcmp(at, q->owner->cfg->node) == 0;
+    const char *project = json_string_value(json_object_get(j, "project"));
 
     if (c == NULL) {
         rt_ask_error(q, "unknown command");
-    } else {
+    } else if ((!c->one_project && project == NULL) || project_named(q, project)) {
         q->stream = c->stream;
         if (here && c->own != NULL) {
             c->own(q, j);
@@ -60,7 +90,7 @@ static void dispatch(struct ask *q, struct pr_slice name, struct pr_slice args)
             rt_ask_edges(q, c->edges, args, c->one_edge);
         }
         if (here && c->db) {
-            rt_ask_db(q, c->name, args);
+            rt_ask_db(q, c->name, args, project);
         }
         if (at != NULL ? !here : c->nodes && !local) {
             rt_ask_nodes(q, name, args, at);

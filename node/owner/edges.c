@@ -27,7 +27,7 @@ static struct peer **place_of(struct peer *p)
         return &o->edge[p->index];
     }
     if (p->role == PR_ROLE_DB) {
-        return &o->db;
+        return &o->db[p->index];
     }
     for (uint32_t i = 0; i < RT_STRANGERS_MAX; i++) {
         if (o->stranger[i] == p) {
@@ -59,8 +59,8 @@ static void forget(struct peer *p)
         (void)rt_owner_step(o, &ev);
         rt_changes_edge_down(o, p);
     } else if (p->role == PR_ROLE_DB) {
-        rt_changes_db_down(o);
-        rt_rights_db_down(o);
+        rt_changes_db_down(o, p);
+        rt_rights_db_down(o, pr_str(p->project));
     }
     rt_free(p);
 }
@@ -124,8 +124,12 @@ static const char *hello_fault(const struct owner *o, const struct pr_frame *f, 
     if (m->proto_min > PR_PROTO_MAX || m->proto_max < PR_PROTO_MIN) {
         return "no common protocol version";
     }
-    if (m->role != PR_ROLE_DB && (m->role != PR_ROLE_EDGE || m->index >= o->cfg->edges)) {
+    if (m->role == PR_ROLE_DB ? m->index >= RT_DBS_MAX
+                              : m->role != PR_ROLE_EDGE || m->index >= o->cfg->edges) {
         return "HELLO of an unknown role or index";
+    }
+    if (m->role == PR_ROLE_DB && (m->project.n == 0 || m->project.n > RT_PROJECT_NAME_MAX)) {
+        return "HELLO of a db without a project";
     }
     return NULL;
 }
@@ -141,13 +145,13 @@ static void on_hello(struct peer *p, const struct pr_frame *f)
         rt_owner_cut(p, fault);
         return;
     }
-    old = m.role == PR_ROLE_EDGE ? o->edge[m.index] : o->db;
+    old = m.role == PR_ROLE_EDGE ? o->edge[m.index] : o->db[m.index];
     if (old != NULL) {
         rt_owner_cut(old, "another process attached in its place");
     }
     *place_of(p) = NULL;
     p->role = m.role;
-    p->index = m.role == PR_ROLE_EDGE ? m.index : 0;
+    p->index = m.index;
     p->boot = m.boot;
     *place_of(p) = p;
     greet(p);
@@ -163,7 +167,10 @@ static void on_hello(struct peer *p, const struct pr_frame *f)
             tell_cluster(o->edge[m.index], &c);
         }
     } else {
-        rt_changes_db_up(o);
+        memcpy(p->project, m.project.p, m.project.n);
+        if (!rt_changes_db_up(o, p)) {
+            rt_owner_cut(p, "there are too many projects");
+        }
     }
 }
 
@@ -178,7 +185,9 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_CHG_SYNCED:
     case PR_T_CHG_OK:
     case PR_T_CAST_OK:
-        rt_changes_on_edge_frame(o, p, f);
+        if (!rt_changes_on_edge_frame(o, p, f)) {
+            rt_owner_cut(p, "malformed frame of changes");
+        }
         break;
     case PR_T_CTL_REPLY:
         rt_owner_on_ctl_reply(o, p, f);
@@ -203,7 +212,7 @@ static void on_db_frame(struct peer *p, const struct pr_frame *f)
         rt_rights_answer(p, f);
     } else if (f->type == PR_T_REPLAY) {
         rt_replay_answer(p, f);
-    } else if (!rt_changes_on_db_frame(p->owner, f)) {
+    } else if (!rt_changes_on_db_frame(p->owner, p, f)) {
         rt_owner_cut(p, "malformed or unexpected frame");
     }
 }
@@ -288,5 +297,7 @@ void rt_owner_edges_free(struct owner *o)
     for (uint32_t i = 0; i < RT_STRANGERS_MAX; i++) {
         end(o->stranger[i]);
     }
-    end(o->db);
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        end(o->db[i]);
+    }
 }

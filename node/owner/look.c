@@ -77,7 +77,16 @@ struct rt_node_name rt_look_name(const struct owner *o, uint64_t id)
 
 static bool attached(const struct owner *o, enum rt_role role, uint32_t index)
 {
-    return role == RT_EDGE ? o->edge[index] != NULL : role != RT_DB || o->db != NULL;
+    switch (role) {
+    case RT_EDGE:
+        return o->edge[index] != NULL;
+    case RT_DB:
+        return o->db[index] != NULL;
+    case RT_SUPERVISOR:
+    case RT_OWNER:
+        break;
+    }
+    return true;
 }
 
 static json_t *process_row(const struct owner *o, enum rt_role role, uint32_t index)
@@ -114,33 +123,47 @@ static json_t *limits_json(const struct rt_config *cfg)
     return limits;
 }
 
+/* Says how many there are that ever ran. */
+static uint32_t add_processes(const struct owner *o, json_t *list, enum rt_role role, uint32_t max)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < max; i++) {
+        json_t *row = process_row(o, role, i);
+
+        count += row != NULL;
+        if (row != NULL && role == RT_DB && o->db[i] != NULL) {
+            (void)json_object_set_new(row, "project", json_string(o->db[i]->project));
+        }
+        if (row != NULL) {
+            (void)json_array_append_new(list, row);
+        }
+    }
+    return count;
+}
+
 void rt_look_status(struct ask *q, const json_t *args)
 {
-    static const enum rt_role singles[] = {RT_SUPERVISOR, RT_OWNER, RT_DB};
     const struct owner *o = q->owner;
     json_t *processes = json_array();
+    uint32_t dbs_run, dbs = 0;
     struct cl_stats s;
     int edges = 0;
 
     (void)args;
-    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++) {
-        json_t *row = process_row(o, singles[i], 0);
-
-        if (row != NULL) {
-            (void)json_array_append_new(processes, row);
-        }
-    }
+    (void)add_processes(o, processes, RT_SUPERVISOR, 1);
+    (void)add_processes(o, processes, RT_OWNER, 1);
+    dbs_run = add_processes(o, processes, RT_DB, RT_DBS_MAX);
+    (void)add_processes(o, processes, RT_EDGE, o->cfg->edges);
     for (uint32_t i = 0; i < o->cfg->edges; i++) {
-        json_t *row = process_row(o, RT_EDGE, i);
-
         edges += o->edge[i] != NULL;
-        if (row != NULL) {
-            (void)json_array_append_new(processes, row);
-        }
+    }
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        dbs += o->db[i] != NULL;
     }
     cl_stats(o->cl, &s);
     rt_ask_row(q, json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}", "owner", "answers",
-                            "edges_attached", edges, "db_attached", o->db != NULL, "joined",
+                            "edges_attached", edges, "db_attached", dbs > 0 && dbs >= dbs_run, "joined",
                             cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
                             (json_int_t)s.presences, "events", (json_int_t)s.events, "processes",
                             processes, "limits", limits_json(o->cfg)));

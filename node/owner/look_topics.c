@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cluster/hash.h"
+#include "node/owner/changes.h"
 #include "node/owner/look.h"
 #include "proto/json_write.h"
 
@@ -144,7 +145,7 @@ static bool split_key(struct pr_slice key, struct pr_slice *project, bool *priva
 
 /* Key of a topic as an operator names it, with "realtime:" or without; `memory` has
  * PR_TOPIC_KEY_MAX bytes. Empty: too long. */
-static struct pr_slice key_of(const struct owner *o, const char *topic, bool private_topic,
+static struct pr_slice key_of(const char *project, const char *topic, bool private_topic,
                               uint8_t *memory)
 {
     struct pr_outbuf out = pr_outbuf(memory, PR_TOPIC_KEY_MAX);
@@ -152,11 +153,22 @@ static struct pr_slice key_of(const struct owner *o, const char *topic, bool pri
     if (strncmp(topic, PREFIX, strlen(PREFIX)) == 0) {
         topic += strlen(PREFIX);
     }
-    pr_put_str(&out, o->cfg->project);
+    pr_put_str(&out, project);
     pr_put_u8(&out, 0);
     pr_put_u8(&out, private_topic ? '1' : '0');
     pr_put_str(&out, topic);
     return pr_bytes(memory, pr_out_ok(&out) ? out.len : 0);
+}
+
+/* That is meant: it is named, or the only one; NULL: neither. */
+static const char *project_of(const struct ask *q, const json_t *args)
+{
+    const char *name = json_string_value(json_object_get(args, "project"));
+
+    if (name == NULL && rt_changes_project(q->owner, 1) == NULL) {
+        name = rt_changes_project(q->owner, 0);
+    }
+    return name;
 }
 
 static void topic_row(void *ctx, const struct cl_topic_row *row)
@@ -201,8 +213,12 @@ void rt_look_topics(struct ask *q, const json_t *args)
     for (size_t i = 0; i < json_array_size(names) && i < NAMES_MAX; i++) {
         const char *name = json_string_value(json_array_get(names, i));
 
-        for (int v = 0; name != NULL && v <= 1; v++) {
-            cl_inspect_topic(q->owner->cl, key_of(q->owner, name, v == 1, key), topic_row, r);
+        for (uint32_t p = 0; name != NULL && rt_changes_project(q->owner, p) != NULL; p++) {
+            for (int v = 0; v <= 1; v++) {
+                cl_inspect_topic(q->owner->cl,
+                                 key_of(rt_changes_project(q->owner, p), name, v == 1, key),
+                                 topic_row, r);
+            }
         }
     }
     rows_end(r);
@@ -223,11 +239,11 @@ static void on_held(void *ctx, const struct cl_topic_row *row)
     *h = (struct held){true, row->seq, row->nodes, row->edges};
 }
 
-static void ring_topic(struct ask *q, const char *topic)
+static void ring_topic(struct ask *q, const char *project, const char *topic)
 {
     const struct owner *o = q->owner;
     uint8_t memory[PR_TOPIC_KEY_MAX];
-    struct pr_slice key = key_of(o, topic, false, memory);
+    struct pr_slice key = key_of(project, topic, false, memory);
     uint64_t ids[RANKS];
     uint32_t part, n;
     struct held held = {0};
@@ -267,8 +283,12 @@ void rt_look_ring(struct ask *q, const json_t *args)
 {
     const char *topic = json_string_value(json_object_get(args, "topic"));
 
+    if (topic != NULL && project_of(q, args) == NULL) {
+        rt_ask_error(q, "there are several projects: name one by --project");
+        return;
+    }
     if (topic != NULL) {
-        ring_topic(q, topic);
+        ring_topic(q, project_of(q, args), topic);
         return;
     }
     rt_look_self(q, true);
@@ -359,13 +379,13 @@ void rt_look_presence(struct ask *q, const json_t *args)
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct rows *r;
 
-    if (topic == NULL) {
+    if (topic == NULL || project_of(q, args) == NULL) {
         rt_ask_error(q, "presence needs the name of a topic");
         return;
     }
     r = rows_begin(q);
     for (int v = 0; v <= 1; v++) { /* the public topic of that name, and the private */
-        struct pr_slice key = key_of(q->owner, topic, v == 1, memory);
+        struct pr_slice key = key_of(project_of(q, args), topic, v == 1, memory);
 
         if (digest) {
             digest_row(r, key);

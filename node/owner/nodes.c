@@ -352,9 +352,6 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
     case CL_ACT_MEMBER:
         member(o, a);
         break;
-    case CL_ACT_READER:
-        rt_changes_reader(o, a->id);
-        break;
     case CL_ACT_ACTORS:
         actors(o, a);
         break;
@@ -368,6 +365,7 @@ void rt_nodes_action(struct owner *o, const struct cl_action *a)
         break;
     case CL_ACT_EDGE_SEND:
     case CL_ACT_EDGE_CUT:
+    case CL_ACT_READER:
         break;
     }
 }

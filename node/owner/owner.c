@@ -65,8 +65,7 @@ static void do_action(struct owner *o, const struct cl_action *a, struct cuts *c
         cuts->why = a->reason;
         break;
     case CL_ACT_READER:
-        rt_tell_reader(o, a->id);
-        rt_changes_reader(o, a->id);
+        rt_changes_elect(o);
         break;
     case CL_ACT_UDP_SEND:
     case CL_ACT_DIAL:
@@ -335,7 +334,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     }
     o->cl = new_core(o);
     assert(o->cl != NULL); /* the budget is far above what an empty core takes */
-    o->changes = rt_changes_new(o);
+    rt_changes_init(o);
     rt_timer_init(o->loop, &o->tick, on_tick, o);
     rt_timer_init(o->loop, &o->stats, on_stats, o);
     rt_timer_init(o->loop, &o->leave, on_leave_end, o);
@@ -348,7 +347,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_owner_control_free(o);
     rt_owner_edges_free(o);
     rt_nodes_free(o->nodes);
-    rt_changes_free(o->changes);
+    rt_changes_free(o);
     rt_timer_close(&o->tick, NULL);
     rt_timer_close(&o->stats, NULL);
     rt_timer_close(&o->leave, NULL);

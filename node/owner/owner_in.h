@@ -17,7 +17,7 @@
 #define RT_HELLO_MS 5000u
 
 struct owner;
-struct changes;   /* changes.h */
+struct rt_projects; /* changes.h */
 struct nodes;     /* nodes.h */
 struct asks;      /* asks.h */
 struct rt_events; /* events.h */
@@ -27,9 +27,10 @@ struct peer {
     struct owner *owner;
     struct rt_ipc *ipc;
     uint32_t role;  /* enum pr_role; 0 until HELLO */
-    uint32_t index; /* of an edge */
+    uint32_t index; /* of an edge, or of db */
     uint64_t boot;
     uint64_t since_ms;
+    char project[RT_PROJECT_NAME_MAX + 1]; /* of db */
 };
 
 /* What was told last, tell.h. */
@@ -52,9 +53,9 @@ struct owner {
     struct rt_timer tick, stats;
     uint64_t tick_at; /* deadline the timer is set to */
     struct peer *edge[RT_EDGES_MAX];
-    struct peer *db;
+    struct peer *db[RT_DBS_MAX];
     struct peer *stranger[RT_STRANGERS_MAX];
-    struct changes *changes;
+    struct rt_projects *projects;
     struct nodes *nodes;      /* NULL: no other nodes */
     struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;

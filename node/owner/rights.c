@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/owner/rights.h"
 
+#include "node/owner/changes.h"
+
 #define SMALL_FRAME 64u
 
 static void send_to(struct peer *p, struct pr_slice frame)
@@ -10,10 +12,11 @@ static void send_to(struct peer *p, struct pr_slice frame)
     }
 }
 
-static void say_away(struct peer *edge, uint64_t id)
+static void say_away(struct peer *edge, uint64_t id, struct pr_slice project)
 {
-    struct pr_rights m = {.boot = edge->boot, .id = id, .status = PR_RIGHTS_AWAY};
-    uint8_t bytes[SMALL_FRAME];
+    struct pr_rights m = {
+        .boot = edge->boot, .id = id, .status = PR_RIGHTS_AWAY, .project = project};
+    uint8_t bytes[SMALL_FRAME + PR_ID_MAX];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
     pr_rights_encode(&o, &m);
@@ -34,13 +37,17 @@ void rt_rights_ask(struct peer *edge, const struct pr_frame *f)
 {
     struct owner *o = edge->owner;
     struct pr_rights_ask m;
+    struct peer *db;
 
     if (pr_rights_ask_decode(f, &m) != PR_OK || m.boot != edge->boot) {
         rt_owner_cut(edge, "malformed question of rights");
-    } else if (o->db == NULL) {
-        say_away(edge, m.id);
+        return;
+    }
+    db = rt_changes_db(o, m.project);
+    if (db == NULL) {
+        say_away(edge, m.id, m.project);
     } else {
-        send_to(o->db, f->whole);
+        send_to(db, f->whole);
     }
 }
 
@@ -64,13 +71,17 @@ void rt_replay_ask(struct peer *edge, const struct pr_frame *f)
 {
     struct owner *o = edge->owner;
     struct pr_replay_ask m;
+    struct peer *db;
 
     if (pr_replay_ask_decode(f, &m) != PR_OK || m.boot != edge->boot) {
         rt_owner_cut(edge, "malformed question of replay");
-    } else if (o->db == NULL) {
+        return;
+    }
+    db = rt_changes_db(o, m.project);
+    if (db == NULL) {
         say_replay_away(edge, m.id);
     } else {
-        send_to(o->db, f->whole);
+        send_to(db, f->whole);
     }
 }
 
@@ -90,11 +101,11 @@ void rt_replay_answer(struct peer *db, const struct pr_frame *f)
     }
 }
 
-void rt_rights_db_down(struct owner *o)
+void rt_rights_db_down(struct owner *o, struct pr_slice project)
 {
     for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
         if (o->edge[i] != NULL) {
-            say_away(o->edge[i], 0);
+            say_away(o->edge[i], 0, project);
         }
     }
 }

@@ -18,7 +18,7 @@ void rt_rights_answer(struct peer *db, const struct pr_frame *f);
 /* The same of REPLAY_ASK and REPLAY. */
 void rt_replay_ask(struct peer *edge, const struct pr_frame *f);
 void rt_replay_answer(struct peer *db, const struct pr_frame *f);
-/* The db is gone: what was asked of it is lost. */
-void rt_rights_db_down(struct owner *o);
+/* The db of this project is gone: what was asked of it is lost. */
+void rt_rights_db_down(struct owner *o, struct pr_slice project);
 
 #endif

@@ -98,18 +98,22 @@ void rt_tell_member(struct owner *o, const struct cl_action *a)
              rt_kv_s("why", why), rt_kv_s("by", by.text));
 }
 
-void rt_tell_reader(struct owner *o, uint64_t id)
+void rt_tell_reader(struct owner *o, const char *project, uint64_t id)
 {
     struct rt_node_name name = {.text = ""};
+    bool named = o->cfg->sections;
     char text[SENTENCE];
 
     if (id != 0) {
         name = rt_look_name(o, id);
     }
-    (void)snprintf(text, sizeof text, "%s reads the changes of the database",
-                   id == 0 ? "nobody" : name.text);
-    rt_log(o->args->log, RT_INFO, "reader", rt_kv_s("peer", name.text));
-    rt_event(o->events, RT_EVT_READER, text, rt_kv_s("peer", name.text));
+    (void)snprintf(text, sizeof text, "%s reads the changes of %s%s",
+                   id == 0 ? "nobody" : name.text, named ? "project " : "the database",
+                   named ? project : "");
+    rt_log(o->args->log, RT_INFO, "reader", rt_kv_s("project", project),
+           rt_kv_s("peer", name.text));
+    rt_event(o->events, RT_EVT_READER, text, rt_kv_s("project", project),
+             rt_kv_s("peer", name.text));
 }
 
 void rt_tell_node(struct owner *o, const char *what)

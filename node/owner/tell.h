@@ -23,7 +23,7 @@ void rt_tell_refused(struct owner *o, struct pr_slice name, const struct pr_addr
 /* CL_ACT_MEMBER. What a node says of itself again and again becomes no event. */
 void rt_tell_member(struct owner *o, const struct cl_action *a);
 /* Who reads the database's changes; 0: nobody. */
-void rt_tell_reader(struct owner *o, uint64_t id);
+void rt_tell_reader(struct owner *o, const char *project, uint64_t id);
 /* This node itself: "started", "leaves". */
 void rt_tell_node(struct owner *o, const char *what);
 /* Often: who owns what, if that has changed; and what was refused. */

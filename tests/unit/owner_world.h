@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "node/owner/changes_in.h"
+#include "node/owner/tell.h"
 
 #define NODES 3u
 #define EDGES 2u
@@ -48,6 +49,9 @@ struct node {
 
 static struct node nodes[NODES];
 static uint64_t now_ms;
+
+/* What the next call of rt_changes_elect finds. */
+static uint64_t named_reader;
 
 static void fifo_put(struct fifo *q, struct pr_slice s)
 {
@@ -149,6 +153,12 @@ void rt_log_fields(struct rt_log *log, enum rt_log_level level, const char *ev,
 }
 
 /* owner_in.h */
+void rt_tell_reader(struct owner *o, const char *project, uint64_t id)
+{
+    (void)o;
+    (void)project;
+    (void)id;
+}
 static struct node *node_of(const struct owner *o)
 {
     return &nodes[o->node_id - 1];
@@ -178,9 +188,9 @@ void rt_owner_cut(struct peer *p, const char *why)
     (void)why;
     n->cuts++;
     if (p->role == PR_ROLE_DB) {
-        n->o.db = NULL;
+        n->o.db[0] = NULL;
         fifo_clear(&n->db_ipc.out);
-        rt_changes_db_down(&n->o);
+        rt_changes_db_down(&n->o, p);
     } else {
         n->o.edge[p->index] = NULL;
         fifo_clear(&n->edge_ipc[p->index].out);
@@ -188,10 +198,28 @@ void rt_owner_cut(struct peer *p, const char *why)
     }
 }
 
+static struct changes *changes_of(const struct node *n)
+{
+    return rt_change_of(&n->o, pr_str("default"));
+}
+
+/* Who is named_reader, says the core. */
+uint64_t cl_reader(const struct cl *cl, struct pr_slice name)
+{
+    (void)cl;
+    return pr_slice_is(name, "default") ? named_reader : 0;
+}
+
+static void elect(struct node *n, uint64_t id)
+{
+    named_reader = id;
+    rt_changes_elect(&n->o);
+}
+
 /* End of the turn at a node: deferred calls, and its timer if it is set. */
 static void turn(struct node *n)
 {
-    struct changes *c = n->o.changes;
+    struct changes *c = changes_of(n);
 
     if (c->cut_later.waiting) {
         c->cut_later.waiting = false;
@@ -206,9 +234,13 @@ static void turn(struct node *n)
 static void attach_db(struct node *n)
 {
     n->db_ipc = (struct rt_ipc){.reading = true, .bound = RT_IPC_QUEUE_MAX};
-    n->db = (struct peer){.owner = &n->o, .ipc = &n->db_ipc, .role = PR_ROLE_DB, .boot = 1};
-    n->o.db = &n->db;
-    rt_changes_db_up(&n->o);
+    n->db = (struct peer){.owner = &n->o,
+                          .ipc = &n->db_ipc,
+                          .role = PR_ROLE_DB,
+                          .boot = 1,
+                          .project = "default"};
+    n->o.db[0] = &n->db;
+    assert_true(rt_changes_db_up(&n->o, &n->db));
 }
 
 static void attach_edge(struct node *n, uint32_t i, uint64_t boot)
@@ -229,7 +261,10 @@ static void open_node(uint32_t i)
     n->o.cfg = &n->cfg;
     n->o.args = &n->args;
     n->o.node_id = i + 1;
-    n->o.changes = rt_changes_new(&n->o);
+    named_reader = 0;
+    n->cfg.projects = &n->cfg;
+    n->cfg.nprojects = 1;
+    rt_changes_init(&n->o);
 }
 
 static void close_node(uint32_t i)
@@ -243,7 +278,7 @@ static void close_node(uint32_t i)
         fifo_clear(&n->edge_ipc[k].out);
     }
     fifo_clear(&n->db_ipc.out);
-    rt_changes_free(n->o.changes);
+    rt_changes_free(&n->o);
     memset(n, 0, sizeof *n);
 }
 

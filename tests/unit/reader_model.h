@@ -443,7 +443,7 @@ static bool db_works(uint32_t n, bool position)
 {
     struct db *d = &dbs[n];
 
-    if (nodes[n].o.db == NULL || !d->elected) {
+    if (nodes[n].o.db[0] == NULL || !d->elected) {
         return false;
     }
     if (!d->streaming) {

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "node/owner/events.h"
+#include "node/owner/changes.h"
 #include "node/owner/look.h"
 #include "node/owner/nodes.h"
 
@@ -312,6 +313,12 @@ uint32_t cl_rank_of(const struct cl *cl, uint32_t part, uint64_t *ids, uint32_t 
     return 2;
 }
 
+const char *rt_changes_project(const struct owner *o, uint32_t i)
+{
+    (void)o;
+    return i == 0 ? "default" : NULL;
+}
+
 bool cl_joined(const struct cl *cl)
 {
     (void)cl;
@@ -348,7 +355,7 @@ static int open_world(void **state)
     }
     w.o.edge[0] = &w.peer[0];
     w.o.edge[1] = &w.peer[1];
-    w.o.db = &w.peer[2];
+    w.o.db[0] = &w.peer[2];
     w.nmembers = 4;
     for (uint32_t i = 0; i < 4; i++) {
         w.member[i] = (struct cl_member_row){.id = i + 1,
@@ -554,7 +561,7 @@ static void who_does_not_answer_is_named(void **state)
     assert_true(a.ended && strstr(a.rows, "not asked") != NULL);
     w.o.edge[0] = NULL;
     w.o.edge[1] = NULL;
-    w.o.db = NULL;
+    w.o.db[0] = NULL;
     ask(&a, "pub", "{}");
     assert_true(a.ended && strstr(a.rows, "no edge process is attached") != NULL);
     ask(&a, "doctor", "{}");

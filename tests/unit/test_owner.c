@@ -181,6 +181,7 @@ static struct link *attach(const struct world *w, uint32_t role, uint32_t index,
     struct pr_hello_ok ok;
     struct pr_frame f;
 
+    m.project = pr_str(role == PR_ROLE_DB ? "default" : "");
     pr_hello_encode(&o, &m);
     say(l, &o);
     hear_type(l, PR_T_HELLO_OK, &f);

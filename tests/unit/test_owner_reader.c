@@ -85,13 +85,13 @@ static bool deliver(struct fifo *q, void (*take)(uint32_t n, uint32_t i, const s
 
 static void from_edge(uint32_t n, uint32_t i, const struct pr_frame *f)
 {
-    rt_changes_on_edge_frame(&nodes[n].o, &nodes[n].edge[i], f);
+    assert_true(rt_changes_on_edge_frame(&nodes[n].o, &nodes[n].edge[i], f));
 }
 
 static void from_db(uint32_t n, uint32_t i, const struct pr_frame *f)
 {
     (void)i;
-    assert_true(rt_changes_on_db_frame(&nodes[n].o, f));
+    assert_true(rt_changes_on_db_frame(&nodes[n].o, &nodes[n].db, f));
 }
 
 static void to_db(uint32_t n, uint32_t i, const struct pr_frame *f)
@@ -115,9 +115,9 @@ static bool move(uint32_t n, uint32_t what, uint32_t k, bool position)
 {
     switch (what) {
     case 0:
-        return nodes[n].o.db != NULL && deliver(&nodes[n].db_ipc.out, to_db, n, 0);
+        return nodes[n].o.db[0] != NULL && deliver(&nodes[n].db_ipc.out, to_db, n, 0);
     case 1:
-        return nodes[n].o.db != NULL && deliver(&dbs[n].up, from_db, n, 0);
+        return nodes[n].o.db[0] != NULL && deliver(&dbs[n].up, from_db, n, 0);
     case 2:
         return nodes[n].o.edge[k % EDGES] != NULL &&
                deliver(&nodes[n].edge_ipc[k % EDGES].out, edge_takes, n, k % EDGES);
@@ -161,8 +161,8 @@ static void restart_db(uint32_t n)
 {
     struct db *d = &dbs[n];
 
-    if (nodes[n].o.db != NULL) {
-        rt_owner_cut(nodes[n].o.db, "test");
+    if (nodes[n].o.db[0] != NULL) {
+        rt_owner_cut(nodes[n].o.db[0], "test");
     }
     end_stream(n);
     fifo_clear(&d->up);
@@ -210,7 +210,7 @@ static void restart_owner(uint32_t n)
     struct db *d = &dbs[n];
 
     for (uint32_t k = 0; k < NODES; k++) {
-        const struct change_node *other = rt_change_node(nodes[n].o.changes, k + 1);
+        const struct change_node *other = rt_change_node(changes_of(&nodes[n]), k + 1);
 
         if (k != n) {
             link_down(n, k);
@@ -243,7 +243,7 @@ static void give_up(uint32_t n)
         }
     }
     alive[n] = false;
-    rt_changes_reader(&nodes[n].o, 0);
+    elect(&nodes[n], 0);
 }
 
 static void change_regs(uint32_t n, uint32_t i, uint32_t k)
@@ -291,14 +291,14 @@ static void trouble(uint32_t elected)
         change_regs(n, chance(EDGES), chance(HANDLES));
         break;
     case 7: /* a node takes nothing for long, but its link lives */
-        other = rt_change_node(nodes[n].o.changes, k + 1);
+        other = rt_change_node(changes_of(&nodes[n]), k + 1);
         if (other != NULL && other->ready) {
-            rt_change_node_stuck(nodes[n].o.changes, other);
+            rt_change_node_stuck(changes_of(&nodes[n]), other);
         }
         break;
     default:
         link_up(n, k);
-        rt_changes_reader(&nodes[n].o, elected + 1);
+        elect(&nodes[n], elected + 1);
         break;
     }
 }
@@ -354,7 +354,7 @@ static bool move_all(bool position)
 static void settle(uint64_t seed, uint32_t elected)
 {
     for (uint32_t n = 0; n < NODES; n++) {
-        rt_changes_reader(&nodes[n].o, elected + 1);
+        elect(&nodes[n], elected + 1);
         for (uint32_t k = 0; k < NODES; k++) {
             link_up(n, k);
         }

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projects.c - changes.h for all projects: to which of them a frame or an event belongs. */
+#include <string.h>
+
+#include "node/owner/changes_in.h"
+#include "proto/mesh_cast.h"
+
+struct rt_projects {
+    struct changes *at[RT_PROJECTS_MAX];
+    uint32_t count;
+    bool full_told;
+};
+
+struct changes *rt_change_of(const struct owner *o, struct pr_slice name)
+{
+    const struct rt_projects *s = o->projects;
+
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (pr_slice_is(name, s->at[i]->project)) {
+            return s->at[i];
+        }
+    }
+    return NULL;
+}
+
+/* NULL: it cannot be one of ours, or there are too many. */
+static struct changes *get(struct owner *o, struct pr_slice name)
+{
+    struct rt_projects *s = o->projects;
+    struct changes *c = rt_change_of(o, name);
+
+    if (c != NULL || name.n == 0 || name.n > RT_PROJECT_NAME_MAX) {
+        return c;
+    }
+    if (s->count == RT_PROJECTS_MAX) {
+        if (!s->full_told) {
+            rt_log(o->args->log, RT_ERROR, "too_many_projects", rt_kv_b("project", name),
+                   rt_kv_u("max", RT_PROJECTS_MAX));
+        }
+        s->full_told = true;
+        return NULL;
+    }
+    c = rt_change_new(o, name);
+    if (s->count > 0) {
+        rt_change_nodes_like(c, s->at[0]);
+    }
+    s->at[s->count++] = c;
+    rt_change_reader(c, cl_reader(o->cl, name));
+    return c;
+}
+
+void rt_changes_init(struct owner *o)
+{
+    o->projects = rt_calloc(1, sizeof *o->projects);
+    for (uint32_t i = 0; i < o->cfg->nprojects; i++) {
+        (void)get(o, pr_str(o->cfg->projects[i].project));
+    }
+}
+
+void rt_changes_free(struct owner *o)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_free(o->projects->at[i]);
+    }
+    rt_free(o->projects);
+}
+
+const char *rt_changes_project(const struct owner *o, uint32_t i)
+{
+    return i < o->projects->count ? o->projects->at[i]->project : NULL;
+}
+
+struct peer *rt_changes_db(const struct owner *o, struct pr_slice project)
+{
+    const struct changes *c = rt_change_of(o, project);
+
+    return c == NULL ? NULL : c->db;
+}
+
+void rt_changes_edge_up(struct owner *o, struct peer *edge)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_edge_up(o->projects->at[i], edge);
+    }
+}
+
+void rt_changes_edge_down(struct owner *o, const struct peer *edge)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_edge_down(o->projects->at[i], edge);
+    }
+}
+
+/* NULL: it is not the db of its project. */
+static struct changes *of_db(const struct owner *o, const struct peer *db)
+{
+    struct changes *c = rt_change_of(o, pr_str(db->project));
+
+    return c != NULL && c->db == db ? c : NULL;
+}
+
+bool rt_changes_db_up(struct owner *o, struct peer *db)
+{
+    struct changes *c = get(o, pr_str(db->project));
+
+    if (c == NULL) {
+        return false;
+    }
+    if (c->db != NULL) {
+        rt_owner_cut(c->db, "another process attached in its place");
+    }
+    rt_change_db_up(c, db);
+    return true;
+}
+
+void rt_changes_db_down(struct owner *o, const struct peer *db)
+{
+    struct changes *c = of_db(o, db);
+
+    if (c != NULL) {
+        rt_change_db_down(c);
+    }
+}
+
+bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
+{
+    struct pr_cast_ok cast;
+    struct pr_slice name;
+    struct changes *c;
+
+    if (f->type == PR_T_CAST_OK) {
+        if (pr_cast_ok_decode(f, &cast) != PR_OK) {
+            return false;
+        }
+        name = cast.project;
+    } else if (pr_chg_project(f, &name) != PR_OK) {
+        return false;
+    }
+    c = get(o, name);
+    if (c != NULL && f->type == PR_T_CAST_OK) {
+        rt_change_cast_ok(c, edge, f->whole);
+    } else if (c != NULL) {
+        rt_change_edge_frame(c, edge, f);
+    }
+    return true;
+}
+
+bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f)
+{
+    struct changes *c = of_db(o, db);
+
+    return c != NULL && rt_change_db_frame(c, f);
+}
+
+void rt_changes_elect(struct owner *o)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        struct changes *c = o->projects->at[i];
+
+        rt_change_reader(c, cl_reader(o->cl, pr_str(c->project)));
+    }
+}
+
+void rt_changes_node_here(struct owner *o, uint64_t id)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_node_here(o->projects->at[i], id);
+    }
+}
+
+void rt_changes_link_up(struct owner *o, uint64_t id)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_link_up(o->projects->at[i], id);
+    }
+}
+
+void rt_changes_actors(struct owner *o, uint64_t id, const uint64_t *boots, uint32_t count)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_actors(o->projects->at[i], id, boots, count);
+    }
+}
+
+void rt_changes_node_gone(struct owner *o, uint64_t id)
+{
+    for (uint32_t i = 0; i < o->projects->count; i++) {
+        rt_change_node_gone(o->projects->at[i], id);
+    }
+}
+
+bool rt_changes_on_link_frame(struct owner *o, uint64_t from, const struct pr_frame *f)
+{
+    struct pr_slice name;
+    struct changes *c;
+
+    if (pr_chg_project(f, &name) != PR_OK) {
+        return false;
+    }
+    c = get(o, name);
+    return c == NULL || rt_change_link_frame(c, from, f);
+}
