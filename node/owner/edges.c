@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/owner/changes.h"
+#include "node/owner/clients.h"
 #include "node/owner/nodes.h"
 #include "node/owner/rights.h"
 
@@ -58,6 +59,7 @@ static void forget(struct peer *p)
 
         (void)rt_owner_step(o, &ev);
         rt_changes_edge_down(o, p);
+        rt_clients_edge(o->clients, p->index);
     } else if (p->role == PR_ROLE_DB) {
         rt_changes_db_down(o, p);
         rt_rights_db_down(o, pr_str(p->project));
@@ -160,6 +162,7 @@ static void on_hello(struct peer *p, const struct pr_frame *f)
 
         if (rt_owner_step(o, &ev)) {
             rt_changes_edge_up(o, p);
+            rt_clients_edge(o->clients, m.index);
         }
         if (o->nodes != NULL) {
             const struct pr_cluster c = rt_nodes_cluster(o->nodes);
@@ -187,6 +190,11 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_CAST_OK:
         if (!rt_changes_on_edge_frame(o, p, f)) {
             rt_owner_cut(p, "malformed frame of changes");
+        }
+        break;
+    case PR_T_CLIENTS:
+        if (!rt_clients_of_edge(o->clients, p->index, f)) {
+            rt_owner_cut(p, "a number of clients that is damaged");
         }
         break;
     case PR_T_CTL_REPLY:

@@ -44,7 +44,7 @@ static void on_link_up(void *ctx, const struct rt_mesh_peer *peer)
                           .addr = peer->addr};
 
     rt_tell_link_up(n->owner, peer->name);
-    rt_clients_link_up(n->clients, peer->id);
+    rt_clients_link_up(n->owner->clients, peer->id);
     if (rt_owner_step(n->owner, &ev)) {
         rt_changes_link_up(n->owner, peer->id);
     }
@@ -79,7 +79,7 @@ static void on_link_down(void *ctx, uint64_t id, enum rt_mesh_how how, const cha
     struct nodes *n = ctx;
 
     rt_tell_link_down(n->owner, id, why);
-    rt_clients_link_down(n->clients, id);
+    rt_clients_link_down(n->owner->clients, id);
     rt_owner_asks_node_lost(n->owner, id);
     link_down(n, id, how);
 }
@@ -104,7 +104,7 @@ static void on_frame(void *ctx, uint64_t id, const struct pr_frame *f)
         }
         break;
     case PR_T_CLIENTS:
-        if (!rt_clients_frame(n->clients, id, f)) {
+        if (!rt_clients_of_node(n->owner->clients, id, f)) {
             rt_mesh_close(n->mesh, id, PR_BYE_PROTO, "a number of clients that is damaged");
         }
         break;
@@ -202,7 +202,6 @@ struct nodes *rt_nodes_open(struct owner *o, struct rt_error *err)
 
     n->owner = o;
     n->self = o->about.addr;
-    n->clients = rt_clients_new();
     if (o->cfg->cluster_key != NULL) {
         n->keys = rt_keyring_new(o->cfg->cluster_key, err);
         rv = n->keys == NULL ? err->code : RT_OK;
@@ -226,7 +225,6 @@ void rt_nodes_free(struct nodes *n)
     rt_mesh_udp_close(n->udp);
     rt_mesh_free(n->mesh);
     rt_keyring_free(n->keys);
-    rt_clients_free(n->clients);
     rt_free(n);
 }
 

@@ -22,7 +22,6 @@ struct nodes {
     struct rt_mesh *mesh;
     struct rt_mesh_udp *udp;
     struct rt_seeds *seeds;
-    struct rt_clients *clients;
     struct pr_addr self;         /* where the others reach this node */
     uint64_t view;               /* last one told to the mesh */
     struct pr_cluster told;      /* to the own edges */

@@ -52,6 +52,5 @@ void rt_nodes_stats(struct owner *o)
         rt_mesh_set_view(o->nodes->mesh, o->nodes->view);
     }
     rt_gauge(o->args->metrics, RT_M_OWNER_LINKS, links);
-    rt_clients_stats(o->nodes->clients, o);
     count(o);
 }

@@ -8,6 +8,7 @@
 #include "cluster/hash.h"
 #include "node/base/heart.h"
 #include "node/owner/changes.h"
+#include "node/owner/clients.h"
 #include "node/owner/events.h"
 #include "node/owner/nodes.h"
 #include "node/owner/tell.h"
@@ -335,6 +336,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     o->cl = new_core(o);
     assert(o->cl != NULL); /* the budget is far above what an empty core takes */
     rt_changes_init(o);
+    o->clients = rt_clients_new(o);
     rt_timer_init(o->loop, &o->tick, on_tick, o);
     rt_timer_init(o->loop, &o->stats, on_stats, o);
     rt_timer_init(o->loop, &o->leave, on_leave_end, o);
@@ -348,6 +350,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_owner_edges_free(o);
     rt_nodes_free(o->nodes);
     rt_changes_free(o);
+    rt_clients_free(o->clients);
     rt_timer_close(&o->tick, NULL);
     rt_timer_close(&o->stats, NULL);
     rt_timer_close(&o->leave, NULL);

@@ -18,6 +18,7 @@
 
 struct owner;
 struct rt_projects; /* changes.h */
+struct rt_clients;  /* clients.h */
 struct nodes;     /* nodes.h */
 struct asks;      /* asks.h */
 struct rt_events; /* events.h */
@@ -56,6 +57,7 @@ struct owner {
     struct peer *db[RT_DBS_MAX];
     struct peer *stranger[RT_STRANGERS_MAX];
     struct rt_projects *projects;
+    struct rt_clients *clients;
     struct nodes *nodes;      /* NULL: no other nodes */
     struct rt_events *events; /* what happened to the cluster */
     struct cl_about about;
