@@ -237,6 +237,19 @@ const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role r
     return rt_metrics_place(role, index, &at) ? &m->slots[at] : NULL;
 }
 
+uint32_t rt_metrics_db(const struct rt_metrics *m, const char *project)
+{
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        const struct rt_slot *s = rt_metrics_slot(m, RT_DB, i);
+
+        if (atomic_load_explicit(&s->pid, memory_order_relaxed) != 0 &&
+            strcmp(s->project, project) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
 uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t index,
                         enum rt_metric id)
 {

@@ -197,6 +197,8 @@ static inline void rt_gauge(struct rt_metrics *m, enum rt_metric id, uint64_t va
 /* Slot of a process, NULL if index is over the bound. */
 const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role role,
                                       uint32_t index);
+/* Index of the db process of a project; with one project that is not named by its slot: 0. */
+uint32_t rt_metrics_db(const struct rt_metrics *m, const char *project);
 /* Place of a process in m->slots, and back. False: there is none. */
 bool rt_metrics_place(enum rt_role role, uint32_t index, uint32_t *at);
 void rt_metrics_who(uint32_t at, enum rt_role *role, uint32_t *index);

@@ -18,6 +18,7 @@ struct rt_access_ask {
     uint32_t read, write;
     bool again; /* to be sent with the next retry */
     struct rt_edge *edge;
+    struct rt_project *project;
     struct rt_wheel_entry end;
     struct rt_access_wait *waits;
     struct pr_slice topic, role, claims, sub, headers; /* of `text` */
@@ -45,7 +46,8 @@ struct rt_access {
 static void put_key(struct pr_outbuf *o, const void *question)
 {
     const struct rt_question *q = question;
-    const struct pr_slice parts[] = {q->topic, q->token->role, q->token->claims, q->headers};
+    const struct pr_slice parts[] = {pr_str(q->project->cfg->project), q->topic, q->token->role,
+                                     q->token->claims, q->headers};
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         pr_put_u32be(o, (uint32_t)parts[i].n);
@@ -68,7 +70,7 @@ static struct cached *place_of(struct rt_access *a, XXH128_hash_t key)
 static bool look_up(struct rt_edge *e, XXH128_hash_t key, const struct rt_question *q,
                     struct rt_finding *v)
 {
-    uint64_t cache_ms = e->cfg->auth_cache_ms;
+    uint64_t cache_ms = q->project->cfg->auth_cache_ms;
     const struct cached *c = place_of(e->access, key);
 
     if (c->at_ms == 0 || XXH128_isEqual(c->key, key) == 0 || e->now_ms - c->at_ms >= cache_ms ||
@@ -107,7 +109,7 @@ static void put_ask(struct pr_outbuf *o, const void *msg)
 /* If the owner is away it is sent when he is back. */
 static void send_ask(struct rt_edge *e, struct rt_access_ask *k)
 {
-    struct pr_rights_ask m = {.project = pr_str(e->cfg->project),
+    struct pr_rights_ask m = {.project = pr_str(k->project->cfg->project),
                               .boot = e->args->boot,
                               .id = k->id,
                               .topic = k->topic,
@@ -214,6 +216,7 @@ static struct rt_access_ask *ask_new(struct rt_edge *e, const struct rt_question
     uint8_t *at = k->text;
 
     k->edge = e;
+    k->project = q->project;
     k->key = key;
     k->read = q->read;
     k->write = q->write;
@@ -245,16 +248,17 @@ static struct rt_access_ask *same(struct rt_access *a, XXH128_hash_t key,
     return k;
 }
 
-bool rt_access_ask(struct rt_edge *e, const struct rt_question *q, struct rt_access_wait *w,
-                   rt_access_fn fn, struct rt_finding *v)
+bool rt_access_ask(const struct rt_question *q, struct rt_access_wait *w, rt_access_fn fn,
+                   struct rt_finding *v)
 {
+    struct rt_edge *e = q->project->edge;
     struct rt_access *a = e->access;
     XXH128_hash_t key = key_of(e, q);
     struct rt_access_ask *k = NULL;
 
     assert(w->ask == NULL && (q->read | q->write) != 0);
     *v = (struct rt_finding){.status = PR_RIGHTS_DOWN};
-    if (e->cfg->database_url == NULL || look_up(e, key, q, v)) {
+    if (q->project->cfg->database_url == NULL || look_up(e, key, q, v)) {
         return true;
     }
     if (q->topic.n == 0 || q->token->claims.n > PR_TEXT_MAX || q->headers.n > PR_TEXT_MAX) {
@@ -286,6 +290,21 @@ void rt_access_cancel(struct rt_edge *e, struct rt_access_wait *w)
     (void)e; /* the question goes on: its answer may be of use to the next one */
     if (w->ask != NULL) {
         leave(w);
+    }
+}
+
+void rt_access_forget(struct rt_project *project)
+{
+    struct rt_access_ask *k = project->edge->access->first;
+
+    while (k != NULL) {
+        struct rt_access_ask *next = k->next;
+
+        if (k->project == project) {
+            assert(k->waits == NULL);
+            drop(project->edge, k);
+        }
+        k = next;
     }
 }
 
@@ -325,7 +344,7 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
     k = m.id != 0 ? rt_slots_get(&e->access->asks, m.id) : NULL;
     if (m.id == 0 && m.status == PR_RIGHTS_CHANGED) {
         memset(e->access->cache, 0, sizeof e->access->cache);
-        rt_rights_changed(e);
+        rt_rights_changed(e, m.project);
     } else if (m.id == 0) {
         ask_all_again(e);
         rt_replay_ask_again(e);

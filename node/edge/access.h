@@ -2,7 +2,7 @@
 /*
  * access.h - what the policies of the database allow: the one way to ask, for WebSocket and HTTP.
  *
- * Equal questions (topic, role, claims, headers) that are under way are asked once. Answers are
+ * Equal questions (project, topic, role, claims, headers) that are under way are asked once. Answers are
  * kept for REALTIME_AUTH_CACHE_MS, good ones and bad ones, so that a crowd of one user's tabs costs
  * one question; a table of fixed size, a newer answer takes the place of an older one.
  *
@@ -26,6 +26,7 @@
 #define RT_ACCESS_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
 struct rt_question {
+    struct rt_project *project;
     struct pr_slice topic; /* name without prefix */
     const struct rt_token *token;
     struct pr_slice headers; /* JSON object; empty: none */
@@ -51,8 +52,10 @@ struct rt_access_wait {
 void rt_access_init(struct rt_edge *e);
 void rt_access_free(struct rt_edge *e);
 /* True: *v is known. False: fn is called once, later, unless rt_access_cancel comes before it. */
-bool rt_access_ask(struct rt_edge *e, const struct rt_question *q, struct rt_access_wait *w,
-                   rt_access_fn fn, struct rt_finding *v);
+bool rt_access_ask(const struct rt_question *q, struct rt_access_wait *w, rt_access_fn fn,
+                   struct rt_finding *v);
+/* The project ends: nobody waits for what was asked of it. */
+void rt_access_forget(struct rt_project *project);
 /* Nothing happens if it does not wait. */
 void rt_access_cancel(struct rt_edge *e, struct rt_access_wait *w);
 /* An answer from the owner. 0, or an error of the decoder. */

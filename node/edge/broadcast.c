@@ -11,25 +11,25 @@ struct rt_ack {
     struct rt_ref ref;
 };
 
-size_t rt_broadcast_bytes_max(const struct rt_edge *e)
+size_t rt_broadcast_bytes_max(const struct rt_project *project)
 {
-    return (size_t)e->cfg->max_payload_kb * 1000;
+    return (size_t)project->cfg->max_payload_kb * 1000;
 }
 
 static bool in_rate(struct rt_socket *s)
 {
-    struct rt_edge *e = s->edge;
-    struct rt_rate rate = {.per_s = e->cfg->max_client_events_per_second,
-                           .burst = e->cfg->max_client_events_per_second * 2};
+    struct rt_project *project = s->project;
+    struct rt_rate rate = {.per_s = project->cfg->max_client_events_per_second,
+                           .burst = project->cfg->max_client_events_per_second * 2};
 
-    if (rate.per_s > 0 && !rt_bucket_take(&s->events, &rate, 1, e->now_ms)) {
+    if (rate.per_s > 0 && !rt_bucket_take(&s->events, &rate, 1, s->edge->now_ms)) {
         return false;
     }
-    if (e->cfg->limits_supabase) { /* its receivers pay, fanout.c */
-        rt_limit_spend(e, RT_LIMIT_EVENTS, 1);
+    if (project->cfg->limits_supabase) { /* its receivers pay, fanout.c */
+        rt_limit_spend(project, RT_LIMIT_EVENTS, 1);
         return true;
     }
-    return rt_limit_take(e, RT_LIMIT_EVENTS, 1);
+    return rt_limit_take(project, RT_LIMIT_EVENTS, 1);
 }
 
 static void say_rate(struct rt_channel *ch)
@@ -67,24 +67,24 @@ static int publish(struct rt_edge *e, struct pr_slice key, const struct pr_bcast
     return rv;
 }
 
-int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, bool is_private,
+int rt_broadcast_send(struct rt_project *project, struct pr_slice sub, bool is_private,
                       const struct pr_bcast *b)
 {
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
 
-    rt_topic_put_key(&key, e->cfg->project, sub, is_private);
+    rt_topic_put_key(&key, project->cfg->project, sub, is_private);
     if (!pr_out_ok(&key)) {
         return CL_ERANGE;
     }
-    return publish(e, pr_bytes(memory, key.len), b, 0);
+    return publish(project->edge, pr_bytes(memory, key.len), b, 0);
 }
 
 /* Why a message cannot be sent: the JSON `response` of its ack, or NULL. */
 static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
                            const struct pr_bcast *b)
 {
-    if (m->payload.n > rt_broadcast_bytes_max(ch->socket->edge)) {
+    if (m->payload.n > rt_broadcast_bytes_max(ch->socket->project)) {
         rt_count(ch->socket->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
         return "\"payload_size_exceeded\"";
     }

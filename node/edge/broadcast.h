@@ -23,10 +23,10 @@ void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result);
  * calls it has asked whether a private one may be written.
  * 0, or enum cl_err: CL_EAGAIN (too much is waiting for the owner), CL_ERANGE (name too long).
  */
-int rt_broadcast_send(struct rt_edge *e, struct pr_slice sub, bool is_private,
+int rt_broadcast_send(struct rt_project *project, struct pr_slice sub, bool is_private,
                       const struct pr_bcast *b);
 /* Largest payload in bytes, inclusive. */
-size_t rt_broadcast_bytes_max(const struct rt_edge *e);
+size_t rt_broadcast_bytes_max(const struct rt_project *project);
 /* Forgets who waits for an ack. */
 void rt_broadcast_free(struct rt_edge *e);
 

@@ -4,9 +4,13 @@
 #include <assert.h>
 
 #include "node/edge/link.h"
+#include "node/edge/projects.h"
 #include "proto/mesh_cast.h"
 
 #define FIRST_CAP 64u
+/* Of a cookie; the project's id is above: 16 bits, of which one process uses one per project that
+ * the settings ever had. */
+#define COUNT_BITS 48
 
 struct under_way {
     struct pr_pos pos;
@@ -31,14 +35,12 @@ struct rt_casts *rt_casts_new(void)
     return c;
 }
 
-void rt_casts_free(struct rt_edge *e)
+void rt_casts_free(struct rt_project *project)
 {
-    if (e->casts != NULL) {
-        rt_loop_undefer(e->loop, &e->casts->tell);
-        rt_free(e->casts->ring);
-        rt_free(e->casts);
-        e->casts = NULL;
-    }
+    rt_loop_undefer(project->edge->loop, &project->casts->tell);
+    rt_free(project->casts->ring);
+    rt_free(project->casts);
+    project->casts = NULL;
 }
 
 static void put_ok(struct pr_outbuf *o, const void *msg)
@@ -49,10 +51,12 @@ static void put_ok(struct pr_outbuf *o, const void *msg)
 /* Once per turn. If the link is down it is said again when db sends again. */
 static void tell(void *ctx)
 {
-    struct rt_edge *e = ctx;
-    struct pr_cast_ok ok = {.stream = e->casts->stream, .pos = e->casts->done};
+    struct rt_project *project = ctx;
+    struct pr_cast_ok ok = {.project = pr_str(project->cfg->project),
+                            .stream = project->casts->stream,
+                            .pos = project->casts->done};
 
-    rt_link_send(e, put_ok, &ok);
+    rt_link_send(project->edge, put_ok, &ok);
 }
 
 static void add(struct rt_casts *c, struct pr_pos pos)
@@ -84,28 +88,40 @@ static void begin_stream(struct rt_casts *c, uint64_t stream)
     c->count = 0;
 }
 
+static uint64_t cookie_of(const struct rt_project *project, uint64_t count)
+{
+    return (uint64_t)project->id << COUNT_BITS | count;
+}
+
 int rt_casts_frame(struct rt_edge *e, const struct pr_frame *f)
 {
-    struct rt_casts *c = e->casts;
+    struct rt_project *project;
+    struct rt_casts *c;
     struct pr_cast m;
     int rv = pr_cast_decode(f, &m);
 
     if (rv != PR_OK) {
         return rv;
     }
+    project = rt_project_of(e, m.project);
+    if (project == NULL) {
+        return 0; /* its db process ends, or the settings are read in a moment: it reads again */
+    }
+    c = project->casts;
     if (m.stream != c->stream) {
         begin_stream(c, m.stream);
     }
     if (pr_pos_cmp(m.pos, c->taken) <= 0) { /* the reader began again */
-        rt_loop_defer(e->loop, &c->tell, tell, e);
+        rt_loop_defer(e->loop, &c->tell, tell, project);
         return 0;
     }
     if (c->count == RT_CASTS_MAX) {
         return CL_EAGAIN;
     }
-    rv = cle_publish(e->cle, e->now_ms, m.topic, PR_PUB_KEEP, m.body, c->first + c->count);
+    rv = cle_publish(e->cle, e->now_ms, m.topic, PR_PUB_KEEP, m.body,
+                     cookie_of(project, c->first + c->count));
     if (rv == CL_OK) {
-        rt_limit_spend(e, RT_LIMIT_EVENTS, 1);
+        rt_limit_spend(project, RT_LIMIT_EVENTS, 1);
         add(c, m.pos);
         c->taken = m.pos;
     }
@@ -114,18 +130,20 @@ int rt_casts_frame(struct rt_edge *e, const struct pr_frame *f)
 
 void rt_casts_done(struct rt_edge *e, uint64_t cookie)
 {
-    struct rt_casts *c = e->casts;
+    struct rt_project *project = rt_project_by_id(e, (uint32_t)(cookie >> COUNT_BITS));
+    uint64_t count = cookie & (UINT64_MAX >> (64 - COUNT_BITS));
+    struct rt_casts *c = project == NULL ? NULL : project->casts;
 
-    if (cookie - c->first >= c->count) {
-        return; /* of a stream before this one */
+    if (c == NULL || count - c->first >= c->count) {
+        return; /* of a stream before this one, or of a project that is gone */
     }
-    c->ring[(c->head + (uint32_t)(cookie - c->first)) & (c->cap - 1)].ordered = true;
+    c->ring[(c->head + (uint32_t)(count - c->first)) & (c->cap - 1)].ordered = true;
     while (c->count > 0 && c->ring[c->head].ordered) {
         c->done = c->ring[c->head].pos;
         c->head = (c->head + 1) & (c->cap - 1);
         c->count--;
         c->first++;
-        rt_loop_defer(e->loop, &c->tell, tell, e);
+        rt_loop_defer(e->loop, &c->tell, tell, project);
     }
 }
 

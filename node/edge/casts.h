@@ -24,7 +24,7 @@
 #define RT_CASTS_MAX 8192u
 
 struct rt_casts *rt_casts_new(void);
-void rt_casts_free(struct rt_edge *e);
+void rt_casts_free(struct rt_project *project);
 /* A CAST of the owner. 0; a negative pr_err or cl_err: not taken, and the link must end, or what
  * follows would make it a repeat. */
 int rt_casts_frame(struct rt_edge *e, const struct pr_frame *f);

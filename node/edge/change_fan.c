@@ -140,9 +140,10 @@ static bool hears(const struct rt_channel *ch)
     return ch->pending == NULL && rt_changes_verdict(ch, &message) != RT_VERDICT_REFUSED;
 }
 
-static int fan_body(struct rt_edge *e, const struct pr_chg_body *body)
+static int fan_body(struct rt_project *project, const struct pr_chg_body *body)
 {
-    struct rt_changes *c = e->changes;
+    struct rt_edge *e = project->edge;
+    struct rt_changes *c = project->changes;
     struct form forms[FORMS];
     struct pr_slice targets = body->targets;
     uint64_t boot = 0;
@@ -158,7 +159,7 @@ static int fan_body(struct rt_edge *e, const struct pr_chg_body *body)
         const struct rt_reg *r = boot == e->args->boot ? rt_reg_of(c, handle) : NULL;
 
         if (r == NULL && boot == e->args->boot) {
-            rt_reg_gone(e, handle);
+            rt_reg_gone(project, handle);
         }
         for (uint32_t i = 0; r != NULL && i < r->nusers; i++) {
             touch(c, &r->users[i]);
@@ -180,9 +181,10 @@ static void put_ok(struct pr_outbuf *o, const void *msg)
     pr_chg_ok_encode(o, msg);
 }
 
-int rt_changes_fan(struct rt_edge *e, const struct pr_frame *f)
+int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
 {
-    struct rt_changes *c = e->changes;
+    struct rt_edge *e = project->edge;
+    struct rt_changes *c = project->changes;
     struct pr_chg_ok ok = {.boot = e->args->boot};
     struct pr_chg_body body;
     struct pr_chg m;
@@ -196,7 +198,7 @@ int rt_changes_fan(struct rt_edge *e, const struct pr_frame *f)
         c->taken = (struct pr_pos){0};
     }
     while ((rv = pr_chg_bodies_next(&m.bodies, &body)) == 1) {
-        if (pr_pos_cmp(body.pos, c->taken) > 0 && fan_body(e, &body) != 0) {
+        if (pr_pos_cmp(body.pos, c->taken) > 0 && fan_body(project, &body) != 0) {
             return PR_ESYNTAX;
         }
     }

@@ -8,6 +8,7 @@
 
 #include "node/edge/link.h"
 #include "node/edge/pending.h"
+#include "node/edge/projects.h"
 #include "node/edge/registrations.h"
 #include "node/edge/say.h"
 
@@ -107,7 +108,7 @@ static bool repeats(const struct rt_bindings *v, uint32_t index)
 
 static void add(struct rt_channel *ch, const struct pr_binding *b, uint32_t index)
 {
-    struct rt_edge *e = ch->socket->edge;
+    struct rt_project *project = ch->socket->project;
     struct rt_bindings *v = ch->changes;
     struct rt_reg_user user = {.channel = ch, .index = index};
     struct pr_outbuf select = pr_outbuf(NULL, 0);
@@ -126,10 +127,10 @@ static void add(struct rt_channel *ch, const struct pr_binding *b, uint32_t inde
         p.nselect = pack_select(&select, b->select, &scratch);
         p.select = pr_bytes(select.p, select.len);
     }
-    v->at[index].reg = rt_reg_use(e, &p, ch->token, user, &v->at[index].pos);
+    v->at[index].reg = rt_reg_use(project, &p, ch->token, user, &v->at[index].pos);
     set_id(v, index, b->id);
     if (repeats(v, index)) {
-        rt_reg_unuse(e, v->at[index].reg, v->at[index].pos);
+        rt_reg_unuse(project, v->at[index].reg, v->at[index].pos);
         v->at[index].reg = NULL;
     }
     rt_free(select.p);
@@ -142,7 +143,7 @@ static void drop_all(struct rt_channel *ch)
 
     for (uint32_t i = 0; i < v->count; i++) {
         if (v->at[i].reg != NULL) {
-            rt_reg_unuse(ch->socket->edge, v->at[i].reg, v->at[i].pos);
+            rt_reg_unuse(ch->socket->project, v->at[i].reg, v->at[i].pos);
             v->at[i].reg = NULL;
         }
     }
@@ -296,7 +297,7 @@ void rt_changes_joined(struct rt_channel *ch)
 
 void rt_changes_refresh(struct rt_channel *ch)
 {
-    struct rt_edge *e = ch->socket->edge;
+    struct rt_project *project = ch->socket->project;
     struct rt_bindings *v = ch->changes;
 
     if (v == NULL) {
@@ -307,11 +308,11 @@ void rt_changes_refresh(struct rt_channel *ch)
         struct rt_binding old = v->at[i];
 
         if (old.reg != NULL) {
-            struct rt_reg *r = rt_reg_use(e, &old.reg->params, ch->token, user, &v->at[i].pos);
+            struct rt_reg *r = rt_reg_use(project, &old.reg->params, ch->token, user, &v->at[i].pos);
 
             v->at[i].reg = r;
             /* The old place may have moved by now only if both are one registration. */
-            rt_reg_unuse(e, old.reg, old.pos);
+            rt_reg_unuse(project, old.reg, old.pos);
         }
     }
     if (v->refused == NULL) {
@@ -363,8 +364,9 @@ static void on_news(struct rt_channel *ch)
     }
 }
 
-static int on_reg_ok(struct rt_edge *e, const struct pr_frame *f)
+static int on_reg_ok(struct rt_project *project, const struct pr_frame *f)
 {
+    struct rt_edge *e = project->edge;
     struct pr_chg_reg_ok m;
     struct rt_reg *r = NULL;
     int rv = pr_chg_reg_ok_decode(f, &m);
@@ -372,11 +374,11 @@ static int on_reg_ok(struct rt_edge *e, const struct pr_frame *f)
     if (rv != PR_OK || m.boot != e->args->boot) {
         return rv;
     }
-    r = rt_reg_of(e->changes, m.handle);
+    r = rt_reg_of(project->changes, m.handle);
     if (r == NULL) {
         return PR_OK; /* ended meanwhile */
     }
-    if (m.life != e->changes->life) {
+    if (m.life != project->changes->life) {
         return PR_OK; /* of a registration that the reader may have forgotten since */
     }
     r->answered = true;
@@ -391,8 +393,9 @@ static int on_reg_ok(struct rt_edge *e, const struct pr_frame *f)
     return PR_OK;
 }
 
-static int on_sys(struct rt_edge *e, const struct pr_frame *f)
+static int on_sys(struct rt_project *project, const struct pr_frame *f)
 {
+    const struct rt_edge *e = project->edge;
     struct pr_chg_sys m;
     int rv = pr_chg_sys_decode(f, &m);
 
@@ -402,7 +405,7 @@ static int on_sys(struct rt_edge *e, const struct pr_frame *f)
     for (uint32_t i = 0; i < e->channels.count; i++) {
         struct rt_channel *ch = e->channels.at[i].p;
         /* Who was never live has missed nothing. */
-        bool concerned = ch != NULL && ch->changes != NULL && ch->pending == NULL &&
+        bool concerned = ch != NULL && ch->socket->project == project && ch->changes != NULL && ch->pending == NULL &&
                          ch->changes->refused == NULL && ch->changes->was_live;
 
         for (uint32_t k = 0; concerned && m.handle != 0; k++) {
@@ -426,39 +429,82 @@ static void put_synced(struct pr_outbuf *o, const void *msg)
     pr_chg_synced_encode(o, msg);
 }
 
-void rt_changes_attached(struct rt_edge *e)
+void rt_changes_attached(struct rt_project *project)
 {
-    e->changes->life++;
-    rt_regs_unanswered(e);
+    project->changes->life++;
+    rt_regs_unanswered(project);
 }
 
 /* A reader asks: all registrations, and that these are all. On a new link the owner passes on what
- * was asked before it. */
-static int on_sync(struct rt_edge *e, const struct pr_frame *f)
+ * was asked before it. `project` is NULL if there is none of that name: it has no registrations. */
+static int on_sync(struct rt_edge *e, struct rt_project *project, const struct pr_frame *f)
 {
     struct pr_chg_sync m;
-    struct pr_chg_synced all = {.project = pr_str(e->cfg->project), .boot = e->args->boot};
     int rv = pr_chg_sync_decode(f, &m);
 
     if (rv == PR_OK) {
-        all.round = m.round;
-        rt_regs_send(e);
+        struct pr_chg_synced all = {
+            .project = m.project, .boot = e->args->boot, .round = m.round};
+
+        if (project != NULL) {
+            rt_regs_send(project);
+        }
         rt_link_send(e, put_synced, &all);
+    }
+    return rv;
+}
+
+static void put_ok(struct pr_outbuf *o, const void *msg)
+{
+    pr_chg_ok_encode(o, msg);
+}
+
+/* Settings are read again by one process after another: who reads the database of a project that is
+ * not here, or not any more, must not wait for this edge. */
+static int on_foreign(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_chg m;
+    int rv = PR_OK;
+
+    if (f->type == PR_T_CHG_SYNC) {
+        return on_sync(e, NULL, f);
+    }
+    if (f->type == PR_T_CHG) {
+        rv = pr_chg_decode(f, &m);
+        if (rv == PR_OK) {
+            struct pr_chg_ok ok = {.project = m.project,
+                                   .boot = e->args->boot,
+                                   .stream = m.stream,
+                                   .pos = m.last};
+
+            rt_link_send(e, put_ok, &ok);
+        }
     }
     return rv;
 }
 
 int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f)
 {
+    struct rt_project *project;
+    struct pr_slice name;
+    int rv = pr_chg_project(f, &name);
+
+    if (rv != PR_OK) {
+        return rv;
+    }
+    project = rt_project_of(e, name);
+    if (project == NULL) {
+        return on_foreign(e, f);
+    }
     switch (f->type) {
     case PR_T_CHG:
-        return rt_changes_fan(e, f);
+        return rt_changes_fan(project, f);
     case PR_T_CHG_REG_OK:
-        return on_reg_ok(e, f);
+        return on_reg_ok(project, f);
     case PR_T_CHG_SYS:
-        return on_sys(e, f);
+        return on_sys(project, f);
     case PR_T_CHG_SYNC:
-        return on_sync(e, f);
+        return on_sync(e, project, f);
     default:
         return PR_EVERSION;
     }

@@ -55,10 +55,10 @@ void rt_changes_leave(struct rt_channel *ch);
 /* The user of a registration stands elsewhere now. */
 void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos);
 /* The link to the owner is new. */
-void rt_changes_attached(struct rt_edge *e);
+void rt_changes_attached(struct rt_project *project);
 /* Any CHG_* frame from the owner. 0, or a negative pr_err: the frame is damaged. */
 int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f);
 /* One CHG frame: to the channels that it is for, then CHG_OK. change_fan.c */
-int rt_changes_fan(struct rt_edge *e, const struct pr_frame *f);
+int rt_changes_fan(struct rt_project *project, const struct pr_frame *f);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "node/base/control.h"
 #include "node/edge/broadcast.h"
+#include "node/edge/projects.h"
 #include "node/edge/say.h"
 #include "node/edge/topics.h"
 
@@ -72,6 +73,7 @@ static void topic_row(struct rt_rows *r, const struct rt_topic *t)
     size_t kind = rt_topic_key(t).n - rt_topic_sub(t).n - 1;
 
     rt_row_put_edge(r);
+    rt_row_put_project(r, t->project);
     pr_put_str(&r->o, ",\"topic\":");
     pr_put_json_str(&r->o, rt_topic_sub(t));
     rt_row_put_flag(&r->o, "private", rt_topic_key(t).p[kind] == '1');
@@ -111,6 +113,18 @@ static void top_topics(struct rt_rows *r, uint32_t n)
     }
 }
 
+/* Of all projects, public and private. */
+static void named_topic(struct rt_rows *r, struct pr_slice name)
+{
+    for (uint32_t i = 0; i < 2 * r->edge->nprojects; i++) {
+        const struct rt_topic *t = rt_topic_find(r->edge->projects[i / 2], name, i % 2 == 1);
+
+        if (t != NULL) {
+            topic_row(r, t);
+        }
+    }
+}
+
 /* A list of names; what is no text is passed over. */
 static void named_topics(struct rt_rows *r, struct pr_slice names, struct pr_outbuf *scratch)
 {
@@ -123,13 +137,8 @@ static void named_topics(struct rt_rows *r, struct pr_slice names, struct pr_out
     }
     while (pr_json_next(&it, NULL, &v) == 1) {
         scratch->len = 0;
-        for (int k = 0; pr_json_text(&v, scratch, &name) == PR_OK && k <= 1; k++) {
-            const struct rt_topic *t = rt_topic_find(r->edge, name, k == 1);
-
-            scratch->len = 0;
-            if (t != NULL) {
-                topic_row(r, t);
-            }
+        if (pr_json_text(&v, scratch, &name) == PR_OK) {
+            named_topic(r, name);
         }
     }
 }
@@ -189,12 +198,31 @@ bool rt_ctl_arg(struct pr_slice args, const char *name, struct pr_outbuf *scratc
     return true;
 }
 
+struct rt_project *rt_ctl_project(struct rt_edge *e, const struct pr_ctl *m,
+                                  struct pr_outbuf *scratch)
+{
+    struct pr_slice name;
+    struct rt_project *project = e->projects[0];
+
+    if (rt_ctl_arg(m->args, "project", scratch, &name)) {
+        project = rt_project_of(e, name);
+    }
+    if (project == NULL) {
+        rt_rows_error(e, m->id, "this node has no such project");
+    }
+    return project;
+}
+
 static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
+    struct rt_project *project = rt_ctl_project(e, m, scratch);
     struct pr_bcast b = {.form = PR_BCAST_JSON};
     struct pr_slice topic;
     struct pr_json v;
 
+    if (project == NULL) {
+        return;
+    }
     if (!rt_ctl_arg(m->args, "topic", scratch, &topic) ||
         !rt_ctl_arg(m->args, "event", scratch, &b.event)) {
         rt_rows_error(e, m->id, "topic and event must be texts that are not empty");
@@ -204,9 +232,9 @@ static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
     if (pr_json_member(m->args, "payload", &v) == 1) {
         b.payload = v.raw;
     }
-    if (b.payload.n > rt_broadcast_bytes_max(e)) {
+    if (b.payload.n > rt_broadcast_bytes_max(project)) {
         rt_rows_error(e, m->id, "payload is longer than REALTIME_MAX_PAYLOAD_KB");
-    } else if (rt_broadcast_send(e, topic, false, &b) != CL_OK) {
+    } else if (rt_broadcast_send(project, topic, false, &b) != CL_OK) {
         rt_rows_error(e, m->id,
                       "the message cannot be taken now: the owner is away or the topic is "
                       "too long");
@@ -222,10 +250,14 @@ static void publish(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
 
 static void observe(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
+    struct rt_project *project = rt_ctl_project(e, m, scratch);
     struct rt_observer *o = NULL;
     struct pr_slice topic;
     uint32_t n = 0;
 
+    if (project == NULL) {
+        return;
+    }
     if (!rt_ctl_arg(m->args, "topic", scratch, &topic)) {
         rt_rows_error(e, m->id, "topic must be a text that is not empty");
         return;
@@ -234,7 +266,7 @@ static void observe(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf 
         n++;
     }
     o = rt_calloc(1, sizeof *o);
-    o->topic = n < RT_OBSERVERS_MAX ? rt_topic_get(e, topic, false) : NULL;
+    o->topic = n < RT_OBSERVERS_MAX ? rt_topic_get(project, topic, false) : NULL;
     if (o->topic == NULL) {
         rt_free(o);
         rt_rows_error(e, m->id, "too many topics or observers");
@@ -268,6 +300,20 @@ void rt_observers_end(struct rt_edge *e)
 {
     while (e->observers != NULL) {
         observer_free(e, e->observers);
+    }
+}
+
+void rt_observers_leave(const struct rt_project *project)
+{
+    struct rt_observer *o = project->edge->observers;
+
+    while (o != NULL) {
+        struct rt_observer *next = o->all_next;
+
+        if (o->topic->project == project) {
+            observer_free(project->edge, o);
+        }
+        o = next;
     }
 }
 

@@ -16,5 +16,7 @@ int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f);
 void rt_observers_event(struct rt_edge *e, struct rt_topic *t, const struct pr_bcast *b);
 /* Nobody listens to the answers any more. */
 void rt_observers_end(struct rt_edge *e);
+/* Those of a project that ends. */
+void rt_observers_leave(const struct rt_project *project);
 
 #endif

@@ -83,9 +83,13 @@ static void channel(struct rt_rows *r, const struct rt_channel *ch)
 
 void rt_ctl_bindings(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
+    const struct rt_project *project = rt_ctl_project(e, m, scratch);
     struct pr_slice topic;
     struct rt_rows r;
 
+    if (project == NULL) {
+        return;
+    }
     if (!rt_ctl_arg(m->args, "topic", scratch, &topic)) {
         rt_rows_error(e, m->id, "topic must be a text that is not empty");
         return;
@@ -93,7 +97,7 @@ void rt_ctl_bindings(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf
     rt_rows_begin(&r, e, m->id);
     for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
         for (const struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
-            if (pr_slice_eq(rt_topic_sub(ch->topic), topic)) {
+            if (s->project == project && pr_slice_eq(rt_topic_sub(ch->topic), topic)) {
                 channel(&r, ch);
             }
         }

@@ -26,6 +26,7 @@ void rt_rows_end(struct rt_rows *r);
 /* Begin of a row: edge; and connection. */
 void rt_row_put_edge(struct rt_rows *r);
 void rt_row_put_head(struct rt_rows *r, const struct rt_socket *s);
+void rt_row_put_project(struct rt_rows *r, const struct rt_project *project);
 void rt_row_put_flag(struct pr_outbuf *o, const char *name, bool value);
 void rt_row_end(struct rt_rows *r);
 /* One row {"error": text}, and the end. */
@@ -35,6 +36,10 @@ void rt_rows_error(struct rt_edge *e, uint32_t id, const char *text);
  * *out borrows. */
 bool rt_ctl_arg(struct pr_slice args, const char *name, struct pr_outbuf *scratch,
                 struct pr_slice *out);
+
+/* The one that the arguments name, or the first. NULL: there is none, and that has been answered. */
+struct rt_project *rt_ctl_project(struct rt_edge *e, const struct pr_ctl *m,
+                                  struct pr_outbuf *scratch);
 
 /* Of the channels of "topic", public or private: a row per binding, or one if it has none. */
 void rt_ctl_bindings(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch);

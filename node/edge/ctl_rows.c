@@ -59,6 +59,13 @@ void rt_row_put_head(struct rt_rows *r, const struct rt_socket *s)
     pr_put_str(&r->o, ",\"conn\":\"");
     put_hex(&r->o, s->id);
     pr_put_str(&r->o, "\"");
+    rt_row_put_project(r, s->project);
+}
+
+void rt_row_put_project(struct rt_rows *r, const struct rt_project *project)
+{
+    pr_put_str(&r->o, ",\"project\":");
+    pr_put_json_cstr(&r->o, project->cfg->project);
 }
 
 void rt_row_put_flag(struct pr_outbuf *o, const char *name, bool value)

@@ -8,13 +8,11 @@
 #include "node/base/heart.h"
 #include "node/edge/access.h"
 #include "node/edge/broadcast.h"
-#include "node/edge/casts.h"
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
 #include "node/edge/keys.h"
 #include "node/edge/link.h"
-#include "node/edge/ready.h"
-#include "node/edge/registrations.h"
+#include "node/edge/projects.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
 
@@ -114,7 +112,7 @@ static void on_close(void *ctx, struct rt_conn *c)
 static void set_stats(struct rt_edge *e)
 {
     struct cle_stats cs;
-    struct rt_auth_stats as = rt_auth_stats(e->auth);
+    struct rt_auth_stats as = rt_projects_auth_stats(e);
 
     cle_stats(e->cle, &cs);
     rt_gauge(e->metrics, RT_M_UNCONFIRMED, cs.held);
@@ -193,7 +191,7 @@ static void on_reload(void *ctx, int signo)
 
     (void)signo;
     e->now_ms = rt_now_ms(e->loop);
-    rt_keys_reload(e);
+    rt_projects_reload(e, true);
 }
 
 static uint32_t fds_max(void)
@@ -279,15 +277,11 @@ static int start(struct rt_edge *e)
     const char *why = "";
 
     rt_random(&e->topics.seed, sizeof e->topics.seed);
-    e->auth = rt_auth_new(e->cfg, &why);
-    if (e->auth == NULL) {
+    keep_counters(e);
+    if (rt_projects_start(e, &why) != 0) {
         rt_log(e->log, RT_ERROR, "keys_refused", rt_kv_s("err", why));
         return -1;
     }
-    rt_limits_start(e);
-    keep_counters(e);
-    e->changes = rt_regs_new();
-    e->casts = rt_casts_new();
     if (start_cluster(e) != 0 || start_transport(e) != 0) {
         return -1;
     }
@@ -312,20 +306,18 @@ static void stop(struct rt_edge *e)
     rt_timer_close(&e->cle_timer, NULL);
     rt_timer_close(&e->more, NULL);
     rt_timer_close(&e->drain, NULL);
+    rt_timer_close(&e->tell, NULL);
     rt_keys_stop(e);
-    rt_access_free(e);
-    rt_ready_free(e);
-    rt_wheel_close(&e->wheel, NULL);
     if (e->cle != NULL) {
         rt_broadcast_free(e);
         rt_topics_free(e);
         cle_free(e->cle);
     }
+    rt_projects_free(e);
+    rt_access_free(e);
+    rt_wheel_close(&e->wheel, NULL);
     rt_slots_free(&e->channels);
     rt_slots_free(&e->replays);
-    rt_regs_free(e->changes);
-    rt_casts_free(e);
-    rt_auth_free(e->auth);
     rt_free(e->scratch.p);
 }
 
@@ -348,6 +340,7 @@ int rt_edge_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_wheel_init(&e->wheel, rt_loop_uv(e->loop), e->now_ms);
     rt_keys_start(e);
     rt_access_init(e);
+    rt_limits_init(e);
     rv = start(e);
     if (rv == 0) {
         rt_log(e->log, RT_INFO, "started", rt_kv_u("index", args->index));

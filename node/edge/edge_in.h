@@ -7,6 +7,7 @@
  *   channel owned by its socket; holds one reference to its topic and one to its token
  *   topic   lives while a channel or an observer refers to it
  *   token   shared and counted; the cache holds one reference of its own
+ *   project lives while it is in the settings, or a socket or request refers to it
  */
 #ifndef NODE_EDGE_EDGE_IN_H
 #define NODE_EDGE_EDGE_IN_H
@@ -46,6 +47,7 @@ struct rt_roster;   /* a topic's side of presence, presence_view.h */
 struct rt_observer; /* realtimectl sub, ctl.h */
 struct rt_waiting;  /* a message behind a decision, hold.h */
 struct rt_late;     /* a refusal that is held back, say.h */
+struct rt_settings; /* those that projects share, projects.h */
 
 /* A ref or join_ref kept beyond its message: 14 bytes inline, longer ones on the heap. */
 struct rt_ref {
@@ -70,6 +72,7 @@ struct rt_seats {
 
 struct rt_topic {
     uint64_t hash;
+    struct rt_project *project;
     uint32_t handle; /* of cle_subscribe */
     uint32_t refs;   /* channels, joined or waiting, and observers */
     bool subscribed; /* the fence stands */
@@ -114,6 +117,7 @@ struct rt_channel {
 struct rt_socket {
     enum rt_user_kind kind; /* RT_USER_SOCKET */
     struct rt_edge *edge;
+    struct rt_project *project;
     struct rt_conn *conn;
     struct rt_outq out;
     struct rt_socket *next, *prev; /* all of the edge */
@@ -169,8 +173,34 @@ struct rt_source {
     uint32_t refused;
 };
 
+/* What the clients of one project share and those of others never see. */
+struct rt_project {
+    struct rt_edge *edge;
+    const struct rt_config *cfg; /* its settings as they are now; its name is in there */
+    struct rt_settings *settings; /* where these are; NULL: those of the start */
+    uint32_t id;                  /* from 1, never used again by this process */
+    uint32_t refs;                /* sockets and requests; one of the list */
+    bool gone;                    /* from the settings */
+    struct rt_auth *auth;
+    struct rt_changes *changes;
+    struct rt_casts *casts;
+    struct rt_ready *ready;
+    bool replicating;                 /* somebody reads what the database broadcasts */
+    struct rt_limit limit[RT_LIMITS]; /* of all its clients, by enum rt_limit_id */
+    uint32_t nclients;                /* sockets with a channel */
+    uint64_t elsewhere;               /* the same of other edges and nodes */
+    uint32_t told;                    /* of nclients, as the owner knows it */
+};
+
 struct rt_edge {
-    const struct rt_config *cfg;
+    const struct rt_config *cfg; /* of the node, as at the start */
+    struct rt_settings *settings; /* as they are now; NULL: as at the start */
+    struct rt_project *projects[RT_PROJECTS_MAX];
+    uint32_t nprojects, last_project;
+    char foreign[RT_PROJECTS_MAX][RT_PROJECT_NAME_MAX + 1]; /* not here, but read; ready.c */
+    uint32_t nforeign;
+    struct rt_timer tell; /* counts of clients */
+    bool telling;         /* they were told a moment ago */
     const struct rt_role_args *args;
     struct rt_log *log;
     struct rt_metrics *metrics;
@@ -182,14 +212,9 @@ struct rt_edge {
     struct cle *cle;
     struct rt_timer cle_timer;
     struct rt_link link;
-    struct rt_auth *auth;
     struct rt_topics topics;
     struct rt_slots channels;
     struct rt_slots acks; /* struct rt_ack, broadcast.c */
-    struct rt_changes *changes;
-    struct rt_casts *casts;
-    struct rt_ready *ready;
-    bool replicating; /* somebody reads what the database broadcasts */
     struct rt_access *access;
     struct rt_slots replays; /* questions under way, replay.c */
     size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
@@ -199,7 +224,6 @@ struct rt_edge {
     struct rt_timer more; /* sockets left to flush: another turn at once */
     uint64_t next_socket;
     uint32_t nsockets, nchannels, nclients;
-    struct rt_limit limit[RT_LIMITS]; /* of all clients, by enum rt_limit_id */
     struct rt_scratch scratch;
     struct rt_source sources[RT_SOURCES];
     struct rt_timer drain;

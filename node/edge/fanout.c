@@ -40,7 +40,7 @@ struct rt_frame *rt_fanout_frame(enum pr_vsn vsn, struct pr_slice topic, const s
 }
 
 /* `skip` and who got the message of this id by replay get nothing; an empty id is nobody's. */
-static void deliver(struct rt_edge *e, const struct rt_seats *seats, struct rt_frame *f,
+static void deliver(const struct rt_topic *t, const struct rt_seats *seats, struct rt_frame *f,
                     const struct rt_channel *skip, struct pr_slice id)
 {
     uint32_t n = seats->count;
@@ -57,8 +57,8 @@ static void deliver(struct rt_edge *e, const struct rt_seats *seats, struct rt_f
             sent++;
         }
     }
-    rt_count(e->metrics, RT_M_DELIVERIES, sent);
-    rt_limit_spend(e, RT_LIMIT_EVENTS, sent);
+    rt_count(t->project->edge->metrics, RT_M_DELIVERIES, sent);
+    rt_limit_spend(t->project, RT_LIMIT_EVENTS, sent);
 }
 
 /* All members that this message would reach. Each takes its seat with it, the last one the topic.
@@ -104,7 +104,7 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
         id = rt_replay_id(&b);
         rt_replay_event(e, t, payload);
     }
-    if (rt_limit_shuts(e, RT_LIMIT_EVENTS)) {
+    if (rt_limit_shuts(t->project, RT_LIMIT_EVENTS)) {
         shut_members(e, t, sender);
         return;
     }
@@ -117,7 +117,7 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
         }
         f = rt_fanout_frame((enum pr_vsn)v, rt_topic_name(t), &b);
         if (f != NULL) {
-            deliver(e, seats, f, sender, id);
+            deliver(t, seats, f, sender, id);
             rt_frame_unref(f);
         }
     }

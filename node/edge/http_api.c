@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/edge/projects.h"
 #include "node/edge/refresh.h"
 #include "node/edge/say.h"
 #include "proto/json_write.h"
@@ -79,7 +80,7 @@ enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out)
     if (value.n == 0) {
         return PR_JWT_MALFORMED;
     }
-    return rt_auth_verify(h->edge->auth, value, rt_refresh_now_s(), out, &detail);
+    return rt_auth_verify(h->project->auth, value, rt_refresh_now_s(), out, &detail);
 }
 
 /* A header's name: of letters, digits and marks that JSON need not escape (RFC 9110, 5.1). */
@@ -136,12 +137,27 @@ static void preflight(const struct rt_http *h)
     respond(h, 204, RT_TEXT_TYPE, pr_str(""), headers);
 }
 
-static const char *database_state(const struct rt_edge *e)
+static const char *database_state(const struct rt_project *project)
 {
-    if (e->cfg->database_url == NULL) {
+    if (project->cfg->database_url == NULL) {
         return "none";
     }
-    return rt_metrics_get(e->metrics, RT_DB, 0, RT_M_DB_UP) != 0 ? "up" : "down";
+    return rt_project_metric(project, RT_M_DB_UP) != 0 ? "up" : "down";
+}
+
+/* The worst of all that have one. */
+static const char *databases_state(const struct rt_edge *e)
+{
+    const char *all = "none";
+
+    for (uint32_t i = 0; i < e->nprojects; i++) {
+        const char *one = database_state(e->projects[i]);
+
+        if (strcmp(one, "none") != 0 && strcmp(all, "down") != 0) {
+            all = one;
+        }
+    }
+    return all;
 }
 
 /* "joining", "alone", "3 members". */
@@ -177,9 +193,19 @@ static void put_ready(struct pr_outbuf *o, const void *edge)
     pr_put_str(o, ",\"draining\":");
     pr_put_str(o, e->draining ? "true" : "false");
     pr_put_str(o, ",\"database\":");
-    pr_put_json_cstr(o, database_state(e));
+    pr_put_json_cstr(o, databases_state(e));
     pr_put_str(o, ",\"cluster\":");
     put_cluster(o, e);
+    if (e->nprojects > 1) {
+        pr_put_str(o, ",\"projects\":{");
+        for (uint32_t i = 0; i < e->nprojects; i++) {
+            pr_put_str(o, i == 0 ? "" : ",");
+            pr_put_json_cstr(o, e->projects[i]->cfg->project);
+            pr_put_str(o, ":");
+            pr_put_json_cstr(o, database_state(e->projects[i]));
+        }
+        pr_put_str(o, "}");
+    }
     pr_put_str(o, "}");
 }
 
@@ -190,11 +216,12 @@ static void ready(const struct rt_http *h)
     rt_http_answer(h, status, rt_scratch_text(h->edge, put_ready, h->edge), NULL);
 }
 
-static void put_health(struct pr_outbuf *o, const void *edge)
+static void put_health(struct pr_outbuf *o, const void *arg)
 {
-    const struct rt_edge *e = edge;
-    bool db = strcmp(database_state(e), "up") == 0;
-    bool streaming = rt_metrics_get(e->metrics, RT_DB, 0, RT_M_DB_STREAMING) != 0;
+    const struct rt_project *project = arg;
+    const struct rt_edge *e = project->edge;
+    bool db = strcmp(database_state(project), "up") == 0;
+    bool streaming = rt_project_metric(project, RT_M_DB_STREAMING) != 0;
 
     pr_put_str(o, e->link.up ? "{\"data\":{\"healthy\":true" : "{\"data\":{\"healthy\":false");
     pr_put_str(o, db ? ",\"db_connected\":true" : ",\"db_connected\":false");
@@ -207,40 +234,58 @@ static void put_health(struct pr_outbuf *o, const void *edge)
     pr_put_str(o, "}}");
 }
 
-static void tenant_health(const struct rt_http *h)
+/* The project is named by the path: a health check comes by address. */
+static void tenant_health(struct rt_http *h)
 {
     struct rt_token *token = NULL;
 
+    h->project = rt_project_host(h->edge, h->segment[2]);
+    if (h->project == NULL) {
+        rt_http_message(h, 404, "not found");
+        return;
+    }
     if (rt_http_token(h, &token) != PR_JWT_OK) {
         respond(h, 403, RT_TEXT_TYPE, pr_str(""), NULL);
         return;
     }
     rt_token_unref(token);
-    rt_http_answer(h, 200, rt_scratch_text(h->edge, put_health, h->edge), NULL);
+    rt_http_answer(h, 200, rt_scratch_text(h->edge, put_health, h->project), NULL);
 }
 
 struct figures {
-    const struct rt_config *cfg;
+    const struct rt_edge *edge;
     struct pr_slice text;
 };
+
+static void put_limits(struct pr_outbuf *o, const struct rt_project *project, bool named)
+{
+    const char *name = NULL;
+    uint32_t value = 0;
+
+    for (uint32_t i = 0; rt_config_limit(project->cfg, i, &name, &value); i++) {
+        pr_put_str(o, "realtime_limit{node=");
+        pr_put_json_cstr(o, project->cfg->node);
+        pr_put_str(o, ",setting=\"");
+        pr_put_str(o, name);
+        if (named) {
+            pr_put_str(o, "\",project=\"");
+            pr_put_str(o, project->cfg->project);
+        }
+        pr_put_str(o, "\"} ");
+        pr_put_dec(o, value);
+        pr_put_str(o, "\n");
+    }
+}
 
 static void put_figures(struct pr_outbuf *o, const void *arg)
 {
     const struct figures *f = arg;
-    const char *name = NULL;
-    uint32_t value = 0;
 
     pr_put_slice(o, f->text);
     pr_put_str(o, "# HELP realtime_limit Limits as set; 0 of a number or rate: none\n"
                   "# TYPE realtime_limit gauge\n");
-    for (uint32_t i = 0; rt_config_limit(f->cfg, i, &name, &value); i++) {
-        pr_put_str(o, "realtime_limit{node=");
-        pr_put_json_cstr(o, f->cfg->node);
-        pr_put_str(o, ",setting=\"");
-        pr_put_str(o, name);
-        pr_put_str(o, "\"} ");
-        pr_put_dec(o, value);
-        pr_put_str(o, "\n");
+    for (uint32_t i = 0; i < f->edge->nprojects; i++) {
+        put_limits(o, f->edge->projects[i], f->edge->nprojects > 1);
     }
 }
 
@@ -248,7 +293,7 @@ static void metrics(const struct rt_http *h)
 {
     const char *want = h->edge->cfg->admin_token;
     struct pr_slice got = bearer(rt_conn_header(h->conn, "authorization"));
-    struct figures f = {.cfg = h->edge->cfg};
+    struct figures f = {.edge = h->edge};
     char *text = NULL;
 
     if (want != NULL && (got.n != strlen(want) || CRYPTO_memcmp(got.p, want, got.n) != 0)) {
@@ -359,7 +404,7 @@ static bool split(struct rt_http *h, bool *prefixed)
     return true;
 }
 
-static void answer(const struct rt_http *h, enum route route)
+static void answer(struct rt_http *h, enum route route)
 {
     switch (route) {
     case NOT_FOUND:
@@ -405,6 +450,7 @@ void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_reque
     h.post = pr_slice_is(r->method, "POST");
     h.head = pr_slice_is(r->method, "HEAD");
     h.origin = rt_conn_header(c, "origin").n > 0;
+    h.project = rt_project_host(e, rt_conn_header(c, "host"));
     if (split(&h, &prefixed)) {
         route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
     }

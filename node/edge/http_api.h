@@ -31,6 +31,7 @@
 /* A request while it is answered. */
 struct rt_http {
     struct rt_edge *edge;
+    struct rt_project *project; /* of the host; NULL: there is none */
     struct rt_conn *conn;
     const struct rt_request *request;
     bool get, post, head, origin; /* origin: has such a header, so CORS applies */
@@ -64,7 +65,7 @@ void rt_http_connect(const struct rt_http *h);
 void rt_http_broadcast_answer(const struct rt_http *h, int status, struct pr_slice json,
                               uint32_t dropped);
 /* One element of a batch, which is known to be good. 0, or an error of rt_broadcast_send. */
-int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_private);
+int rt_http_send_element(struct rt_project *project, struct pr_slice element, bool is_private);
 
 /*
  * Private broadcasts, http_private.c: answered when the policies have been asked. `messages` is the

@@ -25,17 +25,18 @@ struct rate_headers {
     struct rt_header list[6];
 };
 
-static const struct rt_header *rates(struct rt_edge *e, struct rate_headers *r, uint32_t dropped)
+static const struct rt_header *rates(struct rt_project *project, struct rate_headers *r,
+                                     uint32_t dropped)
 {
-    bool limited = e->cfg->max_events_per_second > 0;
+    bool limited = project->cfg->max_events_per_second > 0;
     uint64_t random[2];
     uint32_t n = 0;
 
     rt_random(random, sizeof random);
     (void)snprintf(r->id, sizeof r->id, "%016llx%016llx", (unsigned long long)random[0],
                    (unsigned long long)random[1]);
-    (void)snprintf(r->limit, sizeof r->limit, "%u", e->cfg->max_events_per_second);
-    (void)snprintf(r->left, sizeof r->left, "%u", limited ? rt_limit_left(e, RT_LIMIT_EVENTS) : 0);
+    (void)snprintf(r->limit, sizeof r->limit, "%u", project->cfg->max_events_per_second);
+    (void)snprintf(r->left, sizeof r->left, "%u", limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
     (void)snprintf(r->dropped, sizeof r->dropped, "%u", dropped);
     r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
     r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
@@ -53,7 +54,7 @@ void rt_http_broadcast_answer(const struct rt_http *h, int status, struct pr_sli
 {
     struct rate_headers r = {0};
 
-    rt_http_answer(h, status, json, rates(h->edge, &r, dropped));
+    rt_http_answer(h, status, json, rates(h->project, &r, dropped));
 }
 
 static bool is_hex(uint8_t c)
@@ -97,7 +98,7 @@ static bool clean_text(const struct pr_json *v)
     return memmem(s.p, s.n, "\\u0000", 6) == NULL && s.n <= PR_PHX_TOPIC_MAX;
 }
 
-static const char *fault_of(const struct rt_edge *e, enum field field, const struct pr_json *v)
+static const char *fault_of(const struct rt_project *project, enum field field, const struct pr_json *v)
 {
     bool needed = field == TOPIC || field == EVENT || field == PAYLOAD;
 
@@ -112,10 +113,10 @@ static const char *fault_of(const struct rt_edge *e, enum field field, const str
         if (v->type != PR_JSON_OBJECT) {
             return "is invalid";
         }
-        if (v->raw.n <= rt_broadcast_bytes_max(e)) {
+        if (v->raw.n <= rt_broadcast_bytes_max(project)) {
             return NULL;
         }
-        rt_count(e->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        rt_count(project->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
         return "Payload size exceeds tenant limit";
     case ID:
         return is_uuid(v) ? NULL : "is invalid";
@@ -138,7 +139,7 @@ static void pick(const struct pr_json *element, struct pr_json v[FIELDS])
 }
 
 struct batch {
-    struct rt_edge *edge;
+    struct rt_project *project;
     struct pr_slice messages; /* array text */
 };
 
@@ -160,7 +161,7 @@ static void put_errors(struct pr_outbuf *o, const struct batch *b, uint32_t *fau
         pick(&element, v);
         pr_put_str(o, n == 0 ? "{" : ",{");
         for (int f = TOPIC; f < FIELDS; f++) {
-            const char *fault = fault_of(b->edge, (enum field)f, &v[f]);
+            const char *fault = fault_of(b->project, (enum field)f, &v[f]);
 
             if (fault != NULL) {
                 pr_put_str(o, first ? "\"" : ",\"");
@@ -184,7 +185,7 @@ static void put_error_text(struct pr_outbuf *o, const void *batch)
     put_errors(o, batch, &faults);
 }
 
-int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_private)
+int rt_http_send_element(struct rt_project *project, struct pr_slice element, bool is_private)
 {
     struct pr_json v[FIELDS];
     struct pr_json object;
@@ -215,7 +216,7 @@ int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_pri
     b.payload = pr_bytes(body.p, body.len);
     rv = pr_json_text(&v[TOPIC], &scratch, &topic);
     if (rv == PR_OK) {
-        rv = rt_broadcast_send(e, topic, is_private, &b);
+        rv = rt_broadcast_send(project, topic, is_private, &b);
     }
     rt_free(scratch.p);
     rt_free(body.p);
@@ -224,15 +225,13 @@ int rt_http_send_element(struct rt_edge *e, struct pr_slice element, bool is_pri
 
 static bool over_rate(const struct rt_http *h, uint32_t n)
 {
-    struct rt_edge *e = h->edge;
-
-    if (rt_limit_take(e, RT_LIMIT_EVENTS, n)) {
+    if (rt_limit_take(h->project, RT_LIMIT_EVENTS, n)) {
         return false;
     }
-    rt_count(e->metrics, RT_M_LIMITED_EVENTS, 1);
+    rt_count(h->edge->metrics, RT_M_LIMITED_EVENTS, 1);
     rt_http_broadcast_answer(
         h, 429,
-        pr_str(rt_limit_left(e, RT_LIMIT_EVENTS) == 0
+        pr_str(rt_limit_left(h->project, RT_LIMIT_EVENTS) == 0
                    ? "{\"message\":\"You have exceeded your rate limit\"}"
                    : "{\"message\":\"Too many messages to broadcast, please reduce the batch "
                      "size\"}"),
@@ -241,7 +240,7 @@ static bool over_rate(const struct rt_http *h, uint32_t n)
 }
 
 /* Public ones in order of the list; gives how many are left for http_private.c, or an error. */
-static int send_public(struct rt_edge *e, struct pr_slice messages, uint32_t *left)
+static int send_public(struct rt_project *project, struct pr_slice messages, uint32_t *left)
 {
     struct pr_json_iter it;
     struct pr_json element;
@@ -254,7 +253,7 @@ static int send_public(struct rt_edge *e, struct pr_slice messages, uint32_t *le
         if (v[PRIVATE].type == PR_JSON_TRUE) {
             (*left)++;
         } else {
-            rv = rt_http_send_element(e, element.raw, false);
+            rv = rt_http_send_element(project, element.raw, false);
         }
     }
     return rv;
@@ -264,7 +263,7 @@ static void send_batch(const struct rt_http *h, struct rt_token *token, const st
 {
     uint32_t left = 0;
 
-    if (send_public(h->edge, b->messages, &left) != 0) {
+    if (send_public(h->project, b->messages, &left) != 0) {
         rt_http_broadcast_answer(
             h, 503, pr_str("{\"message\":\"Realtime is restarting, please standby\"}"), 0);
     } else if (left == 0) {
@@ -290,7 +289,7 @@ static uint32_t count(struct pr_slice array)
 
 static void batch(const struct rt_http *h, struct rt_token *token)
 {
-    struct batch b = {.edge = h->edge};
+    struct batch b = {.project = h->project};
     struct pr_outbuf none = pr_outbuf(NULL, 0);
     struct pr_json messages = {0};
     struct pr_json body;
@@ -367,7 +366,7 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
     if (!private_asked(h) && (query_has(h, "persist") || query_has(h, "persist[ttl]"))) {
         return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
-    if (b->payload.n > rt_broadcast_bytes_max(h->edge)) {
+    if (b->payload.n > rt_broadcast_bytes_max(h->project)) {
         rt_count(h->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
         return "{\"errors\":{\"payload\":[\"Payload size exceeds tenant limit\"]}}";
     }
@@ -391,7 +390,7 @@ static void send_single(const struct rt_http *h, struct rt_token *token, struct 
 {
     if (private_asked(h)) {
         rt_http_private_single(h, rt_token_ref(token), topic, b);
-    } else if (rt_broadcast_send(h->edge, topic, false, b) == CL_OK) {
+    } else if (rt_broadcast_send(h->project, topic, false, b) == CL_OK) {
         rt_http_broadcast_answer(h, 202, pr_str(""), 0);
     } else {
         rt_http_broadcast_answer(
@@ -433,6 +432,10 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
 {
     struct rt_token *token = NULL;
 
+    if (h->project == NULL) {
+        rt_http_message(h, 401, "Tenant not found in database");
+        return;
+    }
     if (rt_http_token(h, &token) != PR_JWT_OK) {
         rt_http_broadcast_answer(h, 401, pr_str("{\"message\":\"Unauthorized\"}"), 0);
         return;

@@ -10,6 +10,7 @@
 
 #include "node/edge/broadcast.h"
 #include "node/edge/http_api.h"
+#include "node/edge/projects.h"
 #include "node/edge/refresh.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -141,12 +142,12 @@ static bool limited(const struct rt_http *h)
         refuse_text(h, 503, "RealtimeRestarting", "Realtime is restarting, please standby");
         return true;
     }
-    if (rt_limit_clients_full(e)) {
+    if (rt_limit_clients_full(h->project)) {
         rt_count(e->metrics, RT_M_LIMITED_CLIENTS, 1);
         refuse_text(h, 429, "ConnectionRateLimitReached", "Too many connected users");
         return true;
     }
-    if (rt_limit_left(e, RT_LIMIT_JOINS) == 0) {
+    if (rt_limit_left(h->project, RT_LIMIT_JOINS) == 0) {
         rt_count(e->metrics, RT_M_LIMITED_JOINS, 1);
         refuse_text(h, 429, "JoinsRateLimitReached", "Too many joins per second");
         return true;
@@ -156,10 +157,9 @@ static bool limited(const struct rt_http *h)
 
 static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key)
 {
-    struct rt_edge *e = h->edge;
     struct rt_token *token = NULL;
     struct pr_jwt detail;
-    enum pr_jwt_result r = rt_auth_verify(e->auth, key, rt_refresh_now_s(), &token, &detail);
+    enum pr_jwt_result r = rt_auth_verify(h->project->auth, key, rt_refresh_now_s(), &token, &detail);
     uint8_t memory[BODY_MAX];
     struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
     struct rt_socket *s = NULL;
@@ -174,10 +174,22 @@ static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key
         rt_token_unref(token);
         return;
     }
-    s = rt_socket_new(e, h->conn, vsn, token);
+    s = rt_socket_new(h->project, h->conn, vsn, token);
     s->headers = rt_http_headers(h);
     rt_conn_set_user(h->conn, s);
     rt_conn_upgrade(h->conn);
+}
+
+/* The commonest trouble of who sets up several projects: the log says what was looked for. */
+static void unknown_host(const struct rt_http *h)
+{
+    char names[256];
+
+    rt_projects_names(h->edge, names, sizeof names);
+    rt_log(h->edge->log, RT_WARN, "host_of_no_project", rt_kv_s("code", "TenantNotFound"),
+           rt_kv_b("host", rt_conn_header(h->conn, "host")), rt_kv_s("projects", names),
+           rt_kv_s("hint", "the first label of the host must be a project or one of its aliases"));
+    refuse_text(h, 404, "TenantNotFound", "Tenant not found");
 }
 
 void rt_http_connect(const struct rt_http *h)
@@ -192,6 +204,10 @@ void rt_http_connect(const struct rt_http *h)
     }
     if (!vsn_of(h, &vsn)) {
         refuse(h, 403, "UnsupportedVersion", pr_str(""));
+        return;
+    }
+    if (h->project == NULL) {
+        unknown_host(h);
         return;
     }
     scratch = pr_outbuf(rt_malloc(h->request->query.n), h->request->query.n);

@@ -14,6 +14,7 @@
 #include "node/edge/access.h"
 #include "node/edge/broadcast.h"
 #include "node/edge/http_api.h"
+#include "node/edge/projects.h"
 
 #define PRIVATE_TOPICS_MAX 100u
 
@@ -27,6 +28,7 @@ struct element {
 struct rt_private {
     enum rt_user_kind kind; /* RT_USER_PRIVATE */
     struct rt_edge *edge;
+    struct rt_project *project;
     struct rt_conn *conn;
     struct rt_token *token;
     char *headers;
@@ -52,12 +54,17 @@ void rt_http_private_free(struct rt_private *p)
     rt_free(p->headers);
     rt_free(p->elements);
     rt_free(p->scratch);
+    rt_project_unref(p->project);
     rt_free(p);
 }
 
 static void answer(struct rt_private *p, int status, const char *json)
 {
-    struct rt_http h = {.edge = p->edge, .conn = p->conn, .post = true, .origin = p->origin};
+    struct rt_http h = {.edge = p->edge,
+                        .project = p->project,
+                        .conn = p->conn,
+                        .post = true,
+                        .origin = p->origin};
 
     rt_conn_set_user(p->conn, NULL);
     rt_http_broadcast_answer(&h, status, pr_str(json), p->dropped);
@@ -76,6 +83,8 @@ static struct rt_private *private_new(const struct rt_http *h, struct rt_token *
     p = rt_calloc(1, sizeof *p + len);
     p->kind = RT_USER_PRIVATE;
     p->edge = h->edge;
+    p->project = h->project;
+    p->project->refs++;
     p->conn = h->conn;
     p->token = token;
     p->headers = rt_http_headers(h);
@@ -89,13 +98,14 @@ static struct rt_private *private_new(const struct rt_http *h, struct rt_token *
 /* True: *v is known. */
 static bool ask(struct rt_private *p, struct rt_finding *v)
 {
-    struct rt_question q = {.topic = p->topic,
+    struct rt_question q = {.project = p->project,
+                            .topic = p->topic,
                             .token = p->token,
                             .headers = pr_str(p->headers != NULL ? p->headers : ""),
                             .write = PR_EXT_BROADCAST,
                             .wait_ms = RT_ACCESS_WRITE_MS};
 
-    return rt_access_ask(p->edge, &q, &p->wait, on_finding, v);
+    return rt_access_ask(&q, &p->wait, on_finding, v);
 }
 
 /* Fields of an element that is known to be good: its topic as plain text, in p->scratch. */
@@ -121,7 +131,7 @@ static void send_topic(struct rt_private *p, bool may)
         m->done = true;
         if (!may) {
             p->dropped++;
-        } else if (rt_http_send_element(p->edge, m->raw, true) != 0) {
+        } else if (rt_http_send_element(p->project, m->raw, true) != 0) {
             p->failed = true;
         }
     }
@@ -189,7 +199,7 @@ static void end_single(struct rt_private *p, const struct rt_finding *v)
 {
     if ((v->write & PR_EXT_BROADCAST) == 0) {
         refuse_single(p, v);
-    } else if (rt_broadcast_send(p->edge, p->topic, true, &p->bcast) != CL_OK) {
+    } else if (rt_broadcast_send(p->project, p->topic, true, &p->bcast) != CL_OK) {
         answer(p, 503, "{\"message\":\"Realtime is restarting, please standby\"}");
     } else {
         answer(p, 202, "");

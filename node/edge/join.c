@@ -24,17 +24,17 @@ static bool starts_with(struct pr_slice s, const char *prefix)
 /* Who has a channel is counted already. */
 static bool client_fits(const struct rt_socket *s)
 {
-    return s->client || !rt_limit_clients_full(s->edge);
+    return s->client || !rt_limit_clients_full(s->project);
 }
 
 static bool joins_fit(struct rt_socket *s)
 {
-    struct rt_edge *e = s->edge;
-    struct rt_rate own = {.per_s = e->cfg->max_client_joins_per_second,
-                          .burst = e->cfg->max_client_joins_per_second * 4};
+    struct rt_project *project = s->project;
+    struct rt_rate own = {.per_s = project->cfg->max_client_joins_per_second,
+                          .burst = project->cfg->max_client_joins_per_second * 4};
 
-    return rt_limit_take(e, RT_LIMIT_JOINS, 1) &&
-           (own.per_s == 0 || rt_bucket_take(&s->joins, &own, 1, e->now_ms));
+    return rt_limit_take(project, RT_LIMIT_JOINS, 1) &&
+           (own.per_s == 0 || rt_bucket_take(&s->joins, &own, 1, s->edge->now_ms));
 }
 
 /* First refusal that needs no token, NULL if none. `*close`: the socket is to be closed too. */
@@ -52,7 +52,7 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
     if (j->private_bad) {
         return "InvalidJoinPayload: private must be a boolean";
     }
-    if (e->cfg->private_only && !j->is_private) {
+    if (s->project->cfg->private_only && !j->is_private) {
         return "PrivateOnly: This project only allows private channels";
     }
     if (!client_fits(s)) {
@@ -64,7 +64,7 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
         *close = true;
         return "ClientJoinRateLimitReached: Too many joins per second";
     }
-    if (s->nchannels >= e->cfg->max_channels_per_client) {
+    if (s->nchannels >= s->project->cfg->max_channels_per_client) {
         rt_count(e->metrics, RT_M_LIMITED_CHANNELS, 1);
         return "ChannelRateLimitReached: Too many channels";
     }
@@ -92,9 +92,9 @@ static enum pr_jwt_result verify(struct rt_socket *s, const struct pr_join *j,
     enum pr_jwt_result r = PR_JWT_OK;
 
     if (text.n > 0 && !starts_with(text, "sb_")) {
-        return rt_auth_verify(s->edge->auth, text, now_s, out, detail);
+        return rt_auth_verify(s->project->auth, text, now_s, out, detail);
     }
-    r = rt_auth_again(s->edge->auth, s->token, now_s, detail);
+    r = rt_auth_again(s->project->auth, s->token, now_s, detail);
     if (r == PR_JWT_OK) {
         *out = rt_token_ref(s->token);
     }
@@ -121,7 +121,7 @@ static void begin(struct rt_socket *s, const struct pr_phx_msg *m, const struct 
     struct pr_phx_addr to = rt_answer_addr(m);
     struct pr_slice sub =
         pr_bytes(m->topic.p + RT_TOPIC_PREFIX_LEN, m->topic.n - RT_TOPIC_PREFIX_LEN);
-    struct rt_topic *t = rt_topic_get(s->edge, sub, j->is_private);
+    struct rt_topic *t = rt_topic_get(s->project, sub, j->is_private);
     struct rt_channel *ch = NULL;
 
     if (t == NULL) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * keys.h - the keys over time. They are read again at SIGHUP, and every REALTIME_KEYS_RECHECK
- * seconds, so that a key that somebody else takes out of a file counts no more soon after.
+ * keys.h - the keys over time. They are read again with all other settings of the projects at
+ * SIGHUP, and every REALTIME_KEYS_RECHECK seconds, so that a key that somebody else takes out of a
+ * file counts no more soon after.
  *
  * If they changed, who is there by a key that is gone is told and closed with 1012: a socket
  * whose own token, or that of one of its channels, would not verify any more. A key that was
@@ -16,7 +17,5 @@
  * ends. */
 void rt_keys_start(struct rt_edge *e);
 void rt_keys_stop(struct rt_edge *e);
-/* SIGHUP. Keys that cannot be used are logged, and those before stay. */
-void rt_keys_reload(struct rt_edge *e);
 
 #endif

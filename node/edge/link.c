@@ -146,7 +146,10 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
         cut(e, "no memory to attach");
         return;
     }
-    rt_changes_attached(e);
+    for (uint32_t i = 0; i < e->nprojects; i++) {
+        rt_changes_attached(e->projects[i]);
+    }
+    rt_limits_tell(e);
     rt_access_attached(e);
     rt_replay_attached(e);
 }
@@ -164,6 +167,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_CLUSTER:
         rv = pr_cluster_decode(f, &e->link.cluster);
+        break;
+    case PR_T_CLIENTS:
+        rv = rt_limits_frame(e, f);
         break;
     case PR_T_CTL:
         rv = rt_ctl_frame(e, f);

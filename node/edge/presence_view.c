@@ -92,7 +92,7 @@ static void tell_state(struct rt_channel *ch)
     struct pr_phx_addr to = rt_channel_addr(ch);
 
     rt_say_push(ch->socket, &to, "presence_state", pr_bytes(r->text, r->text_len));
-    rt_limit_spend(ch->socket->edge, RT_LIMIT_PRESENCE, 1);
+    rt_limit_spend(ch->socket->project, RT_LIMIT_PRESENCE, 1);
     ch->presence_told = true;
 }
 
@@ -276,7 +276,7 @@ static void tell_diff(struct rt_edge *e, struct rt_topic *t, const struct rt_sho
     rt_frame_unref(frame[0]);
     rt_frame_unref(frame[1]);
     rt_count(e->metrics, RT_M_DELIVERIES, r->seats.count);
-    rt_limit_spend(e, RT_LIMIT_PRESENCE, r->seats.count);
+    rt_limit_spend(t->project, RT_LIMIT_PRESENCE, r->seats.count);
 }
 
 /* All that a diff would reach. Each takes its seat with it, the last one the roster and more. */
@@ -308,14 +308,14 @@ void rt_presence_diff(struct rt_edge *e, struct rt_topic *t, const struct pr_p_d
     if (t->roster == NULL) {
         return;
     }
-    if (rt_limit_shuts(e, RT_LIMIT_PRESENCE)) {
+    if (rt_limit_shuts(t->project, RT_LIMIT_PRESENCE)) {
         shut_roster(e, t->roster);
         return;
     }
     roster_forget_text(t->roster);
     d.joins = rt_shown_unpack(diff->joins, diff->njoins);
     d.leaves = rt_shown_unpack(diff->leaves, diff->nleaves);
-    split = strcmp(e->cfg->presence_update, "split") == 0 && updates(&d);
+    split = strcmp(t->project->cfg->presence_update, "split") == 0 && updates(&d);
     if (split) {
         tell_diff(e, t, &(struct rt_shown_diff){.leaves = d.leaves});
         tell_diff(e, t, &(struct rt_shown_diff){.joins = d.joins});
@@ -344,18 +344,19 @@ void rt_presence_reset(struct rt_edge *e, struct rt_topic *t)
 
 static bool in_window(struct rt_channel *ch)
 {
+    const struct rt_config *cfg = ch->socket->project->cfg;
     struct rt_edge *e = ch->socket->edge;
     struct rt_tracker *t = ch->tracker;
 
-    if (e->cfg->max_client_presence_events == 0) {
+    if (cfg->max_client_presence_events == 0) {
         return true;
     }
-    if (t->calls == 0 || e->now_ms - t->window_ms >= e->cfg->client_presence_window_ms) {
+    if (t->calls == 0 || e->now_ms - t->window_ms >= cfg->client_presence_window_ms) {
         t->window_ms = e->now_ms;
         t->calls = 0;
     }
     t->calls++;
-    return t->calls <= e->cfg->max_client_presence_events;
+    return t->calls <= cfg->max_client_presence_events;
 }
 
 static void fail(struct rt_channel *ch, const struct pr_phx_addr *to, const char *code,
@@ -374,7 +375,7 @@ static void limited(struct rt_channel *ch, const struct pr_phx_addr *to, const c
     struct rt_edge *e = ch->socket->edge;
 
     rt_count(e->metrics, RT_M_LIMITED_PRESENCE, 1);
-    if (e->cfg->limits_supabase) {
+    if (ch->socket->project->cfg->limits_supabase) {
         rt_channel_shut(ch, pr_str(reason), false);
     } else {
         fail(ch, to, code, reason);
@@ -417,7 +418,7 @@ static void track(struct rt_channel *ch, const struct pr_phx_addr *to,
         rt_rights_say_denied(ch, to);
         return;
     }
-    if (object.n > rt_broadcast_bytes_max(e)) {
+    if (object.n > rt_broadcast_bytes_max(ch->socket->project)) {
         rt_count(e->metrics, RT_M_LIMITED_PAYLOAD, 1);
         rt_channel_shut(ch, pr_str("Track message size exceeded"), false);
         return;
@@ -477,7 +478,7 @@ void rt_presence_message(struct rt_channel *ch, const struct pr_phx_msg *m)
         rt_say_reply(ch->socket, &to, "error", pr_str("{}"));
     } else if (!in_window(ch)) {
         limited(ch, &to, "ClientPresenceRateLimitReached", "Client presence rate limit exceeded");
-    } else if (!rt_limit_take(ch->socket->edge, RT_LIMIT_PRESENCE, 1)) {
+    } else if (!rt_limit_take(ch->socket->project, RT_LIMIT_PRESENCE, 1)) {
         limited(ch, &to, "PresenceRateLimitReached", TOO_MANY);
     } else if (pr_slice_is_nocase(event, "track")) {
         track(ch, &to, &v[1]);

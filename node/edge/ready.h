@@ -17,7 +17,9 @@ void rt_ready_joined(struct rt_channel *ch);
 int rt_ready_frame(struct rt_edge *e, const struct pr_frame *f);
 /* The owner is gone, and what it said. */
 void rt_ready_unknown(struct rt_edge *e);
+/* The project is new here: what was said of it before counts. */
+void rt_ready_begin(struct rt_project *project);
 /* Forgets who waits. */
-void rt_ready_free(struct rt_edge *e);
+void rt_ready_free(struct rt_project *project);
 
 #endif

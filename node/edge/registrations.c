@@ -139,12 +139,12 @@ static void put_unreg(struct pr_outbuf *o, const void *msg)
     pr_chg_unreg_encode(o, msg);
 }
 
-static void send_reg(struct rt_edge *e, const struct rt_reg *r)
+static void send_reg(struct rt_project *project, const struct rt_reg *r)
 {
     const struct rt_params *p = &r->params;
     struct pr_chg_reg m = {
-        .project = pr_str(e->cfg->project),
-        .boot = e->args->boot,
+        .project = pr_str(project->cfg->project),
+        .boot = project->edge->args->boot,
         .handle = r->handle,
         .event = p->event,
         .schema = p->schema,
@@ -156,42 +156,42 @@ static void send_reg(struct rt_edge *e, const struct rt_reg *r)
         .select = p->select,
         .role = r->token->role,
         .claims = r->token->claims,
-        .life = e->changes->life,
+        .life = project->changes->life,
     };
 
-    rt_link_send(e, put_reg, &m);
+    rt_link_send(project->edge, put_reg, &m);
 }
 
-static void unanswered(struct rt_edge *e, struct rt_reg *r)
+static void unanswered(struct rt_project *project, struct rt_reg *r)
 {
-    (void)e;
+    (void)project;
     /* A refusal stands until it is taken back: rows must not come meanwhile. */
     r->answered = r->answered && r->status == PR_CHG_REFUSED;
 }
 
-static void send_again(struct rt_edge *e, struct rt_reg *r)
+static void send_again(struct rt_project *project, struct rt_reg *r)
 {
-    unanswered(e, r);
-    send_reg(e, r);
+    unanswered(project, r);
+    send_reg(project, r);
 }
 
-static void each(struct rt_edge *e, void (*fn)(struct rt_edge *e, struct rt_reg *r))
+static void each(struct rt_project *project, void (*fn)(struct rt_project *project, struct rt_reg *r))
 {
-    for (uint32_t i = 0; i < e->changes->cap; i++) {
-        for (struct rt_reg *r = e->changes->by_key[i]; r != NULL; r = r->by_key) {
-            fn(e, r);
+    for (uint32_t i = 0; i < project->changes->cap; i++) {
+        for (struct rt_reg *r = project->changes->by_key[i]; r != NULL; r = r->by_key) {
+            fn(project, r);
         }
     }
 }
 
-void rt_regs_send(struct rt_edge *e)
+void rt_regs_send(struct rt_project *project)
 {
-    each(e, send_again);
+    each(project, send_again);
 }
 
-void rt_regs_unanswered(struct rt_edge *e)
+void rt_regs_unanswered(struct rt_project *project)
 {
-    each(e, unanswered);
+    each(project, unanswered);
 }
 
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
@@ -204,11 +204,11 @@ struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
     return r;
 }
 
-struct rt_reg *rt_reg_use(struct rt_edge *e, const struct rt_params *p, struct rt_token *token,
+struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p, struct rt_token *token,
                           struct rt_reg_user user, uint32_t *pos)
 {
-    struct rt_changes *c = e->changes;
-    uint64_t hash = hash_of(p, token, e->topics.seed);
+    struct rt_changes *c = project->changes;
+    uint64_t hash = hash_of(p, token, project->edge->topics.seed);
     struct rt_reg *r = c->by_key[hash & (c->cap - 1)];
 
     while (r != NULL && (r->hash != hash || !same(r, p, token))) {
@@ -216,7 +216,7 @@ struct rt_reg *rt_reg_use(struct rt_edge *e, const struct rt_params *p, struct r
     }
     if (r == NULL) {
         r = reg_new(c, p, token, hash);
-        send_reg(e, r);
+        send_reg(project, r);
     }
     if (r->nusers == r->cap) {
         r->cap = r->cap == 0 ? 2 : r->cap * 2;
@@ -243,15 +243,15 @@ static void unlink_key(struct rt_changes *c, struct rt_reg *r)
     c->count--;
 }
 
-void rt_reg_gone(struct rt_edge *e, uint32_t handle)
+void rt_reg_gone(struct rt_project *project, uint32_t handle)
 {
     struct pr_chg_unreg m = {
-        .project = pr_str(e->cfg->project), .boot = e->args->boot, .handle = handle};
+        .project = pr_str(project->cfg->project), .boot = project->edge->args->boot, .handle = handle};
 
-    rt_link_send(e, put_unreg, &m);
+    rt_link_send(project->edge, put_unreg, &m);
 }
 
-void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
+void rt_reg_unuse(struct rt_project *project, struct rt_reg *r, uint32_t pos)
 {
     assert(pos < r->nusers);
     r->nusers--;
@@ -262,8 +262,8 @@ void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos)
     if (r->nusers > 0) {
         return;
     }
-    rt_reg_gone(e, r->handle);
-    unlink_key(e->changes, r);
+    rt_reg_gone(project, r->handle);
+    unlink_key(project->changes, r);
     rt_token_unref(r->token);
     rt_free(r->message);
     rt_free(r->users);

@@ -53,19 +53,19 @@ struct rt_changes *rt_regs_new(void);
 void rt_regs_free(struct rt_changes *c);
 /* Adds a user to the registration, which is made and sent if it is new. Gives the user's place in
  * *pos. Takes its own reference to the token. */
-struct rt_reg *rt_reg_use(struct rt_edge *e, const struct rt_params *p, struct rt_token *token,
+struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p, struct rt_token *token,
                           struct rt_reg_user user, uint32_t *pos);
 /* Removes the user at `pos`; the one that moved there is told through rt_changes_moved. With the
  * last user the registration ends. */
-void rt_reg_unuse(struct rt_edge *e, struct rt_reg *r, uint32_t pos);
+void rt_reg_unuse(struct rt_project *project, struct rt_reg *r, uint32_t pos);
 /* NULL if it is gone. */
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle);
 /* Sends all of them again, and waits for new verdicts. */
-void rt_regs_send(struct rt_edge *e);
+void rt_regs_send(struct rt_project *project);
 /* The same without sending: whoever reads will ask. */
-void rt_regs_unanswered(struct rt_edge *e);
+void rt_regs_unanswered(struct rt_project *project);
 /* Tells that there is none of this handle: it ended, or the reader names one whose end was lost on
  * the way. */
-void rt_reg_gone(struct rt_edge *e, uint32_t handle);
+void rt_reg_gone(struct rt_project *project, uint32_t handle);
 
 #endif

@@ -78,7 +78,8 @@ static void put_ask(struct pr_outbuf *o, const void *msg)
 /* If the owner is away it is sent when he is back. */
 static void send_ask(struct rt_edge *e, struct rt_replay *r)
 {
-    struct pr_replay_ask m = {.boot = e->args->boot,
+    struct pr_replay_ask m = {.project = pr_str(r->channel->socket->project->cfg->project),
+                              .boot = e->args->boot,
                               .id = r->id,
                               .topic = rt_topic_sub(r->channel->topic),
                               .since_ms = r->since_ms,
@@ -177,7 +178,7 @@ static void hold(struct rt_edge *e, struct rt_replay *r, struct pr_slice payload
 {
     struct held *h = NULL;
 
-    if (r->count >= RT_REPLAY_HELD || r->bytes + payload.n > e->cfg->max_queue_bytes / 4 ||
+    if (r->count >= RT_REPLAY_HELD || r->bytes + payload.n > r->channel->socket->project->cfg->max_queue_bytes / 4 ||
         e->private_bytes + payload.n > RT_ACCESS_BYTES_MAX) {
         r->overflow = true;
         return;
@@ -223,7 +224,7 @@ static void queue(struct rt_channel *ch, struct rt_frame *f)
         rt_socket_queue(ch->socket, f);
         rt_frame_unref(f);
         rt_count(e->metrics, RT_M_DELIVERIES, 1);
-        rt_limit_spend(e, RT_LIMIT_EVENTS, 1);
+        rt_limit_spend(ch->socket->project, RT_LIMIT_EVENTS, 1);
     }
 }
 

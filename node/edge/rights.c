@@ -42,7 +42,8 @@ static bool ask(struct rt_channel *ch, enum asking why, uint32_t read, uint32_t 
                 struct rt_finding *v)
 {
     struct rt_rights *r = ch->rights;
-    struct rt_question q = {.topic = rt_topic_sub(ch->topic),
+    struct rt_question q = {.project = ch->socket->project,
+                            .topic = rt_topic_sub(ch->topic),
                             .token = ch->token,
                             .headers = pr_str(""),
                             .read = read,
@@ -54,7 +55,7 @@ static bool ask(struct rt_channel *ch, enum asking why, uint32_t read, uint32_t 
     }
     rt_access_cancel(ch->socket->edge, &r->wait);
     r->asking = why;
-    if (rt_access_ask(ch->socket->edge, &q, &r->wait, on_verdict, v)) {
+    if (rt_access_ask(&q, &r->wait, on_verdict, v)) {
         r->asking = NOTHING;
         return true;
     }
@@ -152,7 +153,7 @@ static void arm(struct rt_channel *ch, uint64_t wait_ms)
 
 static void arm_again(struct rt_channel *ch)
 {
-    uint32_t s = ch->socket->edge->cfg->auth_recheck_s;
+    uint32_t s = ch->socket->project->cfg->auth_recheck_s;
 
     if (s > 0) {
         arm(ch, (uint64_t)s * 1000);
@@ -267,7 +268,7 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
         return true;
     }
     if (ext == 0 || in_trouble(r, e->now_ms) || ((r->known & ext) != 0 && (r->asked & ext) != 0) ||
-        rt_auth_again(e->auth, ch->token, rt_refresh_now_s(), &detail) != PR_JWT_OK) {
+        rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail) != PR_JWT_OK) {
         return false;
     }
     r->needs = ext;
@@ -427,9 +428,12 @@ static void again_due(struct rt_wheel_entry *timer)
     }
 }
 
-void rt_rights_changed(struct rt_edge *e)
+void rt_rights_changed(struct rt_edge *e, struct pr_slice project)
 {
     for (struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
+        if (!pr_slice_is(project, s->project->cfg->project)) {
+            continue;
+        }
         for (struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
             if (ch->rights != NULL && ch->pending != NULL) {
                 ch->rights->changed = true;

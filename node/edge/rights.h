@@ -53,6 +53,6 @@ bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text);
 /* The channel has a new token in place of `old`. May end the channel. */
 void rt_rights_refresh(struct rt_channel *ch, const struct rt_token *old);
 /* The policies are others now. */
-void rt_rights_changed(struct rt_edge *e);
+void rt_rights_changed(struct rt_edge *e, struct pr_slice project);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "node/edge/channel.h"
 #include "node/edge/pending.h"
+#include "node/edge/projects.h"
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 
@@ -28,13 +29,13 @@ static uint64_t later_of(uint64_t at, uint64_t now)
 static void clock_arm(struct rt_socket *s)
 {
     struct rt_edge *e = s->edge;
-    uint64_t wait = later_of(s->seen_ms + e->cfg->idle_timeout_ms, e->now_ms);
+    uint64_t wait = later_of(s->seen_ms + s->project->cfg->idle_timeout_ms, e->now_ms);
     uint64_t other = later_of(s->seen_ms + RT_PING_MS, e->now_ms);
 
     if (!s->pinged && other < wait) {
         wait = other;
     }
-    other = later_of(s->empty_since_ms + e->cfg->no_channel_timeout_ms, e->now_ms);
+    other = later_of(s->empty_since_ms + s->project->cfg->no_channel_timeout_ms, e->now_ms);
     if (s->nchannels == 0 && other < wait) {
         wait = other;
     }
@@ -49,11 +50,11 @@ static void clock_due(struct rt_wheel_entry *timer)
 
     e->now_ms = rt_now_ms(e->loop);
     silent = e->now_ms - s->seen_ms;
-    if (silent >= e->cfg->idle_timeout_ms) {
+    if (silent >= s->project->cfg->idle_timeout_ms) {
         rt_socket_close(s, 1001, "idle timeout");
         return;
     }
-    if (s->nchannels == 0 && e->now_ms - s->empty_since_ms >= e->cfg->no_channel_timeout_ms) {
+    if (s->nchannels == 0 && e->now_ms - s->empty_since_ms >= s->project->cfg->no_channel_timeout_ms) {
         rt_socket_close(s, 1001, "no channels");
         return;
     }
@@ -64,24 +65,27 @@ static void clock_due(struct rt_wheel_entry *timer)
     clock_arm(s);
 }
 
-struct rt_socket *rt_socket_new(struct rt_edge *e, struct rt_conn *c, enum pr_vsn vsn,
+struct rt_socket *rt_socket_new(struct rt_project *project, struct rt_conn *c, enum pr_vsn vsn,
                                 struct rt_token *token)
 {
+    struct rt_edge *e = project->edge;
     struct rt_socket *s = rt_calloc(1, sizeof *s);
-    struct rt_rate joins = {.per_s = e->cfg->max_client_joins_per_second,
-                            .burst = e->cfg->max_client_joins_per_second * 4};
-    struct rt_rate events = {.per_s = e->cfg->max_client_events_per_second,
-                             .burst = e->cfg->max_client_events_per_second * 2};
+    struct rt_rate joins = {.per_s = project->cfg->max_client_joins_per_second,
+                            .burst = project->cfg->max_client_joins_per_second * 4};
+    struct rt_rate events = {.per_s = project->cfg->max_client_events_per_second,
+                             .burst = project->cfg->max_client_events_per_second * 2};
 
     s->kind = RT_USER_SOCKET;
     s->edge = e;
+    s->project = project;
+    project->refs++;
     s->conn = c;
     s->vsn = (uint8_t)vsn;
     s->token = token;
     s->id = ++e->next_socket;
     s->seen_ms = e->now_ms;
     s->empty_since_ms = e->now_ms;
-    rt_outq_init(&s->out, e->cfg->max_queue_bytes);
+    rt_outq_init(&s->out, project->cfg->max_queue_bytes);
     if (joins.per_s > 0) {
         rt_bucket_init(&s->joins, &joins, e->now_ms);
     }
@@ -161,6 +165,7 @@ void rt_socket_gone(struct rt_socket *s)
         e->nsockets--;
         rt_gauge(e->metrics, RT_M_CONNECTIONS, e->nsockets);
     }
+    rt_project_unref(s->project);
     rt_free(s);
 }
 
@@ -174,7 +179,9 @@ void rt_socket_count(struct rt_socket *s, int change)
     if ((s->nchannels > 0) != s->client) {
         s->client = s->nchannels > 0;
         e->nclients = s->client ? e->nclients + 1 : e->nclients - 1;
+        s->project->nclients = s->client ? s->project->nclients + 1 : s->project->nclients - 1;
         rt_gauge(e->metrics, RT_M_CLIENTS, e->nclients);
+        rt_limit_clients_changed(s->project);
     }
     if (s->nchannels == 0) {
         s->empty_since_ms = e->now_ms;

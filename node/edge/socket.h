@@ -22,7 +22,7 @@
 #define RT_FLUSH_SOCKETS_MAX 4096u
 
 /* Gives the socket of a handshake that was let in; takes the token's reference. */
-struct rt_socket *rt_socket_new(struct rt_edge *e, struct rt_conn *c, enum pr_vsn vsn,
+struct rt_socket *rt_socket_new(struct rt_project *project, struct rt_conn *c, enum pr_vsn vsn,
                                 struct rt_token *token);
 void rt_socket_opened(struct rt_socket *s);
 /* The connection is gone: channels leave, memory goes. */

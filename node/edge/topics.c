@@ -86,21 +86,23 @@ static void set_handle(struct rt_topics *v, uint32_t handle, struct rt_topic *t)
     v->by_handle[handle] = t;
 }
 
-struct rt_topic *rt_topic_find(const struct rt_edge *e, struct pr_slice sub, bool is_private)
+struct rt_topic *rt_topic_find(const struct rt_project *project, struct pr_slice sub,
+                               bool is_private)
 {
-    const struct rt_topics *v = &e->topics;
+    const struct rt_topics *v = &project->edge->topics;
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
 
-    rt_topic_put_key(&key, e->cfg->project, sub, is_private);
+    rt_topic_put_key(&key, project->cfg->project, sub, is_private);
     if (!pr_out_ok(&key) || v->cap == 0) {
         return NULL;
     }
     return v->at[place_of(v, pr_bytes(memory, key.len), hash_of(v, pr_bytes(memory, key.len)))];
 }
 
-struct rt_topic *rt_topic_get(struct rt_edge *e, struct pr_slice sub, bool is_private)
+struct rt_topic *rt_topic_get(struct rt_project *project, struct pr_slice sub, bool is_private)
 {
+    struct rt_edge *e = project->edge;
     struct rt_topics *v = &e->topics;
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct pr_outbuf key = pr_outbuf(memory, sizeof memory);
@@ -108,7 +110,7 @@ struct rt_topic *rt_topic_get(struct rt_edge *e, struct pr_slice sub, bool is_pr
     struct pr_outbuf text;
     uint64_t hash = 0;
 
-    rt_topic_put_key(&key, e->cfg->project, sub, is_private);
+    rt_topic_put_key(&key, project->cfg->project, sub, is_private);
     if (!pr_out_ok(&key)) {
         return NULL;
     }
@@ -127,6 +129,7 @@ struct rt_topic *rt_topic_get(struct rt_edge *e, struct pr_slice sub, bool is_pr
     }
     t = rt_calloc(1, sizeof *t + key.len + RT_TOPIC_PREFIX_LEN + sub.n);
     t->hash = hash;
+    t->project = project;
     t->refs = 1;
     t->key_len = (uint16_t)key.len;
     t->name_len = (uint16_t)(RT_TOPIC_PREFIX_LEN + sub.n);

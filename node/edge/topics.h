@@ -15,9 +15,10 @@
  * t->subscribed then tells whether the fence stands now; if not, CLE_SUBSCRIBED or CLE_SUB_FAILED
  * follows. NULL: the owner cannot hold more topics, or the name is too long.
  */
-struct rt_topic *rt_topic_get(struct rt_edge *e, struct pr_slice sub, bool is_private);
+struct rt_topic *rt_topic_get(struct rt_project *project, struct pr_slice sub, bool is_private);
 /* The topic of a name without prefix if somebody here listens to it, else NULL. */
-struct rt_topic *rt_topic_find(const struct rt_edge *e, struct pr_slice sub, bool is_private);
+struct rt_topic *rt_topic_find(const struct rt_project *project, struct pr_slice sub,
+                               bool is_private);
 /* Gives one of rt_topic_get's references back; with the last one the topic is unsubscribed and
  * freed. */
 void rt_topic_put(struct rt_edge *e, struct rt_topic *t);

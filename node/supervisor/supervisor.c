@@ -106,7 +106,7 @@ static void on_reload(void *ctx, int signo)
 
     (void)signo;
     rt_log_plain(s->log, RT_INFO, "reload");
-    rt_projects_reload(s);
+    rt_dbs_reload(s);
     for (uint32_t i = 0; i < s->nchildren; i++) {
         if (!s->child[i].leaving && !s->child[i].renewed) {
             rt_child_reload(&s->child[i]);
@@ -212,7 +212,7 @@ int rt_supervisor_main(const struct rt_config *cfg, const char *config_path, str
         rt_child_init(s, &s->child[RT_CHILD_EDGES + i], RT_EDGE, i);
     }
     s->nchildren = RT_CHILD_EDGES + cfg->edges;
-    rt_projects_init(s);
+    rt_dbs_init(s);
     rv = prepare(s, &err);
     if (rv == RT_OK) {
         start(s);

@@ -86,9 +86,9 @@ void rt_child_renew(struct child *c);
 /* Rewrites RUNTIME_DIR/pids. */
 void rt_write_pids(struct supervisor *s);
 
-/* projects.c: a db process for each project of the settings; again after SIGHUP. */
-void rt_projects_init(struct supervisor *s);
-void rt_projects_reload(struct supervisor *s);
+/* dbs.c: a db process for each project of the settings; again after SIGHUP. */
+void rt_dbs_init(struct supervisor *s);
+void rt_dbs_reload(struct supervisor *s);
 
 /*
  * adopted.c: waits for ended processes that are not ours. As pid 1 of a container we inherit what

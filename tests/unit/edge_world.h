@@ -28,6 +28,7 @@
 #include "node/edge/ctl.h"
 #include "node/edge/http_api.h"
 #include "node/edge/link.h"
+#include "node/edge/projects.h"
 #include "node/edge/ready.h"
 #include "node/edge/registrations.h"
 #include "node/edge/socket.h"
@@ -344,7 +345,7 @@ static void settle(void)
             } else if (f.cls == PR_C_CHANGES || f.type == PR_T_RIGHTS_ASK ||
                        (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
                 note(&f);
-            } else {
+            } else if (f.type != PR_T_CLIENTS) { /* that has no other edge to tell */
                 to_owner(&ev);
             }
             in.p += n;
@@ -379,6 +380,9 @@ static void world_open(const char *const *settings)
     }
     free(report);
     w.cfg.edges = 1;
+    for (uint32_t i = 0; i < w.cfg.nprojects; i++) {
+        w.cfg.projects[i].edges = 1;
+    }
     rt_metrics_private(&w.metrics);
     w.args.boot = BOOT;
     w.args.metrics = &w.metrics;
@@ -404,13 +408,11 @@ static void world_open(const char *const *settings)
     w.e->metrics = &w.metrics;
     w.e->loop = rt_loop_new();
     w.e->now_ms = rt_now_ms(w.e->loop);
-    rt_limits_start(w.e);
+    rt_limits_init(w.e);
     rt_wheel_init(&w.e->wheel, rt_loop_uv(w.e->loop), w.e->now_ms);
     rt_timer_init(w.e->loop, &w.e->more, NULL, w.e);
-    w.e->auth = rt_auth_new(&w.cfg, &why);
-    w.e->changes = rt_regs_new();
-    w.e->casts = rt_casts_new();
     rt_access_init(w.e);
+    assert_int_equal(rt_projects_start(w.e, &why), 0);
     rt_pool_init(&w.e->pool, 64u << 20);
     ec.mem = &w.e->pool.alloc;
     w.e->cle = cle_new(&ec, w.e->now_ms);
@@ -431,16 +433,14 @@ static void world_close(void)
     rt_observers_end(w.e);
     rt_link_stop(w.e);
     rt_timer_close(&w.e->more, NULL);
-    rt_access_free(w.e);
-    rt_ready_free(w.e);
-    rt_wheel_close(&w.e->wheel, NULL);
+    rt_timer_close(&w.e->tell, NULL);
     rt_broadcast_free(w.e);
     rt_topics_free(w.e);
     cle_free(w.e->cle);
+    rt_projects_free(w.e);
+    rt_access_free(w.e);
+    rt_wheel_close(&w.e->wheel, NULL);
     rt_slots_free(&w.e->channels);
-    rt_regs_free(w.e->changes);
-    rt_casts_free(w.e);
-    rt_auth_free(w.e->auth);
     rt_free(w.e->scratch.p);
     rt_loop_free(w.e->loop);
     rt_free(w.e);

@@ -25,7 +25,7 @@ static struct pr_slice cast(uint64_t stream, uint64_t lsn, const char *topic)
     struct pr_outbuf b = pr_outbuf(body, sizeof body);
     struct pr_outbuf o = pr_outbuf(frame, sizeof frame);
     struct pr_bcast m = {.form = PR_BCAST_TEXT, .stream = stream, .pos = {.lsn = lsn, .seq = 1}};
-    struct pr_cast c = {.stream = stream, .pos = m.pos};
+    struct pr_cast c = {.project = pr_str("default"), .stream = stream, .pos = m.pos};
     uint8_t key[64];
     struct pr_outbuf k = pr_outbuf(key, sizeof key);
 

@@ -41,7 +41,7 @@ static void verdict(uint32_t handle, enum pr_chg_status status, const char *mess
                               .handle = handle,
                               .status = status,
                               .message = pr_str(message),
-                              .life = w.e->changes->life - late};
+                              .life = w.e->projects[0]->changes->life - late};
 
     pr_chg_reg_ok_encode(&o, &m);
     to_edge(pr_bytes(memory, o.len));

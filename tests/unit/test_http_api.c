@@ -311,8 +311,8 @@ static void ctl(uint32_t id, const char *cmd, const char *args)
 /* Goal: all topics, the largest, or those that are named; whatever the arguments are. */
 static void realtimectl_asks_for_topics(void **state)
 {
-#define A "{\"edge\":0,\"topic\":\"a\",\"private\":false,\"members\":2}\n"
-#define B "{\"edge\":0,\"topic\":\"b\",\"private\":false,\"members\":1}\n"
+#define A "{\"edge\":0,\"project\":\"default\",\"topic\":\"a\",\"private\":false,\"members\":2}\n"
+#define B "{\"edge\":0,\"project\":\"default\",\"topic\":\"b\",\"private\":false,\"members\":1}\n"
     static const struct {
         const char *args, *expect;
     } cases[] = {
@@ -372,11 +372,11 @@ static void realtimectl_asks(void **state)
     send_text(c, "['1','1','realtime:a','phx_join',{'config':{}}]");
     (void)heard(c);
     ctl(1, "connections", "{}");
-    assert_non_null(strstr(w.ctl, "1. {\"edge\":0,\"conn\":\"0000000000000001\",\"vsn\":\"2.0.0\","
+    assert_non_null(strstr(w.ctl, "1. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"vsn\":\"2.0.0\","
                                   "\"role\":\"anon\",\"channels\":1,\"queued_bytes\":0,"));
     ctl(2, "channels", "{}");
     assert_string_equal(w.ctl,
-                        "2. {\"edge\":0,\"conn\":\"0000000000000001\",\"topic\":"
+                        "2. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"topic\":"
                         "\"realtime:a\",\"role\":\"anon\",\"joined\":true,\"presence\":false,"
                         "\"changes\":false}\n");
     ctl(3, "sub", "{\"topic\":\"realtime:a\"}");

@@ -29,7 +29,7 @@ static void open_with(const char *const *settings, const char *lines)
         assert_non_null(f);
         assert_true(fputs(lines, f) >= 0 && fclose(f) == 0);
         w.args.config_path = file;
-        rt_keys_reload(w.e);
+        rt_projects_reload(w.e, true);
     }
 }
 
@@ -39,7 +39,7 @@ static void reload(const char *lines)
 
     assert_non_null(f);
     assert_true(fputs(lines, f) >= 0 && fclose(f) == 0);
-    rt_keys_reload(w.e);
+    rt_projects_reload(w.e, true);
     settle();
 }
 
@@ -156,7 +156,7 @@ static void a_changed_secret_cuts_all(void **state)
     b = joined_by(token_of("anon", 1000), token_of("authenticated", 1000));
     free(w.env[0]);
     w.env[0] = strdup("REALTIME_JWT_SECRET=" OTHER);
-    rt_keys_reload(w.e);
+    rt_projects_reload(w.e, true);
     settle();
     assert_int_equal(a->close_code, 1012);
     assert_int_equal(b->close_code, 1012);
@@ -175,7 +175,7 @@ static void bad_keys_change_nothing(void **state)
     reload("realtime_publishable_keys\n");
     reload("realtime_jwt_jwks = {\"keys\":[{\"kty\":\"oct\",\"k\":\"\"}]}\n");
     (void)unlink(file);
-    rt_keys_reload(w.e);
+    rt_projects_reload(w.e, true);
     assert_int_equal(c->close_code, 0);
     assert_true(knock("vsn=2.0.0", "sb_publishable_one")->upgraded);
     close_with();

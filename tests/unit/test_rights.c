@@ -34,8 +34,10 @@ static void send_answer(const struct pr_rights *m)
 {
     uint8_t memory[512];
     struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+    struct pr_rights of = *m;
 
-    pr_rights_encode(&o, m);
+    of.project = pr_str("default");
+    pr_rights_encode(&o, &of);
     to_edge(pr_bytes(memory, o.len));
     settle();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projects.c - which db processes run: one per project of the settings. */
+/* dbs.c - which db processes run: one per project of the settings. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,7 +63,7 @@ static struct child *add(struct supervisor *s, const char *project)
     return c;
 }
 
-void rt_projects_init(struct supervisor *s)
+void rt_dbs_init(struct supervisor *s)
 {
     for (uint32_t i = 0; i < s->cfg->nprojects; i++) {
         (void)add(s, s->cfg->projects[i].project);
@@ -96,7 +96,7 @@ static void take(struct supervisor *s, const struct rt_config *was, const struct
     }
 }
 
-void rt_projects_reload(struct supervisor *s)
+void rt_dbs_reload(struct supervisor *s)
 {
     const struct rt_config *was = s->has_again ? &s->again : s->cfg;
     struct rt_config is;
