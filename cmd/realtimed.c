@@ -57,7 +57,8 @@ static const struct rt_config *settings_of(const struct rt_config *cfg, const st
                             : cfg;
 }
 
-static void process_name(const struct rt_config *cfg, const struct rt_args *a, char *out, size_t cap)
+static void process_name(const struct rt_config *cfg, const struct rt_args *a, char *out,
+                         size_t cap)
 {
     if (a->role == RT_EDGE) {
         (void)snprintf(out, cap, "edge.%u", a->index);

@@ -129,9 +129,9 @@ struct pr_place {
 
 struct pr_hello {
     uint32_t proto_min, proto_max;
-    uint32_t role;  /* enum pr_role */
-    uint32_t index; /* of the edge; of db, among the db processes of the node */
-    uint64_t boot;  /* random, one per process life; names the actor of an edge */
+    uint32_t role;           /* enum pr_role */
+    uint32_t index;          /* of the edge; of db, among the db processes of the node */
+    uint64_t boot;           /* random, one per process life; names the actor of an edge */
     struct pr_slice project; /* of db: whose database it has; empty for an edge */
 };
 struct pr_hello_ok {

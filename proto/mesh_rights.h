@@ -43,10 +43,10 @@ enum pr_rights_status {
 struct pr_rights {
     uint64_t boot; /* of the edge; 0: every edge */
     uint64_t id;
-    uint32_t status;      /* enum pr_rights_status; one that is not known is as DOWN */
-    uint32_t read, write; /* granted; a subset of what was asked */
-    uint32_t raised;      /* extensions with a policy that failed instead of deciding */
-    struct pr_slice text; /* for people; 0 .. PR_TEXT_MAX bytes */
+    uint32_t status;         /* enum pr_rights_status; one that is not known is as DOWN */
+    uint32_t read, write;    /* granted; a subset of what was asked */
+    uint32_t raised;         /* extensions with a policy that failed instead of deciding */
+    struct pr_slice text;    /* for people; 0 .. PR_TEXT_MAX bytes */
     struct pr_slice project; /* whose policies were asked */
 };
 

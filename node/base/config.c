@@ -292,7 +292,6 @@ int rt_config_load(struct rt_config *cfg, char *const *env, const char *path,
     struct raw_settings raw;
 
     memset(cfg, 0, sizeof *cfg);
-    (void)strcpy(cfg->project, "default"); /* XXX */
     memset(report, 0, sizeof *report);
     rt_config_raw(&raw, env, path, report);
     rt_config_values(cfg, raw.node, report);
@@ -420,64 +419,6 @@ void rt_config_print(const struct rt_config *cfg, FILE *out)
             }
         }
     }
-}
-
-static bool same_list(const struct rt_list *a, const struct rt_list *b)
-{
-    bool same = a->count == b->count;
-
-    for (uint32_t i = 0; same && i < a->count; i++) {
-        same = strcmp(a->items[i], b->items[i]) == 0;
-    }
-    return same;
-}
-
-static bool same_value(const struct rt_config *a, const struct rt_config *b,
-                       const struct setting *s)
-{
-    const void *x = field_in(a, s);
-    const void *y = field_in(b, s);
-    const char *text;
-    const char *other;
-
-    switch (s->kind) {
-    case SET_TEXT:
-    case SET_ONE:
-        text = *(char *const *)x;
-        other = *(char *const *)y;
-        return text == NULL || other == NULL ? text == other : strcmp(text, other) == 0;
-    case SET_LIST:
-        return same_list(x, y);
-    case SET_NUM:
-        return *(const uint32_t *)x == *(const uint32_t *)y;
-    case SET_FLAG:
-        break;
-    }
-    return *(const bool *)x == *(const bool *)y;
-}
-
-/* db renders changes and broadcasts of SQL, so their sizes are for it too. The key of the cluster is
- * taken without a restart, by the owner. */
-static bool is_part(uint32_t i, enum rt_config_part part)
-{
-    if (part == RT_PART_NODE) {
-        return !rt_setting_of_project(i) && (int)i != rt_setting_find("REALTIME_CLUSTER_KEY");
-    }
-    return ((int)i >= rt_setting_find("REALTIME_DATABASE_URL") &&
-            (int)i < rt_setting_find("REALTIME_LIMITS")) ||
-           (int)i == rt_setting_find("REALTIME_MAX_RECORD_BYTES") ||
-           (int)i == rt_setting_find("REALTIME_MAX_PAYLOAD_KB");
-}
-
-const char *rt_config_differs(const struct rt_config *a, const struct rt_config *b,
-                              enum rt_config_part part)
-{
-    for (uint32_t i = 0; i < rt_setting_count; i++) {
-        if (is_part(i, part) && !same_value(a, b, &rt_setting[i])) {
-            return rt_setting[i].name;
-        }
-    }
-    return NULL;
 }
 
 bool rt_config_limit(const struct rt_config *cfg, uint32_t i, const char **name, uint32_t *value)

@@ -53,7 +53,7 @@ struct rt_config {
      */
     struct rt_config *projects;
     uint32_t nprojects;
-    bool sections; /* the projects are those of sections */
+    bool sections;                         /* the projects are those of sections */
     char project[RT_PROJECT_NAME_MAX + 1]; /* of a project's set: its name */
 };
 
@@ -124,7 +124,8 @@ void rt_config_print(const struct rt_config *cfg, FILE *out);
 /* What a process has to be started anew for: settings of the node, or those of a project that its
  * db process reads. */
 enum rt_config_part { RT_PART_NODE = 1, RT_PART_DB };
-/* Name of the first setting of that part that two sets have otherwise, static; NULL: there is none. */
+/* Name of the first setting of that part that two sets have otherwise, static; NULL: there is none.
+ */
 const char *rt_config_differs(const struct rt_config *a, const struct rt_config *b,
                               enum rt_config_part part);
 enum rt_log_level rt_config_log_level(const struct rt_config *cfg);

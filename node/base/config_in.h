@@ -59,7 +59,8 @@ void rt_config_raw_free(struct raw_settings *s);
 void rt_config_load_projects(struct rt_config *cfg, const struct raw_settings *s,
                              struct rt_config_report *r);
 
-/* config.c: values from texts, one per setting; then what follows from others where it is not set. */
+/* config.c: values from texts, one per setting; then what follows from others where it is not set.
+ */
 void rt_config_values(struct rt_config *cfg, const struct raw_value *raw,
                       struct rt_config_report *r);
 void rt_config_complete(struct rt_config *cfg, struct rt_config_report *r);

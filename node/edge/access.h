@@ -2,9 +2,10 @@
 /*
  * access.h - what the policies of the database allow: the one way to ask, for WebSocket and HTTP.
  *
- * Equal questions (project, topic, role, claims, headers) that are under way are asked once. Answers are
- * kept for REALTIME_AUTH_CACHE_MS, good ones and bad ones, so that a crowd of one user's tabs costs
- * one question; a table of fixed size, a newer answer takes the place of an older one.
+ * Equal questions (project, topic, role, claims, headers) that are under way are asked once.
+ * Answers are kept for REALTIME_AUTH_CACHE_MS, good ones and bad ones, so that a crowd of one
+ * user's tabs costs one question; a table of fixed size, a newer answer takes the place of an older
+ * one.
  *
  * Bounds: RT_ACCESS_ASKS questions are under way, further ones are answered BUSY at once. A
  * question without an answer ends as DOWN after its time, so that every join is answered before the

@@ -214,3 +214,21 @@ int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
     rt_link_send(e, put_ok, &ok);
     return PR_OK;
 }
+
+int rt_changes_pass(struct rt_edge *e, const struct pr_frame *f)
+{
+    struct pr_chg_ok ok = {.boot = e->args->boot};
+    struct pr_chg m;
+    int rv = PR_OK;
+
+    if (f->type == PR_T_CHG) {
+        rv = pr_chg_decode(f, &m);
+    }
+    if (f->type == PR_T_CHG && rv == PR_OK) {
+        ok.project = m.project;
+        ok.stream = m.stream;
+        ok.pos = m.last;
+        rt_link_send(e, put_ok, &ok);
+    }
+    return rv;
+}

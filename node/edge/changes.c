@@ -308,7 +308,8 @@ void rt_changes_refresh(struct rt_channel *ch)
         struct rt_binding old = v->at[i];
 
         if (old.reg != NULL) {
-            struct rt_reg *r = rt_reg_use(project, &old.reg->params, ch->token, user, &v->at[i].pos);
+            struct rt_reg *r =
+                rt_reg_use(project, &old.reg->params, ch->token, user, &v->at[i].pos);
 
             v->at[i].reg = r;
             /* The old place may have moved by now only if both are one registration. */
@@ -405,8 +406,9 @@ static int on_sys(struct rt_project *project, const struct pr_frame *f)
     for (uint32_t i = 0; i < e->channels.count; i++) {
         struct rt_channel *ch = e->channels.at[i].p;
         /* Who was never live has missed nothing. */
-        bool concerned = ch != NULL && ch->socket->project == project && ch->changes != NULL && ch->pending == NULL &&
-                         ch->changes->refused == NULL && ch->changes->was_live;
+        bool concerned = ch != NULL && ch->socket->project == project && ch->changes != NULL &&
+                         ch->pending == NULL && ch->changes->refused == NULL &&
+                         ch->changes->was_live;
 
         for (uint32_t k = 0; concerned && m.handle != 0; k++) {
             if (k == ch->changes->count) {
@@ -443,42 +445,12 @@ static int on_sync(struct rt_edge *e, struct rt_project *project, const struct p
     int rv = pr_chg_sync_decode(f, &m);
 
     if (rv == PR_OK) {
-        struct pr_chg_synced all = {
-            .project = m.project, .boot = e->args->boot, .round = m.round};
+        struct pr_chg_synced all = {.project = m.project, .boot = e->args->boot, .round = m.round};
 
         if (project != NULL) {
             rt_regs_send(project);
         }
         rt_link_send(e, put_synced, &all);
-    }
-    return rv;
-}
-
-static void put_ok(struct pr_outbuf *o, const void *msg)
-{
-    pr_chg_ok_encode(o, msg);
-}
-
-/* Settings are read again by one process after another: who reads the database of a project that is
- * not here, or not any more, must not wait for this edge. */
-static int on_foreign(struct rt_edge *e, const struct pr_frame *f)
-{
-    struct pr_chg m;
-    int rv = PR_OK;
-
-    if (f->type == PR_T_CHG_SYNC) {
-        return on_sync(e, NULL, f);
-    }
-    if (f->type == PR_T_CHG) {
-        rv = pr_chg_decode(f, &m);
-        if (rv == PR_OK) {
-            struct pr_chg_ok ok = {.project = m.project,
-                                   .boot = e->args->boot,
-                                   .stream = m.stream,
-                                   .pos = m.last};
-
-            rt_link_send(e, put_ok, &ok);
-        }
     }
     return rv;
 }
@@ -494,7 +466,7 @@ int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f)
     }
     project = rt_project_of(e, name);
     if (project == NULL) {
-        return on_foreign(e, f);
+        return f->type == PR_T_CHG_SYNC ? on_sync(e, NULL, f) : rt_changes_pass(e, f);
     }
     switch (f->type) {
     case PR_T_CHG:

@@ -61,4 +61,8 @@ int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f);
 /* One CHG frame: to the channels that it is for, then CHG_OK. change_fan.c */
 int rt_changes_fan(struct rt_project *project, const struct pr_frame *f);
 
+/* A frame of a project that is not here, or not any more: settings are read again by one process
+ * after another, and who reads its database must not wait for this edge. The same results. */
+int rt_changes_pass(struct rt_edge *e, const struct pr_frame *f);
+
 #endif

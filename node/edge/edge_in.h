@@ -176,7 +176,7 @@ struct rt_source {
 /* What the clients of one project share and those of others never see. */
 struct rt_project {
     struct rt_edge *edge;
-    const struct rt_config *cfg; /* its settings as they are now; its name is in there */
+    const struct rt_config *cfg;  /* its settings as they are now; its name is in there */
     struct rt_settings *settings; /* where these are; NULL: those of the start */
     uint32_t id;                  /* from 1, never used again by this process */
     uint32_t refs;                /* sockets and requests; one of the list */
@@ -193,7 +193,7 @@ struct rt_project {
 };
 
 struct rt_edge {
-    const struct rt_config *cfg; /* of the node, as at the start */
+    const struct rt_config *cfg;  /* of the node, as at the start */
     struct rt_settings *settings; /* as they are now; NULL: as at the start */
     struct rt_project *projects[RT_PROJECTS_MAX];
     uint32_t nprojects, last_project;

@@ -36,7 +36,8 @@ static const struct rt_header *rates(struct rt_project *project, struct rate_hea
     (void)snprintf(r->id, sizeof r->id, "%016llx%016llx", (unsigned long long)random[0],
                    (unsigned long long)random[1]);
     (void)snprintf(r->limit, sizeof r->limit, "%u", project->cfg->max_events_per_second);
-    (void)snprintf(r->left, sizeof r->left, "%u", limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
+    (void)snprintf(r->left, sizeof r->left, "%u",
+                   limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
     (void)snprintf(r->dropped, sizeof r->dropped, "%u", dropped);
     r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
     r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
@@ -98,7 +99,8 @@ static bool clean_text(const struct pr_json *v)
     return memmem(s.p, s.n, "\\u0000", 6) == NULL && s.n <= PR_PHX_TOPIC_MAX;
 }
 
-static const char *fault_of(const struct rt_project *project, enum field field, const struct pr_json *v)
+static const char *fault_of(const struct rt_project *project, enum field field,
+                            const struct pr_json *v)
 {
     bool needed = field == TOPIC || field == EVENT || field == PAYLOAD;
 

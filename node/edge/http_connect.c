@@ -159,7 +159,8 @@ static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key
 {
     struct rt_token *token = NULL;
     struct pr_jwt detail;
-    enum pr_jwt_result r = rt_auth_verify(h->project->auth, key, rt_refresh_now_s(), &token, &detail);
+    enum pr_jwt_result r =
+        rt_auth_verify(h->project->auth, key, rt_refresh_now_s(), &token, &detail);
     uint8_t memory[BODY_MAX];
     struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
     struct rt_socket *s = NULL;

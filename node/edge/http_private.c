@@ -60,11 +60,8 @@ void rt_http_private_free(struct rt_private *p)
 
 static void answer(struct rt_private *p, int status, const char *json)
 {
-    struct rt_http h = {.edge = p->edge,
-                        .project = p->project,
-                        .conn = p->conn,
-                        .post = true,
-                        .origin = p->origin};
+    struct rt_http h = {
+        .edge = p->edge, .project = p->project, .conn = p->conn, .post = true, .origin = p->origin};
 
     rt_conn_set_user(p->conn, NULL);
     rt_http_broadcast_answer(&h, status, pr_str(json), p->dropped);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limits.h - what all clients of a project together may do: sockets, joins, events, presence events.
+ * limits.h - what all clients of a project together may do: sockets, joins, events, presence
+ * events.
  *
  * Sockets with a channel are counted over the whole cluster, as of a moment ago where other edges
  * are concerned. Rates are those of this node, each edge has its share with the whole as

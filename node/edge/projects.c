@@ -136,8 +136,8 @@ void rt_projects_names(const struct rt_edge *e, char *out, size_t cap)
 
 uint64_t rt_project_metric(const struct rt_project *p, enum rt_metric id)
 {
-    return rt_metrics_get(p->edge->metrics, RT_DB,
-                          rt_metrics_db(p->edge->metrics, p->cfg->project), id);
+    return rt_metrics_get(p->edge->metrics, RT_DB, rt_metrics_db(p->edge->metrics, p->cfg->project),
+                          id);
 }
 
 struct rt_auth_stats rt_projects_auth_stats(const struct rt_edge *e)

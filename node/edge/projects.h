@@ -2,9 +2,9 @@
 /*
  * projects.h - the projects that this edge serves, and the settings as they are now.
  *
- * Each has its own keys, limits, registrations and broadcasts of its database; topics are told apart
- * by their keys. What all share is the connection to the owner, the table of topics and the memory
- * bounds of the process.
+ * Each has its own keys, limits, registrations and broadcasts of its database; topics are told
+ * apart by their keys. What all share is the connection to the owner, the table of topics and the
+ * memory bounds of the process.
  *
  * When the settings are read again a project of the same name goes on with what it has; one that is
  * gone from them has its clients closed, and lives until the last of them has ended.

@@ -82,7 +82,8 @@ static void shut(struct rt_channel *ch, enum pr_jwt_result r, const struct pr_jw
 {
     uint8_t memory[512];
     struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
-    bool rejoin = r == PR_JWT_EXPIRED && strcmp(ch->socket->project->cfg->expired_event, "error") == 0;
+    bool rejoin =
+        r == PR_JWT_EXPIRED && strcmp(ch->socket->project->cfg->expired_event, "error") == 0;
 
     pr_jwt_system_text(&o, r, detail);
     if (!pr_out_ok(&o)) { /* a kid that long: the text without it */
@@ -98,7 +99,8 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
     struct rt_token *token = NULL;
     struct rt_token *old = NULL;
     struct pr_jwt detail;
-    enum pr_jwt_result r = rt_auth_verify(ch->socket->project->auth, text, rt_refresh_now_s(), &token, &detail);
+    enum pr_jwt_result r =
+        rt_auth_verify(ch->socket->project->auth, text, rt_refresh_now_s(), &token, &detail);
 
     ch->refreshed_ms = e->now_ms;
     if (r != PR_JWT_OK) {
@@ -135,7 +137,8 @@ static void timer_due(struct rt_wheel_entry *timer)
         return;
     }
     if (!endless(ch->token) && (int64_t)rt_wall_ms() >= end_ms(ch)) {
-        shut(ch, rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail), &detail);
+        shut(ch, rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail),
+             &detail);
         return;
     }
     if (!ch->warned && (int64_t)rt_wall_ms() >= warn_ms(ch)) {

@@ -175,7 +175,8 @@ static void send_again(struct rt_project *project, struct rt_reg *r)
     send_reg(project, r);
 }
 
-static void each(struct rt_project *project, void (*fn)(struct rt_project *project, struct rt_reg *r))
+static void each(struct rt_project *project,
+                 void (*fn)(struct rt_project *project, struct rt_reg *r))
 {
     for (uint32_t i = 0; i < project->changes->cap; i++) {
         for (struct rt_reg *r = project->changes->by_key[i]; r != NULL; r = r->by_key) {
@@ -204,8 +205,8 @@ struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
     return r;
 }
 
-struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p, struct rt_token *token,
-                          struct rt_reg_user user, uint32_t *pos)
+struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p,
+                          struct rt_token *token, struct rt_reg_user user, uint32_t *pos)
 {
     struct rt_changes *c = project->changes;
     uint64_t hash = hash_of(p, token, project->edge->topics.seed);
@@ -245,8 +246,9 @@ static void unlink_key(struct rt_changes *c, struct rt_reg *r)
 
 void rt_reg_gone(struct rt_project *project, uint32_t handle)
 {
-    struct pr_chg_unreg m = {
-        .project = pr_str(project->cfg->project), .boot = project->edge->args->boot, .handle = handle};
+    struct pr_chg_unreg m = {.project = pr_str(project->cfg->project),
+                             .boot = project->edge->args->boot,
+                             .handle = handle};
 
     rt_link_send(project->edge, put_unreg, &m);
 }

@@ -53,8 +53,8 @@ struct rt_changes *rt_regs_new(void);
 void rt_regs_free(struct rt_changes *c);
 /* Adds a user to the registration, which is made and sent if it is new. Gives the user's place in
  * *pos. Takes its own reference to the token. */
-struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p, struct rt_token *token,
-                          struct rt_reg_user user, uint32_t *pos);
+struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p,
+                          struct rt_token *token, struct rt_reg_user user, uint32_t *pos);
 /* Removes the user at `pos`; the one that moved there is told through rt_changes_moved. With the
  * last user the registration ends. */
 void rt_reg_unuse(struct rt_project *project, struct rt_reg *r, uint32_t pos);

@@ -178,7 +178,8 @@ static void hold(struct rt_edge *e, struct rt_replay *r, struct pr_slice payload
 {
     struct held *h = NULL;
 
-    if (r->count >= RT_REPLAY_HELD || r->bytes + payload.n > r->channel->socket->project->cfg->max_queue_bytes / 4 ||
+    if (r->count >= RT_REPLAY_HELD ||
+        r->bytes + payload.n > r->channel->socket->project->cfg->max_queue_bytes / 4 ||
         e->private_bytes + payload.n > RT_ACCESS_BYTES_MAX) {
         r->overflow = true;
         return;

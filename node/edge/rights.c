@@ -268,7 +268,8 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
         return true;
     }
     if (ext == 0 || in_trouble(r, e->now_ms) || ((r->known & ext) != 0 && (r->asked & ext) != 0) ||
-        rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail) != PR_JWT_OK) {
+        rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail) !=
+            PR_JWT_OK) {
         return false;
     }
     r->needs = ext;

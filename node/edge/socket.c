@@ -54,7 +54,8 @@ static void clock_due(struct rt_wheel_entry *timer)
         rt_socket_close(s, 1001, "idle timeout");
         return;
     }
-    if (s->nchannels == 0 && e->now_ms - s->empty_since_ms >= s->project->cfg->no_channel_timeout_ms) {
+    if (s->nchannels == 0 &&
+        e->now_ms - s->empty_since_ms >= s->project->cfg->no_channel_timeout_ms) {
         rt_socket_close(s, 1001, "no channels");
         return;
     }

@@ -371,7 +371,8 @@ void rt_change_node_gone(struct changes *c, uint64_t id)
     rt_changes_check_known(c);
 }
 
-/* What a link or a node's owner told once, and nothing that our reader or another has done since. */
+/* What a link or a node's owner told once, and nothing that our reader or another has done since.
+ */
 void rt_change_nodes_like(struct changes *c, const struct changes *other)
 {
     for (uint32_t i = 0; i < other->nnodes; i++) {

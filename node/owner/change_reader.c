@@ -29,8 +29,7 @@ static void put_to_db(struct changes *c, const struct pr_outbuf *o)
 
 void rt_changes_tell_db(struct changes *c, enum pr_reader_state state)
 {
-    struct pr_reader m = {
-        .project = pr_str(c->project), .node = c->o->node_id, .state = state};
+    struct pr_reader m = {.project = pr_str(c->project), .node = c->o->node_id, .state = state};
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 

@@ -40,9 +40,8 @@ static void ask_edges(struct changes *c, struct change_node *n)
 /* The connection of a living edge ended: frames on their way are lost, and nobody waited for it. */
 static void tell_missed(struct changes *c, const struct peer *p)
 {
-    struct pr_chg_sys m = {.project = pr_str(c->project),
-                           .boot = p->boot,
-                           .message = pr_str(RT_CHANGES_MISSED)};
+    struct pr_chg_sys m = {
+        .project = pr_str(c->project), .boot = p->boot, .message = pr_str(RT_CHANGES_MISSED)};
     uint8_t bytes[SMALL_FRAME];
     struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
 
@@ -226,13 +225,13 @@ static bool on_message(struct changes *c, const struct pr_frame *f, bool own)
 static void note_term(struct changes *c, struct change_term term, uint64_t node, bool casts)
 {
     if (rt_change_term_older(term, c->top)) {
-        rt_log(c->o->args->log, RT_WARN, "reader_of_an_older_term", rt_kv_s("project", c->project), rt_kv_x("node", node),
-               rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
+        rt_log(c->o->args->log, RT_WARN, "reader_of_an_older_term", rt_kv_s("project", c->project),
+               rt_kv_x("node", node), rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     } else {
         c->top = term;
         rt_change_cast_flow(c, casts);
-        rt_log(c->o->args->log, RT_INFO, "changes_reader", rt_kv_s("project", c->project), rt_kv_x("node", node),
-               rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
+        rt_log(c->o->args->log, RT_INFO, "changes_reader", rt_kv_s("project", c->project),
+               rt_kv_x("node", node), rt_kv_u("timeline", term.timeline), rt_kv_x("lsn", term.lsn));
     }
 }
 

@@ -89,7 +89,7 @@ struct change_split {
 struct changes {
     struct owner *o;
     char project[RT_PROJECT_NAME_MAX + 1];
-    struct peer *db; /* NULL: not attached */
+    struct peer *db;         /* NULL: not attached */
     uint64_t reader;         /* elected; 0: nobody */
     bool known;              /* KNOWN was told to db */
     bool asking;             /* db has asked for registrations, as the elected one */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * clients.h - how many clients each project has here and at the other nodes, for limits of the whole
- * cluster.
+ * clients.h - how many clients each project has here and at the other nodes, for limits of the
+ * whole cluster.
  *
  * Edges tell their owner, owners each other, and each edge the sum of all others. Nodes without a
  * link do not count: parts of a cluster that cannot see each other each have the whole limit.

@@ -48,7 +48,8 @@ static const struct command *command_of(struct pr_slice name)
     return NULL;
 }
 
-/* The project that is meant is known, or there is no other; else the asker is told which there are. */
+/* The project that is meant is known, or there is no other; else the asker is told which there are.
+ */
 static bool project_named(struct ask *q, const char *name)
 {
     const struct owner *o = q->owner;

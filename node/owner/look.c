@@ -163,8 +163,8 @@ void rt_look_status(struct ask *q, const json_t *args)
     }
     cl_stats(o->cl, &s);
     rt_ask_row(q, json_pack("{s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}", "owner", "answers",
-                            "edges_attached", edges, "db_attached", dbs > 0 && dbs >= dbs_run, "joined",
-                            cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
+                            "edges_attached", edges, "db_attached", dbs > 0 && dbs >= dbs_run,
+                            "joined", cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
                             (json_int_t)s.presences, "events", (json_int_t)s.events, "processes",
                             processes, "limits", limits_json(o->cfg)));
 }

@@ -19,9 +19,9 @@
 struct owner;
 struct rt_projects; /* changes.h */
 struct rt_clients;  /* clients.h */
-struct nodes;     /* nodes.h */
-struct asks;      /* asks.h */
-struct rt_events; /* events.h */
+struct nodes;       /* nodes.h */
+struct asks;        /* asks.h */
+struct rt_events;   /* events.h */
 
 /* One local process. */
 struct peer {

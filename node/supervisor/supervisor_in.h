@@ -29,11 +29,11 @@ struct child {
     uint64_t started_ms;
     struct rt_backoff backoff;
     struct rt_timer restart;
-    struct ear *ear;   /* the supervisor's end of the socket pair; NULL: none */
-    uint64_t beat_ms;  /* last sign of life */
-    uint64_t abort_ms; /* when SIGABRT was sent for silence; 0: not */
-    bool heard;        /* it runs its loop: SIGHUP does not end it any more */
-    bool reload;       /* and is owed to it */
+    struct ear *ear;                       /* the supervisor's end of the socket pair; NULL: none */
+    uint64_t beat_ms;                      /* last sign of life */
+    uint64_t abort_ms;                     /* when SIGABRT was sent for silence; 0: not */
+    bool heard;                            /* it runs its loop: SIGHUP does not end it any more */
+    bool reload;                           /* and is owed to it */
     char project[RT_PROJECT_NAME_MAX + 1]; /* of db; empty: its place is free */
     bool leaving; /* its project is gone from the settings: it is not started again */
     bool renewed; /* it was told to end, so that it starts with other settings */

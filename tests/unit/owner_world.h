@@ -52,6 +52,7 @@ static uint64_t now_ms;
 
 /* What the next call of rt_changes_elect finds. */
 static uint64_t named_reader;
+static uint64_t named_other; /* the same of all projects but "default" */
 
 static void fifo_put(struct fifo *q, struct pr_slice s)
 {
@@ -207,7 +208,7 @@ static struct changes *changes_of(const struct node *n)
 uint64_t cl_reader(const struct cl *cl, struct pr_slice name)
 {
     (void)cl;
-    return pr_slice_is(name, "default") ? named_reader : 0;
+    return pr_slice_is(name, "default") ? named_reader : named_other;
 }
 
 static void elect(struct node *n, uint64_t id)
@@ -217,7 +218,7 @@ static void elect(struct node *n, uint64_t id)
 }
 
 /* End of the turn at a node: deferred calls, and its timer if it is set. */
-static void turn(struct node *n)
+static inline void turn(struct node *n)
 {
     struct changes *c = changes_of(n);
 
@@ -234,11 +235,8 @@ static void turn(struct node *n)
 static void attach_db(struct node *n)
 {
     n->db_ipc = (struct rt_ipc){.reading = true, .bound = RT_IPC_QUEUE_MAX};
-    n->db = (struct peer){.owner = &n->o,
-                          .ipc = &n->db_ipc,
-                          .role = PR_ROLE_DB,
-                          .boot = 1,
-                          .project = "default"};
+    n->db = (struct peer){
+        .owner = &n->o, .ipc = &n->db_ipc, .role = PR_ROLE_DB, .boot = 1, .project = "default"};
     n->o.db[0] = &n->db;
     assert_true(rt_changes_db_up(&n->o, &n->db));
 }
@@ -257,11 +255,12 @@ static void open_node(uint32_t i)
     struct node *n = &nodes[i];
 
     n->cfg.edges = EDGES;
-    (void)strcpy(n->cfg.project, "default");
+    (void)snprintf(n->cfg.project, sizeof n->cfg.project, "default");
     n->o.cfg = &n->cfg;
     n->o.args = &n->args;
     n->o.node_id = i + 1;
     named_reader = 0;
+    named_other = 0;
     n->cfg.projects = &n->cfg;
     n->cfg.nprojects = 1;
     rt_changes_init(&n->o);

@@ -338,7 +338,7 @@ static int open_world(void **state)
     memset(&w, 0, sizeof w);
     w.cfg.node = node;
     w.cfg.runtime_dir = dir;
-    (void)strcpy(w.cfg.project, "default");
+    (void)snprintf(w.cfg.project, sizeof w.cfg.project, "default");
     w.cfg.edges = 2;
     rt_metrics_private(&w.metrics);
     w.args.metrics = &w.metrics;

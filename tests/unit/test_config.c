@@ -52,7 +52,7 @@ static void defaults(void **state)
     assert_string_equal(cfg.listen, "0.0.0.0:4000");
     assert_string_equal(cfg.admin_listen, "127.0.0.1:4001");
     assert_string_equal(cfg.runtime_dir, "/run/realtime");
-    assert_string_equal(cfg.project, "default");
+    assert_string_equal(cfg.projects[0].project, "default");
     assert_string_equal(cfg.publication, "supabase_realtime");
     assert_string_equal(cfg.migrate, "on");
     assert_string_equal(cfg.expired_event, "close");
@@ -389,6 +389,10 @@ static void file_refused(void **state)
         {"realtime_jwt_secret = 0123456789abcdef0123456789abcdef\nrealtime_jwt\n", "line 2"},
         {"realtime_edgse = 2\n", "realtime_edgse"},
         {"[project a]\nrealtime_edges = 2\n", "[project a]"},
+        {"[projects]\njwt_secret = x\n", "[project NAME]"},
+        {"[project a.b]\njwt_secret = x\n", "[project a.b]"},
+        {"[project a]\njwt_secrets = x\n", "jwt_secrets"},
+        {"[project a]\njwt_secret = x\nrealtime_jwt_secret = y\n", "twice"},
         {"realtime_edges = 2\nrealtime_edges = 3\n", "twice"},
         {"realtime_jwt_secret =\n", "REALTIME_JWT_SECRET"},
     };

@@ -372,13 +372,15 @@ static void realtimectl_asks(void **state)
     send_text(c, "['1','1','realtime:a','phx_join',{'config':{}}]");
     (void)heard(c);
     ctl(1, "connections", "{}");
-    assert_non_null(strstr(w.ctl, "1. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"vsn\":\"2.0.0\","
-                                  "\"role\":\"anon\",\"channels\":1,\"queued_bytes\":0,"));
+    assert_non_null(strstr(
+        w.ctl,
+        "1. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"vsn\":\"2.0.0\","
+        "\"role\":\"anon\",\"channels\":1,\"queued_bytes\":0,"));
     ctl(2, "channels", "{}");
-    assert_string_equal(w.ctl,
-                        "2. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"topic\":"
-                        "\"realtime:a\",\"role\":\"anon\",\"joined\":true,\"presence\":false,"
-                        "\"changes\":false}\n");
+    assert_string_equal(
+        w.ctl, "2. {\"edge\":0,\"conn\":\"0000000000000001\",\"project\":\"default\",\"topic\":"
+               "\"realtime:a\",\"role\":\"anon\",\"joined\":true,\"presence\":false,"
+               "\"changes\":false}\n");
     ctl(3, "sub", "{\"topic\":\"realtime:a\"}");
     assert_string_equal(w.ctl, "");
     ctl(4, "pub", "{\"topic\":\"a\",\"event\":\"e\",\"payload\":{\"n\":1}}");

@@ -205,14 +205,14 @@ static void edges_tell_whoever_asks(void **state)
     (void)state;
     forget_all();
     assert_true(rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
-                             FRAME(chg_unreg, .project = project, .boot = unreg.boot)));
+                                         FRAME(chg_unreg, .project = project, .boot = unreg.boot)));
     assert_string_equal(types(&nodes[1].link[0]), ""); /* nobody has asked */
     assert_true(from_link(1, 0, FRAME(chg_sync, .project = project, .round = 9)));
     assert_string_equal(types(&nodes[1].edge_ipc[0].out), "66");
     assert_true(from_link(1, 2, FRAME(chg_sync, .project = project, .round = 8)));
     fifo_clear(&nodes[1].edge_ipc[0].out);
     assert_true(rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
-                             FRAME(chg_unreg, .project = project, .boot = 110)));
+                                         FRAME(chg_unreg, .project = project, .boot = 110)));
     assert_string_equal(types(&nodes[1].link[0]), "64");
     assert_string_equal(types(&nodes[1].link[2]), "64");
     /* An edge that attaches is asked by both. */
@@ -223,7 +223,7 @@ static void edges_tell_whoever_asks(void **state)
     assert_true(from_link(1, 2, FRAME(reader, .project = project, .state = PR_READER_STOP)));
     rt_changes_link_up(&nodes[1].o, 1);
     assert_true(rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
-                             FRAME(chg_unreg, .project = project, .boot = 119)));
+                                         FRAME(chg_unreg, .project = project, .boot = 119)));
     assert_string_equal(types(&nodes[1].link[0]), "");
     assert_string_equal(types(&nodes[1].link[2]), "");
 }
@@ -239,8 +239,9 @@ static void an_answer_to_an_earlier_question(void **state)
     assert_true(from_link(1, 0, FRAME(chg_sync, .project = project, .round = 9)));
     assert_string_equal(types(&nodes[1].edge_ipc[0].out), "66 66 66");
     for (uint32_t i = 0; i < 3; i++) {
-        assert_true(rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
-                                 FRAME(chg_synced, .project = project, .boot = 110, .round = 9)));
+        assert_true(rt_changes_on_edge_frame(
+            &nodes[1].o, &nodes[1].edge[0],
+            FRAME(chg_synced, .project = project, .boot = 110, .round = 9)));
         assert_string_equal(types(&nodes[1].link[0]), i == 2 ? "67" : "");
         assert_string_equal(types(&nodes[1].link[2]), i == 0 ? "" : "67");
     }
@@ -351,7 +352,8 @@ static void casts_go_to_one_edge(void **state)
     assert_string_equal(types(&nodes[0].link[1]), "");
     /* Its word is passed on, that of another edge is not. */
     for (uint32_t i = 0; i < EDGES; i++) {
-        assert_true(rt_changes_on_edge_frame(&nodes[0].o, &nodes[0].edge[i], FRAME(cast_ok, .project = project, .stream = 1)));
+        assert_true(rt_changes_on_edge_frame(&nodes[0].o, &nodes[0].edge[i],
+                                             FRAME(cast_ok, .project = project, .stream = 1)));
         assert_string_equal(types(&nodes[0].db_ipc.out), i == 0 ? "6b" : "");
     }
     /* It ends: db is to read again, and what it still says is of no use. */
@@ -650,7 +652,7 @@ static void an_edge_waits_for_the_way_to_the_reader(void **state)
     assert_true(from_link(1, 0, FRAME(chg_sync, .project = project, .round = 9)));
     nodes[1].padding[0] = 8 * MIB;
     assert_true(rt_changes_on_edge_frame(&nodes[1].o, &nodes[1].edge[0],
-                             FRAME(chg_unreg, .project = project, .boot = 110)));
+                                         FRAME(chg_unreg, .project = project, .boot = 110)));
     assert_false(nodes[1].edge_ipc[0].reading);
     assert_true(nodes[1].edge_ipc[1].reading);
     turn(&nodes[1]);
