@@ -61,10 +61,15 @@ static void database(const struct rt_ctl *c, struct rt_doctor *d)
     json_array_foreach(answer.list, i, row)
     {
         const char *fix = rt_ctl_text(row, "fix");
+        const char *project = rt_ctl_text(row, "project");
+        char detail[1024];
 
+        (void)snprintf(detail, sizeof detail, "%s%s%s",
+                       strcmp(project, "default") == 0 ? "" : project,
+                       strcmp(project, "default") == 0 ? "" : ": ", rt_ctl_text(row, "detail"));
         rt_doctor_check(d, rt_ctl_text(row, "check"));
-        rt_doctor_find(d, rt_ctl_text(row, "level"), rt_ctl_text(row, "node"),
-                       rt_ctl_text(row, "detail"), *fix == '\0' ? NULL : fix);
+        rt_doctor_find(d, rt_ctl_text(row, "level"), rt_ctl_text(row, "node"), detail,
+                       *fix == '\0' ? NULL : fix);
     }
     if (!ok) {
         rt_doctor_check(d, "database");

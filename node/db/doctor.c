@@ -39,6 +39,8 @@ static void say(const struct exam *e, const char *check, const char *level, cons
 
     pr_put_str(&o, "{\"check\":");
     pr_put_json_cstr(&o, check);
+    pr_put_str(&o, ",\"project\":");
+    pr_put_json_cstr(&o, e->d->cfg->project);
     pr_put_str(&o, ",\"level\":");
     pr_put_json_cstr(&o, level);
     pr_put_str(&o, ",\"detail\":");

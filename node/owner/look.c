@@ -111,14 +111,23 @@ static json_t *process_row(const struct owner *o, enum rt_role role, uint32_t in
                      (json_int_t)(start != 0 && now > start ? (now - start) / 1000u : 0));
 }
 
+/* Of several projects each under its name. */
 static json_t *limits_json(const struct rt_config *cfg)
 {
     json_t *limits = json_object();
     const char *name = NULL;
     uint32_t value = 0;
 
-    for (uint32_t i = 0; rt_config_limit(cfg, i, &name, &value); i++) {
-        (void)json_object_set_new(limits, name, json_integer(value));
+    for (uint32_t k = 0; k < cfg->nprojects; k++) {
+        const struct rt_config *p = &cfg->projects[k];
+
+        for (uint32_t i = 0; rt_config_limit(p, i, &name, &value); i++) {
+            char key[RT_PROJECT_NAME_MAX + 80];
+
+            (void)snprintf(key, sizeof key, "%s%s%s", cfg->sections ? p->project : "",
+                           cfg->sections ? " " : "", name);
+            (void)json_object_set_new(limits, key, json_integer(value));
+        }
     }
     return limits;
 }
@@ -166,7 +175,8 @@ void rt_look_status(struct ask *q, const json_t *args)
                             "edges_attached", edges, "db_attached", dbs > 0 && dbs >= dbs_run,
                             "joined", cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
                             (json_int_t)s.presences, "events", (json_int_t)s.events, "processes",
-                            processes, "limits", limits_json(o->cfg)));
+                            processes, "limits",
+                            limits_json(o->again.nprojects > 0 ? &o->again : o->cfg)));
 }
 
 /* ---- this node ---- */

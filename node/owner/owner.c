@@ -247,10 +247,28 @@ static void on_stop(void *ctx, int signo)
     (void)rt_owner_step(o, &ev);
 }
 
+/* Limits are kept by the edges; here they are shown. */
+static void read_again(struct owner *o)
+{
+    struct rt_config_report *report = rt_calloc(1, sizeof *report);
+    struct rt_config fresh;
+
+    if (rt_config_load(&fresh, o->args->env, o->args->config_path, report) == RT_OK) {
+        rt_config_free(&o->again);
+        o->again = fresh;
+    } else {
+        rt_config_free(&fresh);
+    }
+    rt_free(report);
+}
+
 static void on_reload(void *ctx, int signo)
 {
+    struct owner *o = ctx;
+
     (void)signo;
-    rt_nodes_reload(ctx);
+    read_again(o);
+    rt_nodes_reload(o);
 }
 
 static struct cl *new_core(struct owner *o)
@@ -358,6 +376,7 @@ int rt_owner_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_loop_free(o->loop);
     cl_free(o->cl);
     rt_events_free(o->events);
+    rt_config_free(&o->again);
     rt_free(o);
     return code;
 }

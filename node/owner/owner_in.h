@@ -43,6 +43,7 @@ struct tells {
 
 struct owner {
     const struct rt_config *cfg;
+    struct rt_config again; /* as read at SIGHUP, to be shown; zeros: it was not */
     const struct rt_role_args *args;
     struct rt_loop *loop;
     struct cl *cl;

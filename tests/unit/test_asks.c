@@ -340,6 +340,8 @@ static int open_world(void **state)
     w.cfg.runtime_dir = dir;
     (void)snprintf(w.cfg.project, sizeof w.cfg.project, "default");
     w.cfg.edges = 2;
+    w.cfg.projects = &w.cfg;
+    w.cfg.nprojects = 1;
     rt_metrics_private(&w.metrics);
     w.args.metrics = &w.metrics;
     w.o.cfg = &w.cfg;
