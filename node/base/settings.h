@@ -77,6 +77,7 @@
     ONE(presence_update, "REALTIME_PRESENCE_UPDATE", "single|split", "single",                     \
         "split: a changed presence as two diffs, for realtime-js 2.100 to 2.110.8")                \
     FLAG(private_only, "REALTIME_PRIVATE_ONLY", false, "refuse public channels")                   \
+    FLAG(suspend, "REALTIME_SUSPEND", false, "refuse all clients of this project")                 \
     /* Postgres. */                                                                                \
     TEXT(database_url, "REALTIME_DATABASE_URL", NULL, false,                                       \
         "libpq URL; without it Postgres Changes answer a clear error")                             \

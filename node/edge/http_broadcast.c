@@ -438,6 +438,10 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
         rt_http_message(h, 401, "Tenant not found in database");
         return;
     }
+    if (h->project->cfg->suspend) {
+        rt_http_message(h, 403, "Tenant is suspended");
+        return;
+    }
     if (rt_http_token(h, &token) != PR_JWT_OK) {
         rt_http_broadcast_answer(h, 401, pr_str("{\"message\":\"Unauthorized\"}"), 0);
         return;

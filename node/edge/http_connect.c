@@ -211,6 +211,10 @@ void rt_http_connect(const struct rt_http *h)
         unknown_host(h);
         return;
     }
+    if (h->project->cfg->suspend) {
+        refuse_text(h, 403, "RealtimeDisabledForTenant", "Realtime was disabled for this tenant");
+        return;
+    }
     scratch = pr_outbuf(rt_malloc(h->request->query.n), h->request->query.n);
     key = key_of(h, &scratch);
     if (key.n == 0) {

@@ -173,7 +173,7 @@ static bool stands(struct rt_socket *s)
 {
     const struct rt_project *p = s->project;
     struct pr_jwt detail;
-    bool yes = !p->gone && rt_auth_holds(p->auth, s->token, &detail) == PR_JWT_OK;
+    bool yes = !p->gone && !p->cfg->suspend && rt_auth_holds(p->auth, s->token, &detail) == PR_JWT_OK;
 
     for (struct rt_channel *ch = s->channels; yes && ch != NULL; ch = ch->next) {
         yes = rt_auth_holds(p->auth, ch->token, &detail) == PR_JWT_OK &&
@@ -199,7 +199,7 @@ static void change(struct rt_project *p, const struct rt_config *cfg, struct rt_
                    bool asked)
 {
     struct rt_edge *e = p->edge;
-    bool closes = cfg->private_only && !p->cfg->private_only;
+    bool closes = (cfg->private_only && !p->cfg->private_only) || cfg->suspend;
     const char *why = "";
     int rv = rt_auth_reload(p->auth, cfg, &why);
     uint64_t closed = 0;
@@ -212,7 +212,7 @@ static void change(struct rt_project *p, const struct rt_config *cfg, struct rt_
         return;
     }
     if (rv == 1 || closes) {
-        closed = disconnect_some(p, rv == 1 ? "keys changed" : "private channels only");
+        closed = disconnect_some(p, rv == 1 ? "keys changed" : "settings changed");
     }
     if (rv == 1 || closes || asked) {
         rt_log(e->log, RT_INFO, "reloaded", rt_kv_u("keys_changed", (uint64_t)rv),

@@ -52,6 +52,11 @@ async function subscribe(s, topic, ref = '1') {
   await s.join(topic, changes, { ref })
   assert.equal((await s.event(topic, 'system')).payload.message, 'Subscribed to PostgreSQL')
 }
+/** Until each edge is likely to have answered so: they read the settings one after another. */
+const everywhere = (what, status, project) => until(what, async () => {
+  for (let i = 0; i < 8 * nodes.length; i++) if ((await handshake(node, path(project), host(project))).status !== status) return false
+  return true
+})
 const path = (project) => `/socket/websocket?apikey=${key(project)}&vsn=2.0.0`
 const changes = { postgres_changes: [{ event: '*', schema: 'public', table: 't' }], postgres_changes_options: { wait: true, timeout: 15000 } }
 async function rows(s, topic, count) {
@@ -142,10 +147,7 @@ test('SIGHUP adds a project, changes one and removes one; the others notice noth
 
   configure({ ...base(), green: settings('green') })
   reload()
-  await until('green to be known everywhere', async () => {
-    for (let i = 0; i < 2 * nodes.length; i++) if ((await handshake(node, path('green'), host('green'))).status !== 101) return false
-    return true
-  })
+  await everywhere('green to be known', 101, 'green')
   const green = await client(t, 'green')
   await green.join('realtime:room', {}, { ref: '1' })
 
@@ -162,7 +164,7 @@ test('SIGHUP adds a project, changes one and removes one; the others notice noth
   reload()
   assert.equal((await green.event('realtime:room', 'system')).payload.message, 'Server requested disconnect')
   assert.equal((await green.closing()).code, 1012)
-  await until('green to be gone', async () => (await handshake(node, path('green'), host('green'))).status === 404)
+  await everywhere('green to be gone', 404, 'green')
   await until('its db process to be gone', () => nodes.every((n) => n.pids().filter((p) => p.role === 'db').length === 2))
 
   assert.deepEqual(nodes.map((n) => n.pid('db', 0)), before)
@@ -173,6 +175,31 @@ test('SIGHUP adds a project, changes one and removes one; the others notice noth
     assert.deepEqual(await rows(s, 'realtime:room', 1), ['on'])
     await s.nothing()
   }
+})
+
+test('a project that is suspended or becomes private', async (t) => {
+  const red = await client(t, 'red')
+  const blue = await client(t, 'blue')
+  for (const s of [red, blue]) await s.join('realtime:room', {}, { ref: '1' })
+  configure({ ...base(), blue: { ...base().blue, suspend: 'on' } })
+  reload()
+  assert.equal((await blue.closing()).code, 1012)
+  await everywhere('blue to be refused', 403, 'blue')
+  const refused = await handshake(node, path('blue'), host('blue'))
+  assert.deepEqual([refused.status, JSON.parse(refused.body)], [403, { error: 'Realtime was disabled for this tenant' }])
+  assert.equal(await post('blue', { messages: [{ topic: 'room', event: 'e', payload: {} }] }), 403)
+  configure({ ...base(), red: { ...base().red, private_only: 'on' } })
+  reload()
+  assert.equal((await red.closing()).code, 1012)
+  await everywhere('blue to be served again', 101, 'blue') // by then red is private too
+  const again = await client(t, 'red')
+  assert.match(JSON.stringify((await again.join('realtime:room', {}, { ref: '1', refused: true })).payload), /PrivateOnly/)
+  configure(base())
+  reload()
+  await until('public channels to be served again', async () => {
+    again.send('2', '2', 'realtime:room', 'phx_join', { config: {} })
+    return (await again.reply('2')).payload.status === 'ok'
+  })
 })
 
 test('settings that are wrong change nothing and are named in the log', async (t) => {
