@@ -16,7 +16,7 @@ struct rt_args {
     enum rt_role role;
     uint32_t index;
     const char *project; /* of db; borrowed from argv; NULL for others */
-    int parent; /* pid that must still be our parent; 0: not checked */
+    int parent;          /* pid that must still be our parent; 0: not checked */
     int listen_fd, admin_fd, heart_fd;
 };
 

@@ -18,8 +18,8 @@ enum { RT_CTL_OK = 0, RT_CTL_PROBLEM = 1, RT_CTL_USAGE = 2 };
 struct rt_ctl {
     const char *socket_path; /* of the node that is asked */
     bool json;
-    bool local;     /* this node alone */
-    const char *at; /* that node alone, through this one; NULL */
+    bool local;          /* this node alone */
+    const char *at;      /* that node alone, through this one; NULL */
     const char *project; /* which is meant, where there are several; NULL: not said */
 };
 

@@ -173,7 +173,8 @@ static bool stands(struct rt_socket *s)
 {
     const struct rt_project *p = s->project;
     struct pr_jwt detail;
-    bool yes = !p->gone && !p->cfg->suspend && rt_auth_holds(p->auth, s->token, &detail) == PR_JWT_OK;
+    bool yes =
+        !p->gone && !p->cfg->suspend && rt_auth_holds(p->auth, s->token, &detail) == PR_JWT_OK;
 
     for (struct rt_channel *ch = s->channels; yes && ch != NULL; ch = ch->next) {
         yes = rt_auth_holds(p->auth, ch->token, &detail) == PR_JWT_OK &&
