@@ -219,16 +219,18 @@ int rt_changes_pass(struct rt_edge *e, const struct pr_frame *f)
 {
     struct pr_chg_ok ok = {.boot = e->args->boot};
     struct pr_chg m;
-    int rv = PR_OK;
+    int rv;
 
-    if (f->type == PR_T_CHG) {
-        rv = pr_chg_decode(f, &m);
+    if (f->type != PR_T_CHG) {
+        return PR_OK;
     }
-    if (f->type == PR_T_CHG && rv == PR_OK) {
-        ok.project = m.project;
-        ok.stream = m.stream;
-        ok.pos = m.last;
-        rt_link_send(e, put_ok, &ok);
+    rv = pr_chg_decode(f, &m);
+    if (rv != PR_OK) {
+        return rv;
     }
-    return rv;
+    ok.project = m.project;
+    ok.stream = m.stream;
+    ok.pos = m.last;
+    rt_link_send(e, put_ok, &ok);
+    return PR_OK;
 }
