@@ -34,23 +34,26 @@ struct file_state {
     const char *path;
 };
 
-/* Names are labels of host names, which have no case. */
+/* [project NAME]; names are labels of host names, which have no case. */
 static bool project_name(const char *section, char *name)
 {
     static const char word[] = "project";
-    const char *from = section + sizeof word - 1;
-    size_t n;
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t n = strlen(word);
 
-    if (strncmp(section, word, sizeof word - 1) != 0 || (*from != ' ' && *from != '\t')) {
+    if (strncmp(section, word, n) != 0 || strspn(section + n, " \t") == 0) {
         return false;
     }
-    from += strspn(from, " \t");
-    n = strlen(from);
-    for (size_t i = 0; i < n && n <= RT_PROJECT_NAME_MAX; i++) {
-        name[i] = (char)tolower((unsigned char)from[i]);
+    section += n + strspn(section + n, " \t");
+    n = strspn(section, letters);
+    if (n == 0 || n > RT_PROJECT_NAME_MAX || section[n] != '\0') {
+        return false;
     }
-    return n > 0 && n <= RT_PROJECT_NAME_MAX &&
-           strspn(from, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == n;
+    for (size_t i = 0; i <= n; i++) {
+        name[i] = (char)tolower((unsigned char)section[i]);
+    }
+    return true;
 }
 
 /* Where the values of a section go; NULL after a note. */

@@ -52,16 +52,10 @@ struct rt_metric_info rt_metric_info(enum rt_metric id)
 
 static uint32_t processes_max(enum rt_role role)
 {
-    switch (role) {
-    case RT_EDGE:
-        return RT_EDGES_MAX;
-    case RT_DB:
-        return RT_DBS_MAX;
-    case RT_SUPERVISOR:
-    case RT_OWNER:
-        break;
-    }
-    return 1;
+    static const uint32_t most[RT_ROLES] = {
+        [RT_SUPERVISOR] = 1, [RT_OWNER] = 1, [RT_DB] = RT_DBS_MAX, [RT_EDGE] = RT_EDGES_MAX};
+
+    return most[role];
 }
 
 /* Role by role, in the order of the enum. */
@@ -239,8 +233,11 @@ const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role r
 
 uint32_t rt_metrics_db(const struct rt_metrics *m, const char *project)
 {
+    uint32_t first = 0;
+
+    (void)rt_metrics_place(RT_DB, 0, &first);
     for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
-        const struct rt_slot *s = rt_metrics_slot(m, RT_DB, i);
+        const struct rt_slot *s = &m->slots[first + i];
 
         if (atomic_load_explicit(&s->pid, memory_order_relaxed) != 0 &&
             strcmp(s->project, project) == 0) {
