@@ -88,7 +88,7 @@ export async function startDb(t, database, name, env = {}) {
   await new Promise((resolve) => server.listen(join(run, 'owner.sock'), resolve))
   const log = join(dir, 'log')
   const out = openSync(log, 'a')
-  const child = spawn(join(build, 'realtimed'), ['--role', 'db'], {
+  const child = spawn(join(build, 'realtimed'), ['--role', 'db', '--project', 'default'], {
     env: {
       PATH: process.env.PATH, REALTIME_JWT_SECRET: 'x'.repeat(32), REALTIME_NODE: name, REALTIME_RUNTIME_DIR: run,
       REALTIME_DATABASE_URL: database.realtimeUrl, REALTIME_DATABASE_CHECK_URL: database.checkUrl, ...env,
