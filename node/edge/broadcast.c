@@ -6,9 +6,13 @@
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
 
+/* Storing is not there yet; who asked for it is told, and not that all is well. */
+#define NOT_STORED "{\"error\":\"persist is not available: the message was sent, not stored\"}"
+
 struct rt_ack {
     uint64_t channel;
     struct rt_ref ref;
+    bool persist; /* it was to be stored, too */
 };
 
 size_t rt_broadcast_bytes_max(const struct rt_project *project)
@@ -101,11 +105,22 @@ static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
     return NULL;
 }
 
+/* Metadata is the client's: whatever is no JSON object asks for nothing. */
+static bool wants_persist(const struct pr_phx_msg *m)
+{
+    struct pr_json v;
+
+    return m->metadata.n > 0 && pr_json_value(m->metadata, &v) == PR_OK &&
+           v.type == PR_JSON_OBJECT && pr_json_member(v.raw, "persist", &v) == 1 &&
+           v.type != PR_JSON_FALSE && v.type != PR_JSON_NULL;
+}
+
 static uint64_t ack_new(struct rt_channel *ch, const struct pr_phx_msg *m)
 {
     struct rt_ack *a = rt_calloc(1, sizeof *a);
 
     a->channel = ch->id;
+    a->persist = wants_persist(m);
     rt_ref_keep(&a->ref, m->ref);
     return rt_slots_add(&ch->socket->edge->acks, a);
 }
@@ -173,7 +188,9 @@ void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result)
         to = (struct pr_phx_addr){.join_ref = rt_ref_get(&ch->join_ref),
                                   .ref = rt_ref_get(&a->ref),
                                   .topic = rt_topic_name(ch->topic)};
-        if (result == PR_PUB_DONE || result == PR_PUB_REPEAT) {
+        if ((result == PR_PUB_DONE || result == PR_PUB_REPEAT) && a->persist) {
+            rt_say_reply(ch->socket, &to, "error", pr_str(NOT_STORED));
+        } else if (result == PR_PUB_DONE || result == PR_PUB_REPEAT) {
             rt_say_ok(ch->socket, &to);
         } else {
             rt_say_reason(ch->socket, &to,

@@ -365,8 +365,10 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
                                 struct pr_slice topic, int *status)
 {
     *status = 422;
-    if (!private_asked(h) && (query_has(h, "persist") || query_has(h, "persist[ttl]"))) {
-        return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
+    if (query_has(h, "persist") || query_has(h, "persist[ttl]")) {
+        return private_asked(h)
+                   ? "{\"errors\":{\"persist\":[\"is not available on this server\"]}}"
+                   : "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
     if (b->payload.n > rt_broadcast_bytes_max(h->project)) {
         rt_count(h->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);

@@ -87,6 +87,8 @@ test('case 91: single with bytes; other content types; private and persist', asy
   assert.deepEqual([closed.status, JSON.parse(closed.body)], [422, { message: 'Tenant database unavailable' }]) // none is configured
   const persist = await post('/api/broadcast/r91/events/b?persist=true', '{}')
   assert.deepEqual([persist.status, JSON.parse(persist.body)], [422, { errors: { persist: ['can only be used on private channels'] } }])
+  const stored = await post('/api/broadcast/r91/events/b?private=true&persist%5Bttl%5D=60', '{}')
+  assert.deepEqual([stored.status, JSON.parse(stored.body)], [422, { errors: { persist: ['is not available on this server'] } }])
   assert.equal((await post('/api/broadcast/r91/events/b', '{', auth)).status, 400)
   await v2.nothing(100)
 })
