@@ -3,9 +3,9 @@
  * backoff.h - when a process that ended is started again.
  *
  * 50 ms doubling to 1 s: a crash costs clients little, a process that cannot live costs the machine
- * little. Longer would be dear: the other nodes take one whose owner is away for 2.5 s for dead, and
- * wait no longer with changes for its clients. A life of 30 s shows that a process can live, and
- * forgets what was before.
+ * little. Longer would be dear: the other nodes take one whose owner is away for 2.5 s for dead,
+ * and wait no longer with changes for its clients. A life of 30 s shows that a process can live,
+ * and forgets what was before.
  */
 #ifndef NODE_SUPERVISOR_BACKOFF_H
 #define NODE_SUPERVISOR_BACKOFF_H
