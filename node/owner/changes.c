@@ -205,7 +205,7 @@ static bool on_message(struct changes *c, const struct pr_frame *f, bool own)
             return false;
         }
         boot = sys.boot;
-        if (own && rt_change_node_of(c, boot) != RT_CHANGE_NOWHERE) {
+        if (own && sys.handle == 0 && rt_change_node_of(c, boot) != RT_CHANGE_NOWHERE) {
             rt_change_missed_by(c, boot);
             return true;
         }

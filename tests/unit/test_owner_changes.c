@@ -502,6 +502,14 @@ static void an_edge_that_was_given_up_behind_a_broken_link(void **state)
     /* It has acknowledged what came behind: told once. */
     link_again(1);
     assert_string_equal(types(&nodes[0].link[1]), "66");
+    /* About one registration there: it is the message itself that goes. */
+    assert_true(say(0, FRAME(chg_sys, .project = project, .boot = 110, .handle = 4,
+                             .message = pr_str("the filter"))));
+    assert_true(fifo_next(&nodes[0].link[1], &f));
+    assert_int_equal(pr_chg_sys_decode(&f, &told), PR_OK);
+    assert_true(told.handle == 4 && pr_slice_is(told.message, "the filter"));
+    link_again(1);
+    assert_string_equal(types(&nodes[0].link[1]), "66");
     /* One of this node, and one that nobody knows. */
     assert_true(say(0, FRAME(chg_sys, .project = project, .boot = 100, .message = text)));
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), "68");
