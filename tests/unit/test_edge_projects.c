@@ -458,6 +458,26 @@ static void frames_of_unknown_projects(void **state)
     close_both();
 }
 
+/* Another node reads its database: that is said once, not when the project comes back here. */
+static void flow_outlives_the_project(void **state)
+{
+    struct pr_reader m = {.project = pr_str("blue"), .state = PR_READER_HELD, .casts = 1};
+    uint8_t memory[128];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    (void)state;
+    open_both("", "");
+    pr_reader_encode(&o, &m);
+    to_edge(pr_bytes(memory, o.len));
+    assert_true(project_of("blue")->replicating);
+    settings("", NULL);
+    settings("", "");
+    assert_true(project_of("blue")->replicating);
+    assert_false(project_of("red")->replicating);
+    assert_int_equal(w.e->nforeign, 0);
+    close_both();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +490,7 @@ int main(void)
         cmocka_unit_test(removed_and_back),
         cmocka_unit_test(a_topic_outlives_its_project),
         cmocka_unit_test(frames_of_unknown_projects),
+        cmocka_unit_test(flow_outlives_the_project),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
