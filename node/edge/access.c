@@ -42,13 +42,14 @@ struct rt_access {
     struct cached cache[RT_ACCESS_CACHED];
 };
 
-/* Lengths go in too, so that no two questions make one text. */
+/* Lengths go in too, so that no two questions make one text; and the project by its id: one that
+ * left and came back may have another database. */
 static void put_key(struct pr_outbuf *o, const void *question)
 {
     const struct rt_question *q = question;
-    const struct pr_slice parts[] = {pr_str(q->project->cfg->project), q->topic, q->token->role,
-                                     q->token->claims, q->headers};
+    const struct pr_slice parts[] = {q->topic, q->token->role, q->token->claims, q->headers};
 
+    pr_put_u32be(o, q->project->id);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         pr_put_u32be(o, (uint32_t)parts[i].n);
         pr_put_slice(o, parts[i]);

@@ -202,7 +202,7 @@ struct rt_project *rt_ctl_project(struct rt_edge *e, const struct pr_ctl *m,
                                   struct pr_outbuf *scratch)
 {
     struct pr_slice name;
-    struct rt_project *project = e->projects[0];
+    struct rt_project *project = e->nprojects > 0 ? e->projects[0] : NULL;
 
     if (rt_ctl_arg(m->args, "project", scratch, &name)) {
         project = rt_project_of(e, name);

@@ -7,7 +7,7 @@
  *   channel owned by its socket; holds one reference to its topic and one to its token
  *   topic   lives while a channel or an observer refers to it
  *   token   shared and counted; the cache holds one reference of its own
- *   project lives while it is in the settings, or a socket or request refers to it
+ *   project lives while it is in the settings, or a socket, topic or request refers to it
  */
 #ifndef NODE_EDGE_EDGE_IN_H
 #define NODE_EDGE_EDGE_IN_H
@@ -179,7 +179,7 @@ struct rt_project {
     const struct rt_config *cfg;  /* its settings as they are now; its name is in there */
     struct rt_settings *settings; /* where these are; NULL: those of the start */
     uint32_t id;                  /* from 1, never used again by this process */
-    uint32_t refs;                /* sockets and requests; one of the list */
+    uint32_t refs;                /* sockets, topics and requests; one of the list */
     bool gone;                    /* from the settings */
     struct rt_auth *auth;
     struct rt_changes *changes;
@@ -197,6 +197,7 @@ struct rt_edge {
     struct rt_settings *settings; /* as they are now; NULL: as at the start */
     struct rt_project *projects[RT_PROJECTS_MAX];
     uint32_t nprojects, last_project;
+    uint32_t last_reg; /* handle, of any project: one that left and came back uses none again */
     char foreign[RT_PROJECTS_MAX][RT_PROJECT_NAME_MAX + 1]; /* not here, but read; ready.c */
     uint32_t nforeign;
     struct rt_timer tell; /* counts of clients */

@@ -41,12 +41,17 @@ static void put_clients(struct pr_outbuf *o, const void *msg)
     pr_clients_encode(o, msg);
 }
 
+static void tell_count(struct rt_project *p, uint32_t count)
+{
+    struct pr_clients m = {.count = count, .project = pr_str(p->cfg->project)};
+
+    p->told = count;
+    rt_link_send(p->edge, put_clients, &m);
+}
+
 static void tell(struct rt_project *p)
 {
-    struct pr_clients m = {.count = p->nclients, .project = pr_str(p->cfg->project)};
-
-    p->told = p->nclients;
-    rt_link_send(p->edge, put_clients, &m);
+    tell_count(p, p->nclients);
 }
 
 /* Who has no limit needs no count. */
@@ -73,6 +78,21 @@ static void tell_due(void *ctx)
 void rt_limits_init(struct rt_edge *e)
 {
     rt_timer_init(e->loop, &e->tell, tell_due, e);
+}
+
+void rt_limits_begin(struct rt_project *p)
+{
+    if (p->edge->link.up && p->cfg->max_clients > 0) {
+        tell(p); /* and gets the count of the others */
+    }
+}
+
+/* Its sockets are being closed, and nobody asks for them any more. */
+void rt_limits_leave(struct rt_project *p)
+{
+    if (p->told > 0) {
+        tell_count(p, 0);
+    }
 }
 
 void rt_limit_clients_changed(struct rt_project *p)

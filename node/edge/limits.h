@@ -40,6 +40,9 @@ struct pr_frame;
 void rt_limits_init(struct rt_edge *e);
 /* Reads the settings; what they left as it was goes on. */
 void rt_limits_start(struct rt_project *p);
+/* The project is new here, or is not in the settings any more: the owner knows of none. */
+void rt_limits_begin(struct rt_project *p);
+void rt_limits_leave(struct rt_project *p);
 /* A socket got its first channel, or lost its last: the owner is told, at once or in a moment. */
 void rt_limit_clients_changed(struct rt_project *p);
 /* Says it again, as after the owner was away. */

@@ -56,6 +56,7 @@ static int add(struct rt_edge *e, const struct rt_config *cfg, struct rt_setting
     point_to(p, cfg, s);
     e->projects[e->nprojects++] = p;
     rt_ready_begin(p);
+    rt_limits_begin(p);
     if (e->link.up) {
         rt_changes_attached(p);
     }
@@ -231,6 +232,8 @@ static void leave(struct rt_edge *e, uint32_t at)
     }
     p->gone = true;
     rt_observers_leave(p);
+    rt_ready_leave(p);
+    rt_limits_leave(p);
     rt_log(e->log, RT_INFO, "project_left", rt_kv_s("project", p->cfg->project),
            rt_kv_u("closed", disconnect_some(p, "project removed")));
     rt_project_unref(p);

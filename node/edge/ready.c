@@ -106,6 +106,11 @@ void rt_ready_begin(struct rt_project *project)
     }
 }
 
+void rt_ready_leave(struct rt_project *project)
+{
+    note_foreign(project->edge, pr_str(project->cfg->project), project->replicating);
+}
+
 int rt_ready_frame(struct rt_edge *e, const struct pr_frame *f)
 {
     struct rt_project *project;

@@ -19,6 +19,8 @@ int rt_ready_frame(struct rt_edge *e, const struct pr_frame *f);
 void rt_ready_unknown(struct rt_edge *e);
 /* The project is new here: what was said of it before counts. */
 void rt_ready_begin(struct rt_project *project);
+/* It is not in the settings any more. What was said of it counts if it comes back. */
+void rt_ready_leave(struct rt_project *project);
 /* Forgets who waits. */
 void rt_ready_free(struct rt_project *project);
 

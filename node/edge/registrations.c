@@ -105,14 +105,15 @@ static struct pr_slice copy(uint8_t **at, struct pr_slice s)
     return pr_bytes(p, s.n);
 }
 
-static struct rt_reg *reg_new(struct rt_changes *c, const struct rt_params *p,
+static struct rt_reg *reg_new(struct rt_project *project, const struct rt_params *p,
                               struct rt_token *token, uint64_t hash)
 {
+    struct rt_changes *c = project->changes;
     size_t n = p->event.n + p->schema.n + p->table.n + p->filter.n + p->select.n;
     struct rt_reg *r = rt_calloc(1, sizeof *r + n);
     uint8_t *at = r->text;
 
-    r->handle = ++c->last_handle;
+    r->handle = ++project->edge->last_reg;
     r->hash = hash;
     r->token = rt_token_ref(token);
     r->params = *p;
@@ -216,7 +217,7 @@ struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p,
         r = r->by_key;
     }
     if (r == NULL) {
-        r = reg_new(c, p, token, hash);
+        r = reg_new(project, p, token, hash);
         send_reg(project, r);
     }
     if (r->nusers == r->cap) {

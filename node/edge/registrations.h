@@ -40,7 +40,6 @@ struct rt_reg {
 struct rt_changes {
     struct rt_reg **by_key, **by_handle; /* `cap` chains each */
     uint32_t cap, count;
-    uint32_t last_handle;
     uint64_t life;   /* counts links to the owner */
     uint64_t stream; /* of the last frame */
     struct pr_pos taken;

@@ -6,6 +6,8 @@
 
 #include <xxhash.h>
 
+#include "node/edge/projects.h"
+
 #define FIRST_CAP   64u
 #define FIRST_SEATS 2u /* most topics of a large edge have one or two members */
 
@@ -100,6 +102,21 @@ struct rt_topic *rt_topic_find(const struct rt_project *project, struct pr_slice
     return v->at[place_of(v, pr_bytes(memory, key.len), hash_of(v, pr_bytes(memory, key.len)))];
 }
 
+/* Who was removed and came back under its name finds topics of before, until their members are
+ * gone. */
+static void belong(struct rt_topic *t, struct rt_project *project)
+{
+    struct rt_project *before = t->project;
+
+    if (before != project) {
+        project->refs++;
+        t->project = project;
+        if (before != NULL) {
+            rt_project_unref(before);
+        }
+    }
+}
+
 struct rt_topic *rt_topic_get(struct rt_project *project, struct pr_slice sub, bool is_private)
 {
     struct rt_edge *e = project->edge;
@@ -125,11 +142,12 @@ struct rt_topic *rt_topic_get(struct rt_project *project, struct pr_slice sub, b
             return NULL;
         }
         t->refs++;
+        belong(t, project);
         return t;
     }
     t = rt_calloc(1, sizeof *t + key.len + RT_TOPIC_PREFIX_LEN + sub.n);
     t->hash = hash;
-    t->project = project;
+    belong(t, project);
     t->refs = 1;
     t->key_len = (uint16_t)key.len;
     t->name_len = (uint16_t)(RT_TOPIC_PREFIX_LEN + sub.n);
@@ -138,6 +156,7 @@ struct rt_topic *rt_topic_get(struct rt_project *project, struct pr_slice sub, b
     pr_put_str(&text, RT_TOPIC_PREFIX);
     pr_put_slice(&text, sub);
     if (cle_subscribe(e->cle, e->now_ms, rt_topic_key(t), &t->handle, &t->subscribed) != CL_OK) {
+        rt_project_unref(t->project);
         rt_free(t);
         return NULL;
     }
@@ -162,6 +181,7 @@ void rt_topic_put(struct rt_edge *e, struct rt_topic *t)
     remove_at(v, place_of(v, rt_topic_key(t), t->hash));
     rt_free(t->seats[0].at);
     rt_free(t->seats[1].at);
+    rt_project_unref(t->project);
     rt_free(t);
 }
 

@@ -213,6 +213,9 @@ bool rt_clients_of_edge(struct rt_clients *c, uint32_t edge, const struct pr_fra
     p = get(c, m.project);
     if (p != NULL) {
         p->edge[edge].clients = m.count;
+        if (m.count == 0) { /* maybe it knows the project only now, and dropped what it was told */
+            p->edge[edge].told = UINT64_MAX;
+        }
         note(c);
     }
     return true;

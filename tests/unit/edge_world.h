@@ -77,7 +77,8 @@ struct world {
     bool ipc_free;
     char db[HEARD_MAX]; /* types of frames that are for db: "reg 1 public test\n" */
     size_t db_len;
-    uint64_t ask_id;     /* of the last question of rights */
+    uint64_t ask_id; /* of the last question of rights */
+    char ask_project[RT_PROJECT_NAME_MAX + 1];
     char ctl[HEARD_MAX]; /* rows */
     size_t ctl_len;
     char *env[8];
@@ -275,6 +276,7 @@ static void note(const struct pr_frame *f)
     struct pr_chg_ok ok;
     struct pr_cast_ok cast;
     struct pr_rights_ask ask;
+    struct pr_clients clients;
 
     switch (f->type) {
     case PR_T_RIGHTS_ASK:
@@ -283,6 +285,8 @@ static void note(const struct pr_frame *f)
                (const char *)ask.topic.p, (int)ask.role.n, (const char *)ask.role.p, ask.read,
                ask.write);
         w.ask_id = ask.id;
+        (void)snprintf(w.ask_project, sizeof w.ask_project, "%.*s", (int)ask.project.n,
+                       (const char *)ask.project.p);
         break;
     case PR_T_CHG_REG:
         assert_int_equal(pr_chg_reg_decode(f, &reg), PR_OK);
@@ -303,6 +307,11 @@ static void note(const struct pr_frame *f)
         assert_int_equal(pr_cast_ok_decode(f, &cast), PR_OK);
         append(w.db, &w.db_len, "cast ok %u %u.%u\n", (unsigned)cast.stream, (unsigned)cast.pos.lsn,
                (unsigned)cast.pos.seq);
+        break;
+    case PR_T_CLIENTS:
+        assert_int_equal(pr_clients_decode(f, &clients), PR_OK);
+        append(w.db, &w.db_len, "clients %.*s %u\n", (int)clients.project.n,
+               (const char *)clients.project.p, (unsigned)clients.count);
         break;
     case PR_T_CHG_SYNCED:
         append(w.db, &w.db_len, "synced\n");
@@ -343,9 +352,9 @@ static void settle(void)
             if (f.type == PR_T_HELLO) {
                 say_hello_ok();
             } else if (f.cls == PR_C_CHANGES || f.type == PR_T_RIGHTS_ASK ||
-                       (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
+                       f.type == PR_T_CLIENTS || (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
                 note(&f);
-            } else if (f.type != PR_T_CLIENTS) { /* that has no other edge to tell */
+            } else {
                 to_owner(&ev);
             }
             in.p += n;
@@ -467,6 +476,19 @@ static char *token_of(const char *role, int64_t life_s)
                    (long long)(rt_wall_ms() / 1000) + (long long)life_s);
     assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str(claims)), PR_OK);
     memory[o.len] = '\0';
+    return (char *)memory;
+}
+
+/* Signs with that secret; a text of the heap. */
+__attribute__((unused)) static char *token_by(const char *secret, const char *role)
+{
+    uint8_t *memory = calloc(1, 4096);
+    struct pr_outbuf o = pr_outbuf(memory, 4095);
+    char claims[256];
+
+    (void)snprintf(claims, sizeof claims, "{\"role\":\"%s\",\"exp\":%lld}", role,
+                   (long long)(rt_wall_ms() / 1000) + 3600);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(secret), pr_str(claims)), PR_OK);
     return (char *)memory;
 }
 
