@@ -30,7 +30,8 @@
  * did not read, tells the edge's clients so if it comes back.
  *
  * Back-pressure: while a queue to an edge or node is over its bound, db is not read, and stops to
- * read the WAL when its own queue is long. Who takes nothing for RT_CHANGES_STUCK_MS is not waited
+ * read the WAL when its own queue is long. Projects share these queues: all of them wait, and take
+ * turns when there is room. Who takes nothing for RT_CHANGES_STUCK_MS is not waited
  * for: an edge is cut, a node is treated as if its link had ended. The other way, an edge is not
  * read while what edges say waits on the link to the reader; and db may have very much waiting,
  * since the registrations of a whole cluster arrive at once when it begins.
@@ -77,7 +78,8 @@ void rt_changes_db_down(struct owner *o, const struct peer *db);
 bool rt_changes_db_up(struct owner *o, struct peer *db);
 /* REG UNREG SYNCED OK and CAST_OK of a local edge. False: it is damaged. */
 bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
-/* Any frame of the local db but a CTL_REPLY. False: it is damaged, or db may not say it. */
+/* Any frame of a local db but a CTL_REPLY. False: it is damaged, of another project, or db may not
+ * say it. */
 bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f);
 
 /* The members are others: each project may have another reader. */

@@ -23,6 +23,11 @@ struct changes *rt_change_of(const struct owner *o, struct pr_slice name)
     return NULL;
 }
 
+struct changes *rt_change_at(const struct owner *o, uint32_t i)
+{
+    return i < o->projects->count ? o->projects->at[i] : NULL;
+}
+
 /* NULL: it cannot be one of ours, or there are too many. */
 static struct changes *get(struct owner *o, struct pr_slice name)
 {
@@ -122,18 +127,31 @@ void rt_changes_db_down(struct owner *o, const struct peer *db)
     }
 }
 
+/* Whose a frame of an edge or db is. False: it is damaged. */
+static bool name_of(const struct pr_frame *f, struct pr_slice *name)
+{
+    struct pr_cast_ok ok;
+    struct pr_cast cast;
+    int rv;
+
+    if (f->type == PR_T_CAST) {
+        rv = pr_cast_decode(f, &cast);
+        *name = cast.project;
+    } else if (f->type == PR_T_CAST_OK) {
+        rv = pr_cast_ok_decode(f, &ok);
+        *name = ok.project;
+    } else {
+        rv = pr_chg_project(f, name);
+    }
+    return rv == PR_OK;
+}
+
 bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
 {
-    struct pr_cast_ok cast;
     struct pr_slice name;
     struct changes *c;
 
-    if (f->type == PR_T_CAST_OK) {
-        if (pr_cast_ok_decode(f, &cast) != PR_OK) {
-            return false;
-        }
-        name = cast.project;
-    } else if (pr_chg_project(f, &name) != PR_OK) {
+    if (!name_of(f, &name)) {
         return false;
     }
     c = get(o, name);
@@ -148,8 +166,10 @@ bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct p
 bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f)
 {
     struct changes *c = of_db(o, db);
+    struct pr_slice name;
 
-    return c != NULL && rt_change_db_frame(c, f);
+    return c != NULL && name_of(f, &name) && pr_slice_is(name, c->project) &&
+           rt_change_db_frame(c, f);
 }
 
 void rt_changes_elect(struct owner *o)
