@@ -94,6 +94,7 @@ void rt_change_queues_check(struct changes *c)
     }
     stop(c);
     for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
+        other->passed = false;
         if (other->db != NULL && other->asking && !other->stopped && full(other)) {
             stop(other);
         }

@@ -266,6 +266,23 @@ static struct changes *changes_in(const char *name)
     return rt_change_of(&nodes[0].o, pr_str(name));
 }
 
+/* Time for both projects, "default" first; whoever is read fills the queue of an edge. */
+static void look_and_fill(uint32_t went[2])
+{
+    struct peer *db[] = {&nodes[0].db, &other_db};
+
+    for (uint32_t i = 0; i < 2; i++) {
+        turn_of(changes_in(names[i]));
+        if (db[i]->ipc->reading) {
+            went[i]++;
+            nodes[0].edge_ipc[1].padding = 17 * MIB;
+            position(db[i]);
+            assert_false(nodes[0].db_ipc.reading);
+            assert_false(other_ipc.reading);
+        }
+    }
+}
+
 /* What one fills stops all, and of two that wait neither is always the first to find room. */
 static void projects_take_turns(void **state)
 {
@@ -276,27 +293,39 @@ static void projects_take_turns(void **state)
     reads(&nodes[0].db, 50);
     reads(&other_db, 50);
     for (uint32_t k = 0; k < 10; k++) {
-        nodes[0].edge_ipc[1].padding = 17 * MIB;
-        position(nodes[0].db_ipc.reading ? &nodes[0].db : &other_db);
-        assert_false(nodes[0].db_ipc.reading);
-        assert_false(other_ipc.reading);
-        now_ms += RT_CHANGES_STUCK_MS - 1; /* it is slow, but does not hang */
+        now_ms += RT_CHANGES_STUCK_MS - 1; /* the edge is slow, but does not hang */
+        look_and_fill(went);
+        assert_int_equal(went[0] + went[1], k + 1);
         nodes[0].edge_ipc[1].padding = 0;
-        for (uint32_t i = 0; i < 2; i++) { /* "default" always looks first */
-            turn_of(changes_in(names[i]));
-        }
-        assert_true(nodes[0].db_ipc.reading || other_ipc.reading);
-        went[0] += nodes[0].db_ipc.reading;
-        went[1] += other_ipc.reading;
     }
-    assert_true(went[0] >= 4 && went[1] >= 4);
+    assert_int_equal(went[0], 5);
+    assert_int_equal(went[1], 5);
     assert_int_equal(nodes[0].cuts, 0);
-    /* Whoever has nothing to say does not hold up the others. */
-    for (uint32_t i = 0; i < 2; i++) {
-        turn_of(changes_in(names[i]));
+}
+
+static void who_has_nothing_to_say_holds_up_nobody(void **state)
+{
+    (void)state;
+    attach_other();
+    reads(&nodes[0].db, 50);
+    reads(&other_db, 50);
+    for (uint32_t k = 0; k < 3; k++) { /* whoever's turn it is */
+        nodes[0].edge_ipc[1].padding = 17 * MIB;
+        position(&nodes[0].db);
+        nodes[0].edge_ipc[1].padding = 0;
+        turn_of(changes_in("default"));
+        turn_of(changes_in("other"));
+        turn_of(changes_in("default"));
+        assert_true(nodes[0].db_ipc.reading && other_ipc.reading);
     }
-    assert_true(nodes[0].db_ipc.reading && other_ipc.reading);
-    /* One that hangs is cut, whoever notices. */
+}
+
+static void one_that_hangs_is_cut_whoever_notices(void **state)
+{
+    (void)state;
+    attach_other();
+    reads(&nodes[0].db, 50);
+    reads(&other_db, 50);
     nodes[0].edge_ipc[1].padding = 17 * MIB;
     position(&other_db);
     now_ms += RT_CHANGES_STUCK_MS;
@@ -304,6 +333,7 @@ static void projects_take_turns(void **state)
         turn_of(changes_in(names[i % 2]));
     }
     assert_int_equal(nodes[0].cuts, 1);
+    assert_null(nodes[0].o.edge[1]);
     assert_true(nodes[0].db_ipc.reading && other_ipc.reading);
 }
 
@@ -390,6 +420,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_has_its_reader, open_world, close_world),
         cmocka_unit_test_setup_teardown(changes_carry_their_name, open_world, close_world),
         cmocka_unit_test_setup_teardown(projects_take_turns, open_world, close_world),
+        cmocka_unit_test_setup_teardown(who_has_nothing_to_say_holds_up_nobody, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(one_that_hangs_is_cut_whoever_notices, open_world,
+                                        close_world),
         cmocka_unit_test_setup_teardown(who_does_not_read_is_not_stopped, open_world, close_world),
         cmocka_unit_test_setup_teardown(an_edge_waits_for_all, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_late_project_forgets_the_absent, open_world, close_world),
