@@ -95,19 +95,20 @@ void rt_change_queues_check(struct changes *c)
     stop(c);
     for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
         other->passed = false;
+        c->filled = other->filled >= c->filled ? other->filled + 1 : c->filled;
         if (other->db != NULL && other->asking && !other->stopped && full(other)) {
             stop(other);
         }
     }
 }
 
-/* Some project that could go on has not done so for longer than this one. */
+/* Some project that could go on has not filled a queue for longer than this one. */
 static bool another_first(const struct changes *c)
 {
     const struct changes *other;
 
     for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
-        if (other->stopped && other->went < c->went && !full(other)) {
+        if (other->stopped && other->filled < c->filled && !full(other)) {
             return true;
         }
     }
@@ -121,7 +122,6 @@ static void go_on(struct changes *c)
 
     c->stopped = false;
     for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
-        c->went = other->went >= c->went ? other->went + 1 : c->went;
         if (other->stopped && !full(other)) {
             other->stopped_ms = rt_now_ms(c->o->loop);
         }
@@ -154,7 +154,8 @@ static void give_up(struct changes *c)
  * A queue stays over its bound only if less than one frame leaves it in all that time.
  *
  * The first that finds room would fill it again before the next one looks, and always be the first:
- * so it passes once, and the one that has waited longest goes on alone until the next look.
+ * so it passes once, and the one that has not filled it for longest goes on alone until the next
+ * look.
  */
 static void look_stopped(struct changes *c)
 {

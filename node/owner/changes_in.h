@@ -113,7 +113,7 @@ struct changes {
     bool stopped; /* db is not read */
     uint64_t stopped_ms;
     bool passed;     /* there was room, and another project was to go on first */
-    uint64_t went;   /* higher than that of all that went on before it did last */
+    uint64_t filled; /* a queue: higher than that of all that did so before */
     uint64_t paused; /* bitmap: edges that are not read */
 };
 
