@@ -60,12 +60,14 @@
 /*
  * One state per project, made when the settings, a db, an edge or another node first name it, and
  * kept: nodes are told of a new project one after another, so none can be sure that it is gone.
- * Beyond RT_PROJECTS_MAX names there is nothing, and the log says so.
+ * When RT_PROJECTS_MAX are known, a new one takes the place of one that is idle: the settings have
+ * it no more, and no db, here or elsewhere, needs it. Without such a place it is not served, and
+ * the log says so.
  */
 void rt_changes_init(struct owner *o);
 /* Before the loop ends. */
 void rt_changes_free(struct owner *o);
-/* Names known here, in the order in which they came; NULL from the end on. */
+/* Names of projects that are not idle; NULL from the end on. */
 const char *rt_changes_project(const struct owner *o, uint32_t i);
 /* The db process of a project, NULL if it is not attached. */
 struct peer *rt_changes_db(const struct owner *o, struct pr_slice project);

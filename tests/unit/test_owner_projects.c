@@ -82,7 +82,7 @@ static int close_world(void **state)
     return 0;
 }
 
-static void attach_other(void)
+static bool try_other(void)
 {
     other_ipc = (struct rt_ipc){.reading = true, .bound = RT_IPC_QUEUE_MAX};
     other_db = (struct peer){.owner = &nodes[0].o,
@@ -92,7 +92,12 @@ static void attach_other(void)
                              .boot = 2,
                              .project = "other"};
     nodes[0].o.db[1] = &other_db;
-    assert_true(rt_changes_db_up(&nodes[0].o, &other_db));
+    return rt_changes_db_up(&nodes[0].o, &other_db);
+}
+
+static void attach_other(void)
+{
+    assert_true(try_other());
 }
 
 static struct pr_frame framed(const struct pr_outbuf *o)
@@ -387,6 +392,22 @@ static void a_late_project_forgets_the_absent(void **state)
     assert_int_equal(changes_in("default")->nboots, 2 * EDGES);
 }
 
+/* Who reads the changes of a project that has gone is of no interest, until it is back. */
+static void one_that_comes_back(void **state)
+{
+    (void)state;
+    named_other = 2;
+    attach_other();
+    rt_changes_db_down(&nodes[0].o, &other_db);
+    assert_null(rt_changes_project(&nodes[0].o, 1));
+    named_other = 1;
+    rt_changes_elect(&nodes[0].o);
+    assert_true(changes_in("other")->reader == 2);
+    attach_other();
+    assert_true(rt_changes_is_reader(changes_in("other")));
+    assert_string_equal(rt_changes_project(&nodes[0].o, 1), "other");
+}
+
 /* Names that a peer makes up fill a table and harm nobody. */
 static void too_many_names(void **state)
 {
@@ -409,6 +430,13 @@ static void too_many_names(void **state)
     assert_true(rt_changes_on_link_frame(&nodes[0].o, 2, &f));
     f = reg_of("default", 100);
     assert_true(rt_changes_on_edge_frame(&nodes[0].o, &nodes[0].edge[0], &f));
+    /* When nobody needs them any more, there is room again. */
+    assert_false(try_other());
+    rt_changes_node_gone(&nodes[0].o, 2);
+    assert_null(rt_changes_project(&nodes[0].o, 1));
+    attach_other();
+    assert_string_equal(rt_changes_project(&nodes[0].o, 1), "other");
+    assert_null(rt_changes_project(&nodes[0].o, 2));
 }
 
 int main(void)
@@ -427,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_read_is_not_stopped, open_world, close_world),
         cmocka_unit_test_setup_teardown(an_edge_waits_for_all, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_late_project_forgets_the_absent, open_world, close_world),
+        cmocka_unit_test_setup_teardown(one_that_comes_back, open_world, close_world),
         cmocka_unit_test_setup_teardown(too_many_names, open_world, close_world),
     };
 
