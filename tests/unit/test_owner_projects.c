@@ -84,6 +84,7 @@ static int close_world(void **state)
 
 static bool try_other(void)
 {
+    fifo_clear(&other_ipc.out);
     other_ipc = (struct rt_ipc){.reading = true, .bound = RT_IPC_QUEUE_MAX};
     other_db = (struct peer){.owner = &nodes[0].o,
                              .ipc = &other_ipc,
