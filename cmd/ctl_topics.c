@@ -37,7 +37,6 @@ static json_t *new_row(const json_t *from)
     json_t *row = json_object();
 
     rt_ctl_copy(row, from, "topic");
-    rt_ctl_copy(row, from, "project");
     rt_ctl_copy(row, from, "node");
     rt_ctl_copy(row, from, "private");
     (void)json_object_set_new(row, "owner", json_null());
@@ -47,6 +46,7 @@ static json_t *new_row(const json_t *from)
     (void)json_object_set_new(row, "presences", json_integer(0));
     (void)json_object_set_new(row, "seq", json_integer(0));
     (void)json_object_set_new(row, "lost", json_integer(0));
+    rt_ctl_copy(row, from, "project");
     return row;
 }
 
