@@ -10,15 +10,19 @@
 /* Most topics of --top: so many names fit into one question. */
 #define TOP_MAX 1000u
 
+/* Without sections in the settings there is this one alone. */
+#define ONE_PROJECT "default"
+
 /* Texts of a row that stand for it, as a key of an object; of all nodes without `node`. */
 static char *key_of(const json_t *row, bool node)
 {
     const char *topic = rt_ctl_text(row, "topic");
+    const char *project = rt_ctl_text(row, "project");
     const char *name = node ? rt_ctl_text(row, "node") : "";
-    size_t n = strlen(topic) + strlen(name) + 8;
+    size_t n = strlen(topic) + strlen(project) + strlen(name) + 8;
     char *key = rt_malloc(n);
 
-    (void)snprintf(key, n, "%s\n%d\n%s", name,
+    (void)snprintf(key, n, "%s\n%s\n%d\n%s", name, project,
                    json_is_true(json_object_get(row, "private")) ? 1 : 0, topic);
     return key;
 }
@@ -42,6 +46,7 @@ static json_t *new_row(const json_t *from)
     (void)json_object_set_new(row, "presences", json_integer(0));
     (void)json_object_set_new(row, "seq", json_integer(0));
     (void)json_object_set_new(row, "lost", json_integer(0));
+    rt_ctl_copy(row, from, "project");
     return row;
 }
 
@@ -134,13 +139,21 @@ static json_t *largest(const struct rt_ctl *c, uint32_t top, bool *problem)
     rt_rows_init(&answer);
     if (rt_ctl_ask(c, "topics", json_pack("{s:i}", "top", (int)top), &answer, problem)) {
         json_t *sums = sums_of(&answer);
+        json_t *seen = json_object();
         size_t n;
         struct ranked *list = by_members(sums, &n);
 
         names = json_array();
         for (size_t i = 0; i < n && i < top; i++) {
-            (void)json_array_append(names, json_object_get(list[i].row, "topic"));
+            const char *topic = rt_ctl_text(list[i].row, "topic");
+
+            /* One of two projects is one name, and asked for once: members are added up. */
+            if (json_object_get(seen, topic) == NULL) {
+                (void)json_object_set_new(seen, topic, json_true());
+                (void)json_array_append_new(names, json_string(topic));
+            }
         }
+        json_decref(seen);
         rt_free(list);
         json_decref(sums);
     }
@@ -157,6 +170,9 @@ static void add_to_table(json_t *table, const json_t *row)
     if (line == NULL) {
         line = json_object();
         rt_ctl_copy(line, row, "topic");
+        if (strcmp(rt_ctl_text(row, "project"), ONE_PROJECT) != 0) {
+            rt_ctl_copy(line, row, "project");
+        }
         rt_ctl_copy(line, row, "owner");
         (void)json_object_set_new(line, "nodes", json_integer(0));
         (void)json_object_set_new(line, "members", json_integer(0));

@@ -21,12 +21,41 @@ struct rt_observer {
 #define TOP_MAX     1000u
 #define TOPICS_TOLD 50000u
 
-static void connections(struct rt_edge *e, uint32_t id)
+static bool wanted(const struct rt_rows *r, const struct rt_project *project)
+{
+    return r->only == NULL || r->only == project;
+}
+
+/* Rows of the project that the arguments name, or of all. False: it is not known here, and that has
+ * been answered. */
+static bool begin(struct rt_rows *r, struct rt_edge *e, const struct pr_ctl *m,
+                  struct pr_outbuf *scratch)
+{
+    const struct rt_project *only = NULL;
+    struct pr_json v;
+
+    if (pr_json_member(m->args, "project", &v) == 1) {
+        only = rt_ctl_project(e, m, scratch);
+        if (only == NULL) {
+            return false;
+        }
+    }
+    rt_rows_begin(r, e, m->id);
+    r->only = only;
+    return true;
+}
+
+static void connections(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
     struct rt_rows r;
 
-    rt_rows_begin(&r, e, id);
+    if (!begin(&r, e, m, scratch)) {
+        return;
+    }
     for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
+        if (!wanted(&r, s->project)) {
+            continue;
+        }
         rt_row_put_head(&r, s);
         pr_put_str(&r.o, s->vsn == PR_VSN_1 ? ",\"vsn\":\"1.0.0\"" : ",\"vsn\":\"2.0.0\"");
         pr_put_str(&r.o, ",\"role\":");
@@ -42,13 +71,17 @@ static void connections(struct rt_edge *e, uint32_t id)
     rt_rows_end(&r);
 }
 
-static void channels(struct rt_edge *e, uint32_t id)
+static void channels(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *scratch)
 {
     struct rt_rows r;
 
-    rt_rows_begin(&r, e, id);
+    if (!begin(&r, e, m, scratch)) {
+        return;
+    }
     for (const struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
-        for (const struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
+        const struct rt_channel *ch = wanted(&r, s->project) ? s->channels : NULL;
+
+        for (; ch != NULL; ch = ch->next) {
             rt_row_put_head(&r, s);
             pr_put_str(&r.o, ",\"topic\":");
             pr_put_json_str(&r.o, rt_topic_name(ch->topic));
@@ -93,7 +126,7 @@ static void top_topics(struct rt_rows *r, uint32_t n)
     for (uint32_t i = 0; i < v->cap; i++) {
         const struct rt_topic *t = v->at[i];
 
-        if (t == NULL || n == 0) {
+        if (t == NULL || n == 0 || !wanted(r, t->project)) {
             continue;
         }
         if (count < n) {
@@ -113,13 +146,13 @@ static void top_topics(struct rt_rows *r, uint32_t n)
     }
 }
 
-/* Of all projects, public and private. */
+/* Public and private. */
 static void named_topic(struct rt_rows *r, struct pr_slice name)
 {
     for (uint32_t i = 0; i < 2 * r->edge->nprojects; i++) {
         const struct rt_topic *t = rt_topic_find(r->edge->projects[i / 2], name, i % 2 == 1);
 
-        if (t != NULL) {
+        if (t != NULL && wanted(r, t->project)) {
             topic_row(r, t);
         }
     }
@@ -149,8 +182,10 @@ static void all_topics(struct rt_rows *r)
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < v->cap; i++) {
-        if (v->at[i] != NULL && count++ < TOPICS_TOLD) {
-            topic_row(r, v->at[i]);
+        const struct rt_topic *t = v->at[i];
+
+        if (t != NULL && wanted(r, t->project) && count++ < TOPICS_TOLD) {
+            topic_row(r, t);
         }
     }
     if (count > TOPICS_TOLD) {
@@ -165,7 +200,9 @@ static void topics(struct rt_edge *e, const struct pr_ctl *m, struct pr_outbuf *
     struct pr_json v;
     struct rt_rows r;
 
-    rt_rows_begin(&r, e, m->id);
+    if (!begin(&r, e, m, scratch)) {
+        return;
+    }
     if (pr_json_member(m->args, "top", &v) == 1) {
         uint32_t n = 0;
 
@@ -372,9 +409,9 @@ int rt_ctl_frame(struct rt_edge *e, const struct pr_frame *f)
     }
     scratch = pr_outbuf(rt_malloc(m.args.n), m.args.n);
     if (pr_slice_is(m.cmd, "connections")) {
-        connections(e, m.id);
+        connections(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "channels")) {
-        channels(e, m.id);
+        channels(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "bindings")) {
         rt_ctl_bindings(e, &m, &scratch);
     } else if (pr_slice_is(m.cmd, "topics")) {

@@ -16,6 +16,7 @@
 struct rt_rows {
     struct rt_edge *edge;
     uint32_t id;
+    const struct rt_project *only; /* what the question is about; NULL: all of them */
     struct pr_outbuf o;
 };
 

@@ -10,6 +10,7 @@ void rt_rows_begin(struct rt_rows *r, struct rt_edge *e, uint32_t id)
 {
     r->edge = e;
     r->id = id;
+    r->only = NULL;
     r->o = pr_outbuf(rt_malloc(ROWS_CAP), ROWS_CAP);
 }
 

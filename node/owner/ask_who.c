@@ -4,7 +4,11 @@
 #include <string.h>
 
 #include "node/owner/asks_in.h"
+#include "node/owner/changes.h"
 #include "node/owner/look.h"
+
+/* Of an error row. */
+#define TEXT (RT_PROJECT_NAME_MAX + 64)
 
 static bool send_ctl(struct peer *p, uint32_t id, const char *cmd, struct pr_slice args)
 {
@@ -39,15 +43,22 @@ void rt_ask_edges(struct ask *q, const char *cmd, struct pr_slice args, bool one
 void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args, const char *project)
 {
     struct owner *o = q->owner;
+    char text[TEXT];
+    const char *name;
 
-    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
-        if (o->db[i] != NULL && (project == NULL || strcmp(o->db[i]->project, project) == 0) &&
-            send_ctl(o->db[i], q->id, cmd, args)) {
-            q->dbs |= UINT64_C(1) << i;
+    for (uint32_t i = 0; (name = rt_changes_project(o, i)) != NULL; i++) {
+        struct peer *db = rt_changes_db(o, pr_str(name));
+
+        if (project != NULL && strcmp(name, project) != 0) {
+            continue;
         }
-    }
-    if (q->dbs == 0) {
-        rt_ask_error(q, "the db process is not attached");
+        if (db != NULL && send_ctl(db, q->id, cmd, args)) {
+            q->dbs |= UINT64_C(1) << db->index;
+        } else {
+            (void)snprintf(text, sizeof text, "the db process%s%s is not attached",
+                           o->cfg->sections ? " of project " : "", o->cfg->sections ? name : "");
+            rt_ask_error(q, text);
+        }
     }
 }
 
@@ -122,7 +133,7 @@ void rt_ask_wait(struct ask *q)
 void rt_asks_on_timeout(void *ctx)
 {
     struct ask *q = ctx;
-    char text[80];
+    char text[TEXT];
 
     for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
         if ((q->edges >> i & 1u) != 0) {
@@ -132,7 +143,8 @@ void rt_asks_on_timeout(void *ctx)
     }
     for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
         if ((q->dbs >> i & 1u) != 0) {
-            (void)snprintf(text, sizeof text, "db %u did not answer in time", i);
+            (void)snprintf(text, sizeof text, "db of project %s did not answer in time",
+                           q->owner->db[i]->project);
             rt_ask_error(q, text);
         }
     }
@@ -221,10 +233,14 @@ void rt_owner_asks_lost(struct owner *o, const struct peer *gone)
                                                     : 0;
 
         if (q->used && (asked >> gone->index & 1u) != 0) {
-            char text[64];
+            char text[TEXT];
 
-            (void)snprintf(text, sizeof text, "%s %u ended while it was asked",
-                           gone->role == PR_ROLE_EDGE ? "edge" : "db", gone->index);
+            if (gone->role == PR_ROLE_EDGE) {
+                (void)snprintf(text, sizeof text, "edge %u ended while it was asked", gone->index);
+            } else {
+                (void)snprintf(text, sizeof text, "db of project %s ended while it was asked",
+                               gone->project);
+            }
             rt_ask_error(q, text);
             process_ended(q, gone);
         }

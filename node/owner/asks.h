@@ -71,7 +71,7 @@ void rt_ask_left_out(struct ask *q);
 
 /* Asks all edges of this node, or the first one; trouble is told if there is none. */
 void rt_ask_edges(struct ask *q, const char *cmd, struct pr_slice args, bool one);
-/* Asks the db process of a project, NULL: those of all. */
+/* Asks the db process of a project, NULL: those of all; trouble is told for each without one. */
 void rt_ask_db(struct ask *q, const char *cmd, struct pr_slice args, const char *project);
 /* Asks all other nodes that are linked, and names the members that are not; `only` is the name of
  * the one to be asked, NULL: all. */

@@ -143,7 +143,7 @@ void rt_change_node_changes(struct changes *c, struct change_node *n, struct pr_
 void rt_change_node_stuck(struct changes *c, struct change_node *n)
 {
     rt_log(c->o->args->log, RT_WARN, "changes_not_taken", rt_kv_s("code", "ChangeAckTimeout"),
-           rt_kv_x("node", n->id));
+           rt_kv_s("project", c->project), rt_kv_x("node", n->id));
     close_gate(c, n);
 }
 
@@ -222,7 +222,8 @@ bool rt_change_nodes_heal(struct changes *c)
             continue;
         }
         c->again = true;
-        rt_log(c->o->args->log, RT_INFO, "changes_read_again", rt_kv_x("node", n->id));
+        rt_log(c->o->args->log, RT_INFO, "changes_read_again", rt_kv_s("project", c->project),
+               rt_kv_x("node", n->id));
         rt_changes_tell_db(c, PR_READER_START);
     }
     return waits;
@@ -388,6 +389,9 @@ void rt_change_nodes_like(struct changes *c, const struct changes *other)
         n->heard = from->heard;
         n->linked = from->linked;
         n->named = from->named;
+        if (n->absent != 0) {
+            rt_change_queues_watch(c);
+        }
     }
     c->nnodes = other->nnodes;
     index_boots(c);

@@ -56,15 +56,17 @@ static bool link_full(const struct changes *c, const struct change_node *n)
 /* More changes for somebody would be too much. */
 static bool full(const struct changes *c)
 {
-    bool yes = false;
-
     for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        yes = yes || edge_full(c, i);
+        if (edge_full(c, i)) {
+            return true;
+        }
     }
     for (uint32_t i = 0; i < c->nnodes; i++) {
-        yes = yes || (c->nodes[i].ready && link_full(c, &c->nodes[i]));
+        if (c->nodes[i].ready && link_full(c, &c->nodes[i])) {
+            return true;
+        }
     }
-    return yes;
+    return false;
 }
 
 void rt_change_queues_watch(struct changes *c)
@@ -72,14 +74,59 @@ void rt_change_queues_watch(struct changes *c)
     rt_timer_set(&c->timer, QUEUE_LOOK_MS);
 }
 
+static void stop(struct changes *c)
+{
+    c->stopped = true;
+    c->passed = false;
+    c->stopped_ms = rt_now_ms(c->o->loop);
+    rt_ipc_read(c->db->ipc, false);
+    rt_change_queues_watch(c);
+}
+
+/* Queues are shared, and have room for one frame over their bound: whoever fills one stops all
+ * projects whose changes go there. A db that does not read has rights to tell and no changes. */
 void rt_change_queues_check(struct changes *c)
 {
-    if (c->db != NULL && !c->stopped && full(c)) {
-        c->stopped = true;
-        c->stopped_ms = rt_now_ms(c->o->loop);
-        rt_ipc_read(c->db->ipc, false);
-        rt_change_queues_watch(c);
+    struct changes *other;
+
+    if (c->db == NULL || c->stopped || !full(c)) {
+        return;
     }
+    stop(c);
+    for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
+        other->passed = false;
+        c->filled = other->filled >= c->filled ? other->filled + 1 : c->filled;
+        if (other->db != NULL && other->asking && !other->stopped && full(other)) {
+            stop(other);
+        }
+    }
+}
+
+/* Some project that could go on has not filled a queue for longer than this one. */
+static bool another_first(const struct changes *c)
+{
+    const struct changes *other;
+
+    for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
+        if (other->stopped && other->filled < c->filled && !full(other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nobody hangs of those that the others wait for, if they wait for nothing but their turn. */
+static void go_on(struct changes *c)
+{
+    struct changes *other;
+
+    c->stopped = false;
+    for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
+        if (other->stopped && !full(other)) {
+            other->stopped_ms = rt_now_ms(c->o->loop);
+        }
+    }
+    rt_ipc_read(c->db->ipc, true);
 }
 
 void rt_change_edge_pause(struct changes *c, struct peer *edge)
@@ -103,28 +150,61 @@ static void give_up(struct changes *c)
     }
 }
 
-/* A queue stays over its bound only if less than one frame leaves it in all that time. */
+/*
+ * A queue stays over its bound only if less than one frame leaves it in all that time.
+ *
+ * The first that finds room would fill it again before the next one looks, and always be the first:
+ * so it passes once, and the one that has not filled it for longest goes on alone until the next
+ * look.
+ */
 static void look_stopped(struct changes *c)
 {
-    if (c->stopped && rt_now_ms(c->o->loop) - c->stopped_ms >= RT_CHANGES_STUCK_MS) {
+    uint64_t now = rt_now_ms(c->o->loop);
+
+    if (!c->stopped) {
+        return;
+    }
+    if (full(c)) {
+        c->passed = false;
+        if (now - c->stopped_ms < RT_CHANGES_STUCK_MS) {
+            return;
+        }
         give_up(c);
     }
-    if (c->stopped && !full(c)) {
-        c->stopped = false;
-        rt_ipc_read(c->db->ipc, true);
+    if (!c->passed && another_first(c)) {
+        c->passed = true;
+        c->stopped_ms = now;
+    } else {
+        go_on(c);
     }
+}
+
+/* An edge has one connection for all projects, and any of them may need it to wait. */
+static bool paused_by_another(const struct changes *c, uint32_t edge)
+{
+    const struct changes *other;
+
+    for (uint32_t i = 0; (other = rt_change_at(c->o, i)) != NULL; i++) {
+        if (other != c && (other->paused >> edge & 1u) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A link that hangs is closed by the mesh, and then has nothing queued. */
 static void look_paused(struct changes *c)
 {
+    if (c->paused == 0) {
+        return;
+    }
     for (uint32_t i = 0; i < c->nnodes; i++) {
         if (c->nodes[i].asks && link_full(c, &c->nodes[i])) {
             return;
         }
     }
     for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
-        if ((c->paused >> i & 1u) != 0 && c->o->edge[i] != NULL) {
+        if ((c->paused >> i & 1u) != 0 && c->o->edge[i] != NULL && !paused_by_another(c, i)) {
             rt_ipc_read(c->o->edge[i]->ipc, true);
         }
     }

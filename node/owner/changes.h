@@ -30,7 +30,8 @@
  * did not read, tells the edge's clients so if it comes back.
  *
  * Back-pressure: while a queue to an edge or node is over its bound, db is not read, and stops to
- * read the WAL when its own queue is long. Who takes nothing for RT_CHANGES_STUCK_MS is not waited
+ * read the WAL when its own queue is long. Projects share these queues: all of them wait, and take
+ * turns when there is room. Who takes nothing for RT_CHANGES_STUCK_MS is not waited
  * for: an edge is cut, a node is treated as if its link had ended. The other way, an edge is not
  * read while what edges say waits on the link to the reader; and db may have very much waiting,
  * since the registrations of a whole cluster arrive at once when it begins.
@@ -59,12 +60,14 @@
 /*
  * One state per project, made when the settings, a db, an edge or another node first name it, and
  * kept: nodes are told of a new project one after another, so none can be sure that it is gone.
- * Beyond RT_PROJECTS_MAX names there is nothing, and the log says so.
+ * When RT_PROJECTS_MAX are known, a new one takes the place of one that is idle: the settings have
+ * it no more, and no db, here or elsewhere, needs it. Without such a place it is not served, and
+ * the log says so.
  */
 void rt_changes_init(struct owner *o);
 /* Before the loop ends. */
 void rt_changes_free(struct owner *o);
-/* Names known here, in the order in which they came; NULL from the end on. */
+/* Names of projects that are not idle; NULL from the end on. */
 const char *rt_changes_project(const struct owner *o, uint32_t i);
 /* The db process of a project, NULL if it is not attached. */
 struct peer *rt_changes_db(const struct owner *o, struct pr_slice project);
@@ -77,7 +80,8 @@ void rt_changes_db_down(struct owner *o, const struct peer *db);
 bool rt_changes_db_up(struct owner *o, struct peer *db);
 /* REG UNREG SYNCED OK and CAST_OK of a local edge. False: it is damaged. */
 bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f);
-/* Any frame of the local db but a CTL_REPLY. False: it is damaged, or db may not say it. */
+/* Any frame of a local db but a CTL_REPLY. False: it is damaged, of another project, or db may not
+ * say it. */
 bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f);
 
 /* The members are others: each project may have another reader. */

@@ -112,11 +112,15 @@ struct changes {
     struct rt_timer timer;
     bool stopped; /* db is not read */
     uint64_t stopped_ms;
+    bool passed;     /* there was room, and another project was to go on first */
+    uint64_t filled; /* a queue: higher than that of all that did so before */
     uint64_t paused; /* bitmap: edges that are not read */
 };
 
 /* projects.c: NULL if the project is not known. */
 struct changes *rt_change_of(const struct owner *o, struct pr_slice project);
+/* All of them, in the order in which they came; NULL from the end on. */
+struct changes *rt_change_at(const struct owner *o, uint32_t i);
 
 /* What changes.h says of all projects, for one. */
 struct changes *rt_change_new(struct owner *o, struct pr_slice project);
@@ -154,7 +158,7 @@ void rt_changes_check_known(struct changes *c);
 /* One that does not read is cut at the end of the turn, since somebody may be looking at it. */
 void rt_change_to_edge(struct changes *c, uint32_t i, struct pr_slice frame);
 void rt_change_to_edges(struct changes *c, struct pr_slice frame);
-/* Stops to read db if a queue is over its bound. */
+/* Stops to read db, and that of other projects, if a queue is over its bound. */
 void rt_change_queues_check(struct changes *c);
 /* Stops to read this edge until the links to readers have room. */
 void rt_change_edge_pause(struct changes *c, struct peer *edge);

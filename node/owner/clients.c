@@ -106,8 +106,42 @@ static void note(struct rt_clients *c)
     }
 }
 
+/* Nobody has a client in it, nor believes so. */
+static bool is_empty(const struct rt_clients *c, const struct project *p)
+{
+    for (uint32_t i = 0; i < RT_EDGES_MAX; i++) {
+        if (p->edge[i].clients != 0 || p->edge[i].told != 0) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < c->nlinks; i++) {
+        if (p->node[i].clients != 0 || p->node[i].told != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A row for another project; NULL: all have clients. */
+static struct project *take_row(struct rt_clients *c)
+{
+    if (c->nprojects < RT_PROJECTS_MAX) {
+        c->project[c->nprojects] = rt_calloc(1, sizeof(struct project));
+        return c->project[c->nprojects++];
+    }
+    for (uint32_t i = 0; i < c->nprojects; i++) {
+        if (is_empty(c, c->project[i])) {
+            memset(c->project[i], 0, sizeof(struct project));
+            return c->project[i];
+        }
+    }
+    return NULL;
+}
+
 static struct project *get(struct rt_clients *c, struct pr_slice name)
 {
+    struct project *p;
+
     if (name.n == 0) {
         name = pr_str(OLD_PROJECT);
     }
@@ -116,12 +150,11 @@ static struct project *get(struct rt_clients *c, struct pr_slice name)
             return c->project[i];
         }
     }
-    if (c->nprojects == RT_PROJECTS_MAX || name.n > RT_PROJECT_NAME_MAX) {
-        return NULL;
+    p = name.n > RT_PROJECT_NAME_MAX ? NULL : take_row(c);
+    if (p != NULL) {
+        memcpy(p->name, name.p, name.n);
     }
-    c->project[c->nprojects] = rt_calloc(1, sizeof(struct project));
-    memcpy(c->project[c->nprojects]->name, name.p, name.n);
-    return c->project[c->nprojects++];
+    return p;
 }
 
 struct rt_clients *rt_clients_new(struct owner *o)

@@ -5,7 +5,7 @@
  *
  * Edges tell their owner, owners each other, and each edge the sum of all others. Nodes without a
  * link do not count: parts of a cluster that cannot see each other each have the whole limit.
- * Projects beyond RT_PROJECTS_MAX are not counted.
+ * Projects beyond RT_PROJECTS_MAX that have clients are not counted.
  */
 #ifndef NODE_OWNER_CLIENTS_H
 #define NODE_OWNER_CLIENTS_H

@@ -12,13 +12,14 @@ static const struct command {
     const char *edges;                              /* what edges are asked; NULL: nothing */
     bool one_edge;
     bool db;
-    bool one_project; /* of several it needs one */
-    bool nodes;       /* it is about the whole cluster */
+    bool one_project;   /* of several it needs one */
+    bool topic_project; /* the same, if it is about a topic */
+    bool nodes;         /* it is about the whole cluster */
     bool stream;
 } commands[] = {
     {.name = "status", .own = rt_look_status, .nodes = true},
     {.name = "members", .own = rt_look_members, .nodes = true},
-    {.name = "ring", .own = rt_look_ring, .nodes = true},
+    {.name = "ring", .own = rt_look_ring, .topic_project = true, .nodes = true},
     {.name = "events", .own = rt_look_events, .nodes = true},
     {.name = "topics", .own = rt_look_topics, .edges = "topics", .nodes = true},
     {.name = "presence", .own = rt_look_presence, .one_project = true, .nodes = true},
@@ -70,6 +71,15 @@ static bool project_named(struct ask *q, const char *name)
     return known;
 }
 
+/* It may be asked: whoever has to name a project has done so, and what is named is known. */
+static bool is_allowed(struct ask *q, const struct command *c, const json_t *args)
+{
+    const char *project = json_string_value(json_object_get(args, "project"));
+    bool one = c->one_project || (c->topic_project && json_object_get(args, "topic") != NULL);
+
+    return (!one && project == NULL) || project_named(q, project);
+}
+
 /* Asks everybody who is to be asked. Another node that asks wants to hear of this node alone. */
 static void dispatch(struct ask *q, struct pr_slice name, struct pr_slice args)
 {
@@ -82,7 +92,7 @@ static void dispatch(struct ask *q, struct pr_slice name, struct pr_slice args)
 
     if (c == NULL) {
         rt_ask_error(q, "unknown command");
-    } else if ((!c->one_project && project == NULL) || project_named(q, project)) {
+    } else if (is_allowed(q, c, j)) {
         q->stream = c->stream;
         if (here && c->own != NULL) {
             c->own(q, j);

@@ -22,6 +22,7 @@ struct name_of {
 /* Rows under way. Names are looked up once per node, not once per row. */
 struct rows {
     struct ask *q;
+    const char *project; /* no others are of interest; NULL: they are */
     struct name_of names[CL_NODES_MAX];
     uint32_t nnames;
     uint32_t count;
@@ -160,15 +161,21 @@ static struct pr_slice key_of(const char *project, const char *topic, bool priva
     return pr_bytes(memory, pr_out_ok(&out) ? out.len : 0);
 }
 
-/* That is meant: it is named, or the only one; NULL: neither. */
+/* Named by the question; NULL: it names none. */
+static const char *named_project(const json_t *args)
+{
+    return json_string_value(json_object_get(args, "project"));
+}
+
+/* That is meant: who asks has to name it, if there are several. */
 static const char *project_of(const struct ask *q, const json_t *args)
 {
-    const char *name = json_string_value(json_object_get(args, "project"));
+    const char *name = named_project(args);
 
-    if (name == NULL && rt_changes_project(q->owner, 1) == NULL) {
+    if (name == NULL) {
         name = rt_changes_project(q->owner, 0);
     }
-    return name;
+    return name != NULL ? name : q->owner->cfg->project;
 }
 
 static void topic_row(void *ctx, const struct cl_topic_row *row)
@@ -178,7 +185,8 @@ static void topic_row(void *ctx, const struct cl_topic_row *row)
     bool private_topic;
     struct pr_outbuf o;
 
-    if (!split_key(row->topic, &project, &private_topic, &name) || !room(r)) {
+    if (!split_key(row->topic, &project, &private_topic, &name) ||
+        (r->project != NULL && !pr_slice_is(project, r->project)) || !room(r)) {
         return;
     }
     o = line(r, 6 * row->topic.n + 1024);
@@ -207,6 +215,7 @@ void rt_look_topics(struct ask *q, const json_t *args)
         return;
     }
     r = rows_begin(q);
+    r->project = named_project(args);
     if (!json_is_array(names)) {
         cl_inspect_topics(q->owner->cl, topic_row, r);
     }
@@ -283,10 +292,6 @@ void rt_look_ring(struct ask *q, const json_t *args)
 {
     const char *topic = json_string_value(json_object_get(args, "topic"));
 
-    if (topic != NULL && project_of(q, args) == NULL) {
-        rt_ask_error(q, "there are several projects: name one by --project");
-        return;
-    }
     if (topic != NULL) {
         ring_topic(q, project_of(q, args), topic);
         return;
@@ -379,7 +384,7 @@ void rt_look_presence(struct ask *q, const json_t *args)
     uint8_t memory[PR_TOPIC_KEY_MAX];
     struct rows *r;
 
-    if (topic == NULL || project_of(q, args) == NULL) {
+    if (topic == NULL) {
         rt_ask_error(q, "presence needs the name of a topic");
         return;
     }

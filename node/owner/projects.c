@@ -23,16 +23,52 @@ struct changes *rt_change_of(const struct owner *o, struct pr_slice name)
     return NULL;
 }
 
+struct changes *rt_change_at(const struct owner *o, uint32_t i)
+{
+    return i < o->projects->count ? o->projects->at[i] : NULL;
+}
+
+/* Of no project of the settings, and neither here nor elsewhere is a db that needs it. */
+static bool idle(const struct changes *c)
+{
+    const struct owner *o = c->o;
+    const struct rt_config *now = o->again.nprojects > 0 ? &o->again : o->cfg;
+
+    for (uint32_t i = 0; i < c->nnodes; i++) {
+        if (c->nodes[i].asks && !c->nodes[i].gone) {
+            return false;
+        }
+    }
+    return c->db == NULL && rt_config_project(now, pr_str(c->project)) == NULL;
+}
+
+/* Where a new one may be: behind all others, or instead of one that is idle. The end of the table:
+ * nowhere. */
+static uint32_t place(const struct rt_projects *s)
+{
+    uint32_t i = s->count;
+
+    if (s->count == RT_PROJECTS_MAX) {
+        i = 0;
+        while (i < s->count && !idle(s->at[i])) {
+            i++;
+        }
+    }
+    return i;
+}
+
 /* NULL: it cannot be one of ours, or there are too many. */
 static struct changes *get(struct owner *o, struct pr_slice name)
 {
     struct rt_projects *s = o->projects;
     struct changes *c = rt_change_of(o, name);
+    uint32_t at;
 
     if (c != NULL || name.n == 0 || name.n > RT_PROJECT_NAME_MAX) {
         return c;
     }
-    if (s->count == RT_PROJECTS_MAX) {
+    at = place(s);
+    if (at == RT_PROJECTS_MAX) {
         if (!s->full_told) {
             rt_log(o->args->log, RT_ERROR, "too_many_projects", rt_kv_b("project", name),
                    rt_kv_u("max", RT_PROJECTS_MAX));
@@ -44,7 +80,12 @@ static struct changes *get(struct owner *o, struct pr_slice name)
     if (s->count > 0) {
         rt_change_nodes_like(c, s->at[0]);
     }
-    s->at[s->count++] = c;
+    if (at < s->count) {
+        rt_change_free(s->at[at]);
+    } else {
+        s->count++;
+    }
+    s->at[at] = c;
     rt_change_reader(c, cl_reader(o->cl, name));
     return c;
 }
@@ -67,7 +108,14 @@ void rt_changes_free(struct owner *o)
 
 const char *rt_changes_project(const struct owner *o, uint32_t i)
 {
-    return i < o->projects->count ? o->projects->at[i]->project : NULL;
+    const struct changes *c;
+
+    for (uint32_t k = 0; (c = rt_change_at(o, k)) != NULL; k++) {
+        if (!idle(c) && i-- == 0) {
+            return c->project;
+        }
+    }
+    return NULL;
 }
 
 struct peer *rt_changes_db(const struct owner *o, struct pr_slice project)
@@ -109,6 +157,7 @@ bool rt_changes_db_up(struct owner *o, struct peer *db)
     if (c->db != NULL) {
         rt_owner_cut(c->db, "another process attached in its place");
     }
+    rt_change_reader(c, cl_reader(o->cl, pr_str(db->project)));
     rt_change_db_up(c, db);
     return true;
 }
@@ -122,18 +171,31 @@ void rt_changes_db_down(struct owner *o, const struct peer *db)
     }
 }
 
+/* Whose a frame of an edge or db is. False: it is damaged. */
+static bool name_of(const struct pr_frame *f, struct pr_slice *name)
+{
+    struct pr_cast_ok ok;
+    struct pr_cast cast;
+    int rv;
+
+    if (f->type == PR_T_CAST) {
+        rv = pr_cast_decode(f, &cast);
+        *name = cast.project;
+    } else if (f->type == PR_T_CAST_OK) {
+        rv = pr_cast_ok_decode(f, &ok);
+        *name = ok.project;
+    } else {
+        rv = pr_chg_project(f, name);
+    }
+    return rv == PR_OK;
+}
+
 bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct pr_frame *f)
 {
-    struct pr_cast_ok cast;
     struct pr_slice name;
     struct changes *c;
 
-    if (f->type == PR_T_CAST_OK) {
-        if (pr_cast_ok_decode(f, &cast) != PR_OK) {
-            return false;
-        }
-        name = cast.project;
-    } else if (pr_chg_project(f, &name) != PR_OK) {
+    if (!name_of(f, &name)) {
         return false;
     }
     c = get(o, name);
@@ -148,8 +210,10 @@ bool rt_changes_on_edge_frame(struct owner *o, struct peer *edge, const struct p
 bool rt_changes_on_db_frame(struct owner *o, const struct peer *db, const struct pr_frame *f)
 {
     struct changes *c = of_db(o, db);
+    struct pr_slice name;
 
-    return c != NULL && rt_change_db_frame(c, f);
+    return c != NULL && name_of(f, &name) && pr_slice_is(name, c->project) &&
+           rt_change_db_frame(c, f);
 }
 
 void rt_changes_elect(struct owner *o)
@@ -157,7 +221,9 @@ void rt_changes_elect(struct owner *o)
     for (uint32_t i = 0; i < o->projects->count; i++) {
         struct changes *c = o->projects->at[i];
 
-        rt_change_reader(c, cl_reader(o->cl, pr_str(c->project)));
+        if (!idle(c)) { /* else when its db is back */
+            rt_change_reader(c, cl_reader(o->cl, pr_str(c->project)));
+        }
     }
 }
 

@@ -56,7 +56,7 @@ void rt_rights_answer(struct peer *db, const struct pr_frame *f)
     struct owner *o = db->owner;
     struct pr_rights m;
 
-    if (pr_rights_decode(f, &m) != PR_OK) {
+    if (pr_rights_decode(f, &m) != PR_OK || !pr_slice_is(m.project, db->project)) {
         rt_owner_cut(db, "malformed answer of rights");
         return;
     }

@@ -126,6 +126,22 @@ test('changes and private channels come from the database of the project', async
   for (const s of Object.values(sockets)) await s.nothing()
 })
 
+test('realtimectl tells the projects apart, and asks which one is meant', async (t) => {
+  for (const p of ['red', 'blue']) await (await client(t, p)).join('realtime:ctl', {}, { ref: '1' })
+  const projects = (...args) => [...new Set(node.rows(...args).map((r) => r.project).filter(Boolean))].sort()
+  for (const args of [['topics'], ['topics', '--top', '9'], ['channels'], ['connections'], ['slots']]) {
+    assert.deepEqual(projects(...args), ['blue', 'red'], args[0])
+    for (const p of ['red', 'blue']) assert.deepEqual(projects('--project', p, ...args), [p], args[0])
+  }
+  for (const args of [['presence', 'ctl'], ['ring', 'ctl'], ['explain', 'ctl', 't'], ['pub', 'ctl', 'e', '{}']]) {
+    const { status, stderr } = node.ask(...args)
+    assert.notEqual(status, 0, args[0])
+    assert.match(stderr, /name a project by --project: .*(red.*blue|blue.*red)/, args[0])
+    assert.doesNotMatch(node.ask('--project', 'red', ...args).stderr, /name a project/, args[0])
+    assert.match(node.ask('--project', 'pink', ...args).stderr, /name a project by --project/, args[0])
+  }
+})
+
 test('a db process that dies is that of its project alone', async (t) => {
   const sockets = { red: await client(t, 'red'), blue: await client(t, 'blue') }
   for (const s of Object.values(sockets)) await subscribe(s, 'realtime:c')

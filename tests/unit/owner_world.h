@@ -217,11 +217,9 @@ static void elect(struct node *n, uint64_t id)
     rt_changes_elect(&n->o);
 }
 
-/* End of the turn at a node: deferred calls, and its timer if it is set. */
-static inline void turn(struct node *n)
+/* End of the turn of one project at a node: its deferred call, and its timer if it is set. */
+static inline void turn_of(struct changes *c)
 {
-    struct changes *c = changes_of(n);
-
     if (c->cut_later.waiting) {
         c->cut_later.waiting = false;
         c->cut_later.fn(c->cut_later.ctx);
@@ -230,6 +228,11 @@ static inline void turn(struct node *n)
         c->timer.uv.data = NULL;
         c->timer.fn(c->timer.ctx);
     }
+}
+
+static inline void turn(struct node *n)
+{
+    turn_of(changes_of(n));
 }
 
 static void attach_db(struct node *n)

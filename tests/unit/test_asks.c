@@ -47,11 +47,12 @@ static struct {
     struct rt_config cfg;
     struct rt_role_args args;
     struct rt_metrics metrics;
-    struct peer peer[3];
+    struct peer peer[3], other; /* the last one is not attached at first */
     struct rt_ipc ipc[3];
     struct cl_member_row member[4];
     uint32_t nmembers;
     uint32_t topics; /* how many the core tells of */
+    uint32_t nprojects;
     bool link_full, link_refuses;
     struct sent sent[300];
     uint32_t nsent;
@@ -315,8 +316,15 @@ uint32_t cl_rank_of(const struct cl *cl, uint32_t part, uint64_t *ids, uint32_t 
 
 const char *rt_changes_project(const struct owner *o, uint32_t i)
 {
+    static const char *const names[] = {"default", "other"};
+
     (void)o;
-    return i == 0 ? "default" : NULL;
+    return i < w.nprojects ? names[i] : NULL;
+}
+
+struct peer *rt_changes_db(const struct owner *o, struct pr_slice project)
+{
+    return pr_slice_is(project, "default") ? o->db[0] : o->db[1];
 }
 
 bool cl_joined(const struct cl *cl)
@@ -342,6 +350,7 @@ static int open_world(void **state)
     w.cfg.edges = 2;
     w.cfg.projects = &w.cfg;
     w.cfg.nprojects = 1;
+    w.nprojects = 1;
     rt_metrics_private(&w.metrics);
     w.args.metrics = &w.metrics;
     w.o.cfg = &w.cfg;
@@ -353,7 +362,8 @@ static int open_world(void **state)
         w.peer[i] = (struct peer){.owner = &w.o,
                                   .ipc = &w.ipc[i],
                                   .role = i < 2 ? PR_ROLE_EDGE : PR_ROLE_DB,
-                                  .index = i < 2 ? i : 0};
+                                  .index = i < 2 ? i : 0,
+                                  .project = "default"};
     }
     w.o.edge[0] = &w.peer[0];
     w.o.edge[1] = &w.peer[1];
@@ -547,7 +557,8 @@ static void who_does_not_answer_is_named(void **state)
     rt_owner_asks_node_lost(&w.o, 2);
     assert_true(a.ended);
     assert_non_null(
-        strstr(a.rows, "{\"node\":\"n1\",\"error\":\"db 0 ended while it was asked\"}\n"));
+        strstr(a.rows,
+               "{\"node\":\"n1\",\"error\":\"db of project default ended while it was asked\"}\n"));
     assert_non_null(
         strstr(a.rows, "{\"node\":\"n2\",\"error\":\"its link ended while it was asked\"}\n"));
 
@@ -775,6 +786,74 @@ static void a_long_topic_is_refused(void **state)
     assert_string_equal(a.rows, "");
 }
 
+/* Of several projects some questions need one, all may name one, and db processes are told apart.
+ */
+static void one_project_of_several(void **state)
+{
+    static const char *const need[] = {"pub", "sub", "tail", "bindings", "explain", "presence"};
+    static struct rt_asker a;
+    uint32_t id;
+
+    (void)state;
+    w.nprojects = 2;
+    w.cfg.sections = true;
+    for (size_t i = 0; i < sizeof need / sizeof need[0]; i++) {
+        ask(&a, need[i], "{\"topic\":\"t\"}");
+        assert_true(a.ended && w.nsent == 0);
+        assert_string_equal(a.rows, "{\"node\":\"n1\",\"error\":\"name a project by --project: "
+                                    "default other\"}\n");
+        ask(&a, need[i], "{\"topic\":\"t\",\"project\":\"default\"}");
+        assert_true(!a.ended && w.nsent > 0);
+        control.on_gone(&w.o, &a);
+    }
+    ask(&a, "ring", "{\"topic\":\"t\"}");
+    assert_true(a.ended && w.nsent == 0);
+    ask(&a, "ring", "{}");
+    assert_false(a.ended);
+    control.on_gone(&w.o, &a);
+    ask(&a, "connections", "{\"project\":\"nobody\"}");
+    assert_true(a.ended && w.nsent == 0);
+
+    ask(&a, "doctor", "{}");
+    assert_string_equal(a.rows,
+                        "{\"node\":\"n1\",\"error\":\"the db process of project other is not "
+                        "attached\"}\n");
+    w.other = (struct peer){
+        .owner = &w.o, .ipc = &w.ipc[2], .role = PR_ROLE_DB, .index = 1, .project = "other"};
+    w.o.db[1] = &w.other;
+    control.on_gone(&w.o, &a);
+    ask(&a, "doctor", "{\"project\":\"default\"}");
+    assert_int_equal(w.nsent, 1);
+    answer(RT_EDGES_MAX, false, w.sent[0].id, "", true);
+    assert_true(a.ended);
+    ask(&a, "doctor", "{}");
+    assert_int_equal(w.nsent, 2);
+    id = w.sent[0].id;
+    answer(RT_EDGES_MAX, false, id, "{\"check\":\"a\"}\n", true);
+    assert_false(a.ended);
+    rt_owner_asks_lost(&w.o, &w.other);
+    assert_true(a.ended);
+    assert_string_equal(a.rows,
+                        "{\"node\":\"n1\",\"check\":\"a\"}\n{\"node\":\"n1\",\"error\":\"db of "
+                        "project other ended while it was asked\"}\n");
+}
+
+/* Topics of one project, if it is named. */
+static void topics_of_a_project(void **state)
+{
+    static struct rt_asker a;
+
+    (void)state;
+    w.nprojects = 2;
+    w.topics = 1;
+    ask(&a, "topics", "{\"local\":true,\"project\":\"other\"}");
+    assert_null(strstr(a.rows, "\"project\":\"default\""));
+    control.on_gone(&w.o, &a);
+    ask(&a, "topics", "{\"project\":\"default\"}");
+    assert_non_null(strstr(a.rows, "\"project\":\"default\""));
+    control.on_gone(&w.o, &a);
+}
+
 int main(void)
 {
 #define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
@@ -789,6 +868,8 @@ int main(void)
         IN_WORLD(questions_of_nodes_are_bounded),
         IN_WORLD(rows_are_json_on_one_line),
         IN_WORLD(a_long_topic_is_refused),
+        IN_WORLD(one_project_of_several),
+        IN_WORLD(topics_of_a_project),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

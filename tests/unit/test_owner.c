@@ -56,6 +56,8 @@ static int run_owner(const struct world *w)
     int code;
 
     (void)snprintf(dir, sizeof dir, "%s", w->dir);
+    cfg.projects = &cfg;
+    cfg.nprojects = 1;
     args.heart_fd = -1;
     args.log = rt_log_new(STDERR_FILENO, RT_ERROR, "n1", "owner");
     args.metrics = &metrics;

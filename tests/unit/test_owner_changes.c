@@ -342,11 +342,11 @@ static void casts_go_to_one_edge(void **state)
 
     (void)state;
     forget_all();
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = topic)));
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), ""); /* not held yet */
     read_casts(50);
     forget_all();
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = topic)));
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), "6a");
     assert_string_equal(types(&nodes[0].edge_ipc[1].out), "");
     assert_string_equal(types(&nodes[0].link[1]), "");
@@ -359,16 +359,16 @@ static void casts_go_to_one_edge(void **state)
     /* It ends: db is to read again, and what it still says is of no use. */
     rt_owner_cut(&nodes[0].edge[0], "test");
     assert_string_equal(types(&nodes[0].db_ipc.out), "69 63");
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = topic)));
     assert_string_equal(types(&nodes[0].edge_ipc[1].out), "");
     read_casts(60);
     fifo_clear(&nodes[0].edge_ipc[1].out);
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = topic)));
     assert_string_equal(types(&nodes[0].edge_ipc[1].out), "6a");
     /* One that comes meanwhile changes nothing. */
     attach_edge(&nodes[0], 0, 109);
     forget_all();
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = topic)));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = topic)));
     assert_string_equal(types(&nodes[0].edge_ipc[1].out), "6a");
     assert_string_equal(types(&nodes[0].db_ipc.out), "");
 }
@@ -380,7 +380,7 @@ static void casts_without_any_edge(void **state)
     rt_owner_cut(&nodes[0].edge[1], "test");
     read_casts(50);
     forget_all();
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = pr_str("t"))));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = pr_str("t"))));
     attach_edge(&nodes[0], 1, 109);
     /* Named, and db is told to read again, once. */
     assert_string_equal(types(&nodes[0].db_ipc.out), "67 63");
@@ -392,7 +392,7 @@ static void casts_without_any_edge(void **state)
                           FRAME(reader, .project = project, .term_timeline = 2, .term_lsn = 5,
                                 .state = PR_READER_HELD, .system = 7)));
     forget_all();
-    assert_true(say(0, FRAME(cast, .stream = 1, .topic = pr_str("t"))));
+    assert_true(say(0, FRAME(cast, .project = project, .stream = 1, .topic = pr_str("t"))));
     assert_string_equal(types(&nodes[0].edge_ipc[0].out), "");
 }
 
