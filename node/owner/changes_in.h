@@ -118,7 +118,7 @@ struct changes {
 };
 
 /* projects.c: NULL if the project is not known. */
-struct changes *rt_change_of(const struct owner *o, struct pr_slice project);
+struct changes *rt_change_of(const struct owner *o, struct pr_slice name);
 /* All of them, in the order in which they came; NULL from the end on. */
 struct changes *rt_change_at(const struct owner *o, uint32_t i);
 

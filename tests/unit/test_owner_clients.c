@@ -209,6 +209,25 @@ static void who_goes_does_not_count(void **state)
     assert_true(told(0, "red") == 5 && told(2, "red") == 5);
 }
 
+/* What it was told before it had the project it has dropped. */
+static void an_edge_that_is_late(void **state)
+{
+    uint32_t frames;
+
+    (void)state;
+    says(2, "red", 10);
+    assert_int_equal(told(0, "red"), 10);
+    memset(w.to[0], 0, sizeof w.to[0]);
+    says(0, "red", 0);
+    later();
+    assert_int_equal(told(0, "red"), 10);
+    frames = w.frames;
+    says(0, "red", 1);
+    later();
+    assert_int_equal(w.frames, frames + 2); /* the others alone */
+    assert_true(told(1, "red") == 11 && told(2, "red") == 1);
+}
+
 static void who_has_no_room_is_told_later(void **state)
 {
     (void)state;
@@ -250,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_is_told_of_all_others, open_world, close_world),
         cmocka_unit_test_setup_teardown(an_older_node_has_one_project, open_world, close_world),
         cmocka_unit_test_setup_teardown(who_goes_does_not_count, open_world, close_world),
+        cmocka_unit_test_setup_teardown(an_edge_that_is_late, open_world, close_world),
         cmocka_unit_test_setup_teardown(who_has_no_room_is_told_later, open_world, close_world),
         cmocka_unit_test_setup_teardown(names_leave_their_place, open_world, close_world),
     };
