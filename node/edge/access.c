@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "node/edge/link.h"
+#include "node/edge/projects.h"
 #include "node/edge/replay.h"
 #include "node/edge/rights.h"
 
@@ -30,6 +31,7 @@ struct cached {
     XXH128_hash_t key;
     uint64_t at_ms; /* 0: free */
     uint32_t read, write, may_read, may_write, raised;
+    uint32_t project; /* id */
 };
 
 struct rt_access {
@@ -74,8 +76,9 @@ static bool look_up(struct rt_edge *e, XXH128_hash_t key, const struct rt_questi
     uint64_t cache_ms = q->project->cfg->auth_cache_ms;
     const struct cached *c = place_of(e->access, key);
 
-    if (c->at_ms == 0 || XXH128_isEqual(c->key, key) == 0 || e->now_ms - c->at_ms >= cache_ms ||
-        (q->read & ~c->read) != 0 || (q->write & ~c->write) != 0) {
+    if (c->at_ms == 0 || c->project != q->project->id || XXH128_isEqual(c->key, key) == 0 ||
+        e->now_ms - c->at_ms >= cache_ms || (q->read & ~c->read) != 0 ||
+        (q->write & ~c->write) != 0) {
         return false;
     }
     *v = (struct rt_finding){.status = PR_RIGHTS_DONE,
@@ -99,7 +102,44 @@ static void keep(struct rt_access *a, const struct rt_access_ask *k, const struc
                          .write = k->write,
                          .may_read = v->read,
                          .may_write = v->write,
-                         .raised = v->raised};
+                         .raised = v->raised,
+                         .project = k->project->id};
+}
+
+/* Policies of the project changed. */
+static void forget_answers(struct rt_access *a, const struct rt_project *project)
+{
+    for (uint32_t i = 0; project != NULL && i < RT_ACCESS_CACHED; i++) {
+        if (a->cache[i].project == project->id) {
+            a->cache[i].at_ms = 0;
+        }
+    }
+}
+
+/* Is there room for `n` more where all have `all` of `max`, and the project `own` of them? */
+static bool fits(const struct rt_project *project, size_t own, size_t all, size_t max, size_t n)
+{
+    size_t left = max - all;
+
+    return n <= left && (project->edge->nprojects <= 1 || own + n <= left);
+}
+
+bool rt_access_hold(struct rt_project *project, size_t bytes)
+{
+    struct rt_edge *e = project->edge;
+
+    if (!fits(project, project->private_bytes, e->private_bytes, RT_ACCESS_BYTES_MAX, bytes)) {
+        return false;
+    }
+    e->private_bytes += bytes;
+    project->private_bytes += bytes;
+    return true;
+}
+
+void rt_access_release(struct rt_project *project, size_t bytes)
+{
+    project->edge->private_bytes -= bytes;
+    project->private_bytes -= bytes;
 }
 
 static void put_ask(struct pr_outbuf *o, const void *msg)
@@ -156,6 +196,7 @@ static void drop(struct rt_edge *e, struct rt_access_ask *k)
     *(k->prev != NULL ? &k->prev->next : &a->first) = k->next;
     rt_slots_del(&a->asks, k->id);
     a->count--;
+    k->project->asks--;
     rt_wheel_clear(&e->wheel, &k->end);
     rt_free(k);
 }
@@ -233,6 +274,7 @@ static struct rt_access_ask *ask_new(struct rt_edge *e, const struct rt_question
     }
     e->access->first = k;
     e->access->count++;
+    k->project->asks++;
     rt_wheel_set(&e->wheel, &k->end, too_late, e->now_ms, q->wait_ms);
     return k;
 }
@@ -267,7 +309,7 @@ bool rt_access_ask(const struct rt_question *q, struct rt_access_wait *w, rt_acc
         return true;
     }
     k = same(a, key, q);
-    if (k == NULL && a->count >= RT_ACCESS_ASKS) {
+    if (k == NULL && !fits(q->project, q->project->asks, a->count, RT_ACCESS_ASKS, 1)) {
         v->status = PR_RIGHTS_BUSY;
         return true;
     }
@@ -309,13 +351,18 @@ void rt_access_forget(struct rt_project *project)
     }
 }
 
-static void ask_all_again(struct rt_edge *e)
+static bool is_of(const struct rt_access_ask *k, struct pr_slice project)
+{
+    return pr_slice_is(project, k->project->cfg->project);
+}
+
+static void ask_all_again(struct rt_edge *e, struct pr_slice project)
 {
     for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
-        k->again = true;
-    }
-    if (e->access->first != NULL) {
-        retry_later(e);
+        if (is_of(k, project)) {
+            k->again = true;
+            retry_later(e);
+        }
     }
 }
 
@@ -343,12 +390,15 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
         return rv;
     }
     k = m.id != 0 ? rt_slots_get(&e->access->asks, m.id) : NULL;
+    if (k != NULL && !is_of(k, m.project)) {
+        k = NULL; /* nobody answers for another project */
+    }
     if (m.id == 0 && m.status == PR_RIGHTS_CHANGED) {
-        memset(e->access->cache, 0, sizeof e->access->cache);
+        forget_answers(e->access, rt_project_of(e, m.project));
         rt_rights_changed(e, m.project);
     } else if (m.id == 0) {
-        ask_all_again(e);
-        rt_replay_ask_again(e);
+        ask_all_again(e, m.project);
+        rt_replay_ask_again(e, m.project);
     } else if (k != NULL && m.status == PR_RIGHTS_AWAY) {
         k->again = true;
         retry_later(e);

@@ -7,7 +7,9 @@
  * user's tabs costs one question; a table of fixed size, a newer answer takes the place of an older
  * one.
  *
- * Bounds: RT_ACCESS_ASKS questions are under way, further ones are answered BUSY at once. A
+ * Bounds: RT_ACCESS_ASKS questions are under way, further ones are answered BUSY at once; the bytes
+ * of messages behind them are counted too. Of several projects none may have more of either than it
+ * leaves free: those whose databases hang do not take the room of those whose databases answer. A
  * question without an answer ends as DOWN after its time, so that every join is answered before the
  * client gives up (10 s).
  */
@@ -59,6 +61,11 @@ bool rt_access_ask(const struct rt_question *q, struct rt_access_wait *w, rt_acc
 void rt_access_forget(struct rt_project *project);
 /* Nothing happens if it does not wait. */
 void rt_access_cancel(struct rt_edge *e, struct rt_access_wait *w);
+/* Room for bytes that wait on this edge, of RT_ACCESS_BYTES_MAX. False: there is none, or not for
+ * this project. */
+bool rt_access_hold(struct rt_project *project, size_t bytes);
+/* Gives it back. */
+void rt_access_release(struct rt_project *project, size_t bytes);
 /* An answer from the owner. 0, or an error of the decoder. */
 int rt_access_frame(struct rt_edge *e, const struct pr_frame *f);
 /* The owner is there again: what is under way is asked again. */

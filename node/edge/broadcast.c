@@ -50,7 +50,8 @@ static void say_rate(struct rt_channel *ch)
     s->told_rate_ms = e->now_ms;
     rt_log(e->log, RT_WARN, "client_rate_limited",
            rt_kv_s("code", "MessagePerSecondRateLimitReached"), rt_kv_x("conn", s->id),
-           rt_kv_b("topic", rt_topic_name(ch->topic)));
+           rt_kv_b("topic", rt_topic_name(ch->topic)),
+           rt_kv_s("project", s->project->cfg->project));
     rt_say_system(ch, &sys);
 }
 

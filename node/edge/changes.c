@@ -388,7 +388,8 @@ static int on_reg_ok(struct rt_project *project, const struct pr_frame *f)
     r->message = m.message.n == 0 ? NULL : rt_strndup(m.message.p, m.message.n);
     if (m.status == PR_CHG_REFUSED) {
         rt_log(e->log, RT_WARN, "changes_refused",
-               rt_kv_s("code", "RealtimeDisabledForConfiguration"), rt_kv_b("err", m.message));
+               rt_kv_s("code", "RealtimeDisabledForConfiguration"), rt_kv_b("err", m.message),
+               rt_kv_s("project", project->cfg->project));
     }
     each_user(e, r, on_news);
     return PR_OK;

@@ -121,7 +121,7 @@ void rt_channel_shut(struct rt_channel *ch, struct pr_slice message, bool rejoin
 
     rt_log(ch->socket->edge->log, RT_INFO, "channel_shut", rt_kv_s("code", "ChannelShutdown"),
            rt_kv_x("conn", ch->socket->id), rt_kv_b("topic", rt_topic_name(ch->topic)),
-           rt_kv_b("err", message));
+           rt_kv_b("err", message), rt_kv_s("project", ch->socket->project->cfg->project));
     rt_say_system(ch, &sys);
     rt_channel_close(ch, rejoin);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/ctl_in.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/control.h"
@@ -239,13 +240,17 @@ struct rt_project *rt_ctl_project(struct rt_edge *e, const struct pr_ctl *m,
                                   struct pr_outbuf *scratch)
 {
     struct pr_slice name;
-    struct rt_project *project = e->nprojects > 0 ? e->projects[0] : NULL;
+    struct rt_project *project = e->nprojects == 1 ? e->projects[0] : NULL;
+    char names[256];
+    char text[sizeof names + 64];
 
     if (rt_ctl_arg(m->args, "project", scratch, &name)) {
         project = rt_project_of(e, name);
     }
     if (project == NULL) {
-        rt_rows_error(e, m->id, "this node has no such project");
+        rt_projects_names(e, names, sizeof names);
+        (void)snprintf(text, sizeof text, "name a project by --project: %s", names);
+        rt_rows_error(e, m->id, text);
     }
     return project;
 }

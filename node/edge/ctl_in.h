@@ -38,8 +38,8 @@ void rt_rows_error(struct rt_edge *e, uint32_t id, const char *text);
 bool rt_ctl_arg(struct pr_slice args, const char *name, struct pr_outbuf *scratch,
                 struct pr_slice *out);
 
-/* The one that the arguments name, or the first. NULL: there is none, and that has been answered.
- */
+/* The one that the arguments name, or the only one. NULL: neither, and the answer says which there
+ * are. */
 struct rt_project *rt_ctl_project(struct rt_edge *e, const struct pr_ctl *m,
                                   struct pr_outbuf *scratch);
 

@@ -190,6 +190,8 @@ struct rt_project {
     uint32_t nclients;                /* sockets with a channel */
     uint64_t elsewhere;               /* the same of other edges and nodes */
     uint32_t told;                    /* of nclients, as the owner knows it */
+    uint32_t asks;                    /* questions of rights under way, access.h */
+    size_t private_bytes;             /* of rt_edge.private_bytes */
 };
 
 struct rt_edge {

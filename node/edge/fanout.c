@@ -102,7 +102,7 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
     }
     if (t->replays != NULL) {
         id = rt_replay_id(&b);
-        rt_replay_event(e, t, payload);
+        rt_replay_event(t, payload);
     }
     if (rt_limit_shuts(t->project, RT_LIMIT_EVENTS)) {
         shut_members(e, t, sender);

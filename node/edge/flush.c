@@ -80,7 +80,8 @@ void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
     if (!push(s, f)) {
         rt_count(e->metrics, RT_M_SLOW_CLOSED, 1);
         rt_log(e->log, RT_WARN, "slow_reader_closed", rt_kv_x("conn", s->id),
-               rt_kv_u("frames", s->out.count), rt_kv_u("queued_bytes", s->out.bytes));
+               rt_kv_u("frames", s->out.count), rt_kv_u("queued_bytes", s->out.bytes),
+               rt_kv_s("project", s->project->cfg->project));
         rt_outq_clear(&s->out);
         rt_socket_close(s, 1013, "slow consumer");
         return;

@@ -61,6 +61,9 @@ enum pr_jwt_result rt_http_token(const struct rt_http *h, struct rt_token **out)
 char *rt_http_headers(const struct rt_http *h);
 
 void rt_http_connect(const struct rt_http *h);
+/* The host is no project, the commonest trouble of who sets up several: the log says what was
+ * looked for. */
+void rt_http_log_host(const struct rt_http *h);
 /* The answer to a broadcast, with its counters; `dropped`: messages that were not sent. */
 void rt_http_broadcast_answer(const struct rt_http *h, int status, struct pr_slice json,
                               uint32_t dropped);

@@ -437,6 +437,7 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
     struct rt_token *token = NULL;
 
     if (h->project == NULL) {
+        rt_http_log_host(h);
         rt_http_message(h, 401, "Tenant not found in database");
         return;
     }

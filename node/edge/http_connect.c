@@ -82,7 +82,8 @@ static void refuse(const struct rt_http *h, int status, const char *code, struct
 
     rt_count(e->metrics, RT_M_CONNECT_REFUSED, 1);
     rt_log(e->log, RT_INFO, "connect_refused", rt_kv_s("code", code),
-           rt_kv_s("peer", h->request->peer), rt_kv_i("status", status), rt_kv_b("err", body));
+           rt_kv_s("peer", h->request->peer), rt_kv_i("status", status), rt_kv_b("err", body),
+           rt_kv_s("project", h->project == NULL ? "" : h->project->cfg->project));
     if (!spins(e, h->request->peer)) {
         send_refusal(h->conn, status, retry_after, body);
         return;
@@ -181,8 +182,7 @@ static void let_in(const struct rt_http *h, enum pr_vsn vsn, struct pr_slice key
     rt_conn_upgrade(h->conn);
 }
 
-/* The commonest trouble of who sets up several projects: the log says what was looked for. */
-static void unknown_host(const struct rt_http *h)
+void rt_http_log_host(const struct rt_http *h)
 {
     char names[256];
 
@@ -190,7 +190,6 @@ static void unknown_host(const struct rt_http *h)
     rt_log(h->edge->log, RT_WARN, "host_of_no_project", rt_kv_s("code", "TenantNotFound"),
            rt_kv_b("host", rt_conn_header(h->conn, "host")), rt_kv_s("projects", names),
            rt_kv_s("hint", "the first label of the host must be a project or one of its aliases"));
-    refuse_text(h, 404, "TenantNotFound", "Tenant not found");
 }
 
 void rt_http_connect(const struct rt_http *h)
@@ -208,7 +207,8 @@ void rt_http_connect(const struct rt_http *h)
         return;
     }
     if (h->project == NULL) {
-        unknown_host(h);
+        rt_http_log_host(h);
+        refuse_text(h, 404, "TenantNotFound", "Tenant not found");
         return;
     }
     if (h->project->cfg->suspend) {

@@ -49,7 +49,7 @@ static void on_finding(struct rt_access_wait *w, const struct rt_finding *v);
 void rt_http_private_free(struct rt_private *p)
 {
     rt_access_cancel(p->edge, &p->wait);
-    p->edge->private_bytes -= p->len;
+    rt_access_release(p->project, p->len);
     rt_token_unref(p->token);
     rt_free(p->headers);
     rt_free(p->elements);
@@ -72,7 +72,7 @@ static struct rt_private *private_new(const struct rt_http *h, struct rt_token *
 {
     struct rt_private *p = NULL;
 
-    if (len > RT_ACCESS_BYTES_MAX - h->edge->private_bytes) {
+    if (!rt_access_hold(h->project, len)) {
         rt_token_unref(token);
         rt_http_broadcast_answer(h, 429, pr_str("{\"message\":\"Connection pool exhausted\"}"), 0);
         return NULL;
@@ -87,7 +87,6 @@ static struct rt_private *private_new(const struct rt_http *h, struct rt_token *
     p->headers = rt_http_headers(h);
     p->origin = h->origin;
     p->len = len;
-    h->edge->private_bytes += len;
     rt_conn_set_user(h->conn, p);
     return p;
 }

@@ -364,7 +364,7 @@ static void fail(struct rt_channel *ch, const struct pr_phx_addr *to, const char
 {
     rt_log(ch->socket->edge->log, RT_INFO, "presence_refused", rt_kv_s("code", code),
            rt_kv_x("conn", ch->socket->id), rt_kv_b("topic", rt_topic_name(ch->topic)),
-           rt_kv_s("err", reason));
+           rt_kv_s("err", reason), rt_kv_s("project", ch->socket->project->cfg->project));
     rt_say_reason(ch->socket, to, pr_str(reason));
 }
 

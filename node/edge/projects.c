@@ -211,13 +211,12 @@ static void change(struct rt_project *p, const struct rt_config *cfg, struct rt_
     if (rv < 0) {
         rt_log(e->log, RT_ERROR, "reload_refused", rt_kv_s("project", cfg->project),
                rt_kv_s("err", why), rt_kv_s("hint", "the keys before stay in use"));
-        return;
     }
     if (rv == 1 || closes) {
         closed = disconnect_some(p, rv == 1 ? "keys changed" : "settings changed");
     }
-    if (rv == 1 || closes || asked) {
-        rt_log(e->log, RT_INFO, "reloaded", rt_kv_u("keys_changed", (uint64_t)rv),
+    if (rv == 1 || closes || (rv == 0 && asked)) {
+        rt_log(e->log, RT_INFO, "reloaded", rt_kv_u("keys_changed", rv == 1 ? 1 : 0),
                rt_kv_u("closed", closed), rt_kv_s("project", cfg->project));
     }
 }

@@ -52,7 +52,7 @@ static void forget(struct rt_replay *r)
         r->next->prev = r->prev;
     }
     *(r->prev != NULL ? &r->prev->next : &ch->topic->replays) = r->next;
-    e->private_bytes -= r->bytes;
+    rt_access_release(ch->socket->project, r->bytes);
     while (r->head != NULL) {
         struct held *h = r->head;
 
@@ -174,13 +174,13 @@ bool rt_replay_has(const struct rt_channel *ch, struct pr_slice id)
     return false;
 }
 
-static void hold(struct rt_edge *e, struct rt_replay *r, struct pr_slice payload)
+static void hold(struct rt_replay *r, struct pr_slice payload)
 {
+    struct rt_project *project = r->channel->socket->project;
     struct held *h = NULL;
 
-    if (r->count >= RT_REPLAY_HELD ||
-        r->bytes + payload.n > r->channel->socket->project->cfg->max_queue_bytes / 4 ||
-        e->private_bytes + payload.n > RT_ACCESS_BYTES_MAX) {
+    if (r->count >= RT_REPLAY_HELD || r->bytes + payload.n > project->cfg->max_queue_bytes / 4 ||
+        !rt_access_hold(project, payload.n)) {
         r->overflow = true;
         return;
     }
@@ -192,14 +192,13 @@ static void hold(struct rt_edge *e, struct rt_replay *r, struct pr_slice payload
     r->tail = h;
     r->count++;
     r->bytes += payload.n;
-    e->private_bytes += payload.n;
 }
 
-void rt_replay_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payload)
+void rt_replay_event(const struct rt_topic *t, struct pr_slice payload)
 {
     for (struct rt_replay *r = t->replays; r != NULL; r = r->next) {
         if (r->id != 0 && !r->overflow) {
-            hold(e, r, payload);
+            hold(r, payload);
         }
     }
 }
@@ -268,7 +267,7 @@ static void send_rows(struct rt_replay *r)
     r->rows = pr_str("");
 }
 
-static void send_held(struct rt_edge *e, struct rt_replay *r)
+static void send_held(struct rt_replay *r)
 {
     struct rt_channel *ch = r->channel;
     struct pr_bcast b;
@@ -284,7 +283,7 @@ static void send_held(struct rt_edge *e, struct rt_replay *r)
         rt_free(h);
     }
     r->tail = NULL;
-    e->private_bytes -= r->bytes;
+    rt_access_release(ch->socket->project, r->bytes);
     r->bytes = 0;
     r->count = 0;
 }
@@ -299,7 +298,7 @@ void rt_replay_joined(struct rt_channel *ch)
     }
     assert(r->id == 0);
     send_rows(r);
-    send_held(e, r);
+    send_held(r);
     if (r->nids == 0) {
         forget(r);
     } else {
@@ -334,11 +333,13 @@ void rt_replay_attached(struct rt_edge *e)
     }
 }
 
-void rt_replay_ask_again(struct rt_edge *e)
+void rt_replay_ask_again(struct rt_edge *e, struct pr_slice project)
 {
     for (uint32_t i = 0; i < e->replays.count; i++) {
-        if (e->replays.at[i].p != NULL) {
-            ask_later(e, e->replays.at[i].p);
+        struct rt_replay *r = e->replays.at[i].p;
+
+        if (r != NULL && pr_slice_is(project, r->channel->socket->project->cfg->project)) {
+            ask_later(e, r);
         }
     }
 }

@@ -10,8 +10,8 @@
  * messages with one of them are not sent to this channel again.
  *
  * Bounds: RT_REPLAY_HELD messages and a quarter of REALTIME_MAX_QUEUE_BYTES are held for one
- * channel, and all of an edge count in RT_ACCESS_BYTES_MAX; the rows are at most half of that
- * queue, or one row, so that the client's queue takes all of it. More than that: the join is
+ * channel, and all of an edge count in RT_ACCESS_BYTES_MAX (access.h); the rows are at most half of
+ * that queue, or one row, so that the client's queue takes all of it. More than that: the join is
  * refused as if the database had not answered, since a gap would not be seen. A question ends after
  * RT_REPLAY_MS, and in any case RT_ACCESS_JOIN_MS after the join, before clients give up.
  */
@@ -38,12 +38,13 @@ struct pr_slice rt_replay_id(const struct pr_bcast *b);
 /* Did the channel get this one by replay? */
 bool rt_replay_has(const struct rt_channel *ch, struct pr_slice id);
 /* A live message of a topic that has `replays`: held for those who wait. */
-void rt_replay_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payload);
+void rt_replay_event(const struct rt_topic *t, struct pr_slice payload);
 
 /* An answer from the owner. 0, or an error of the decoder. */
 int rt_replay_frame(struct rt_edge *e, const struct pr_frame *f);
-/* What was asked may be lost: it is asked again, at once or some time soon. */
+/* What was asked may be lost: it is asked again, at once; what was asked of one project, some time
+ * soon. */
 void rt_replay_attached(struct rt_edge *e);
-void rt_replay_ask_again(struct rt_edge *e);
+void rt_replay_ask_again(struct rt_edge *e, struct pr_slice project);
 
 #endif

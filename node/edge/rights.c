@@ -190,7 +190,7 @@ void rt_rights_leave(struct rt_channel *ch)
     }
     rt_access_cancel(e, &ch->rights->wait);
     rt_wheel_clear(&e->wheel, &ch->rights->again);
-    e->private_bytes -= ch->rights->large;
+    rt_access_release(ch->socket->project, ch->rights->large);
     rt_hold_free(&ch->rights->hold);
     rt_free(ch->rights);
     ch->rights = NULL;
@@ -286,25 +286,25 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
 bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text)
 {
     struct rt_rights *r = ch->rights;
-    struct rt_edge *e = ch->socket->edge;
+    struct rt_project *project = ch->socket->project;
     size_t large = message.n > RT_RIGHTS_BYTES ? message.n : 0;
 
-    if (large > 0 && (r->large > 0 || e->private_bytes + large > RT_ACCESS_BYTES_MAX)) {
+    if (large > 0 && (r->large > 0 || !rt_access_hold(project, large))) {
         return false;
     }
     if (!rt_hold_add(&r->hold, message, text, RT_RIGHTS_MESSAGES,
                      RT_RIGHTS_BYTES + r->large + large)) {
+        rt_access_release(project, large);
         return false;
     }
     r->large += large;
-    e->private_bytes += large;
     return true;
 }
 
 /* All that waited is handled behind this call, whatever was decided. */
 static void let_go(struct rt_rights *r)
 {
-    r->channel->socket->edge->private_bytes -= r->large;
+    rt_access_release(r->channel->socket->project, r->large);
     r->large = 0;
     rt_hold_release(&r->hold, r->channel->socket);
 }

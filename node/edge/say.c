@@ -261,7 +261,7 @@ void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr
 
     rt_count(e->metrics, RT_M_JOIN_REFUSED, 1);
     rt_log(e->log, RT_INFO, "join_refused", rt_kv_x("conn", s->id), rt_kv_b("topic", to->topic),
-           rt_kv_b("err", reason));
+           rt_kv_b("err", reason), rt_kv_s("project", s->project->cfg->project));
     w.json = rt_scratch_text(e, put_reason, &reason);
     f = frame_of(s, w);
     if (e->now_ms - s->refused_since_ms > RT_REFUSALS_MS) {
