@@ -96,6 +96,8 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_BYTES_OUT, RT_EDGE, RT_COUNTER, "bytes_out_total", "Bytes queued to clients")           \
     X(RT_M_CHANGES_OUT, RT_EDGE, RT_COUNTER, "changes_delivered_total",                            \
       "Database changes queued to clients")                                                        \
+    X(RT_M_CHANGES_PACED, RT_EDGE, RT_COUNTER, "changes_paced_ms_total",                           \
+      "Milliseconds that database changes waited for clients to take those before")                \
     X(RT_M_SLOW_CLOSED, RT_EDGE, RT_COUNTER, "slow_consumer_closed_total",                         \
       "Sockets closed with 1013")                                                                  \
     X(RT_M_SLOW_WARNED, RT_EDGE, RT_COUNTER, "slow_consumer_warned_total",                         \

@@ -278,13 +278,14 @@ static void finish(struct rt_db *d)
     rt_stream_more(d);
 }
 
-/* For the owner to take its frames, or the edge that publishes to publish. */
-static bool must_wait(const struct rt_db *d)
+/* For the owner to take its frames, edges to acknowledge changes, or the one that publishes to
+ * publish. */
+static bool must_wait(struct rt_db *d)
 {
     const struct gathered *g = d->batch->work;
 
     return (d->owner != NULL && rt_ipc_queued(d->owner) > OWNER_QUEUE_MAX) ||
-           (g != NULL && g->ncasts > 0 && rt_messages_full(d));
+           (g != NULL && g->ncasts > 0 && rt_messages_full(d)) || !rt_stream_may_send(d);
 }
 
 /* Routes once there is room. */

@@ -16,6 +16,9 @@
 #define BOOTS_MAX 16384u
 /* An edge that does not acknowledge for this long is left out. */
 #define ACK_MS 10000u
+/* One that does not for this long is not what the stream waits for: changes go on, and wait for it
+ * elsewhere. Twice what an edge itself waits for a client of which it hears nothing. */
+#define PACE_MS 2000u
 
 struct rt_boot *rt_boots_of(struct rt_db *d, uint64_t boot)
 {
@@ -137,6 +140,27 @@ uint32_t rt_boots_lacking(struct rt_db *d, struct pr_pos pos)
 
     each(d, count_lacking, &c);
     return c.count;
+}
+
+struct behind {
+    struct pr_pos pos;
+    bool any;
+};
+
+static void look_behind(struct rt_db *d, struct rt_boot *b, void *ctx)
+{
+    struct behind *c = ctx;
+
+    c->any = c->any || (!b->silent && pr_pos_cmp(b->acked, c->pos) < 0 &&
+                        rt_now_ms(d->loop) - b->acked_ms < PACE_MS);
+}
+
+bool rt_boots_behind(struct rt_db *d, struct pr_pos pos)
+{
+    struct behind c = {.pos = pos};
+
+    each(d, look_behind, &c);
+    return c.any;
 }
 
 static void owe(struct rt_db *d, struct rt_boot *b, void *ctx)

@@ -215,6 +215,7 @@ static void on_frame(void *ctx, struct pr_slice frame)
     struct rt_db *d = ctx;
 
     rt_count(d->metrics, RT_M_DB_ROUTED, 1);
+    d->stream.since_mark_bytes += frame.n;
     rt_db_link_send(d, frame);
 }
 

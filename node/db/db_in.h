@@ -110,12 +110,14 @@ struct rt_stream {
     int64_t commit_us;
     uint32_t xid;
     bool in_transaction;
-    struct pr_pos routed; /* everything up to it is in frames */
-    bool casts;           /* it carries the rows of realtime.messages */
-    bool casts_failed;    /* the server could not do that on the connection before */
-    bool gap;             /* there are changes of a time without the publication */
-    uint64_t commit_end;  /* end LSN of the last whole transaction */
-    uint8_t *held;        /* a message that waits for its table */
+    struct pr_pos routed;    /* everything up to it is in frames */
+    struct pr_pos mark;      /* an earlier one, that edges are to acknowledge before ... */
+    size_t since_mark_bytes; /* ... much more than this is sent */
+    bool casts;              /* it carries the rows of realtime.messages */
+    bool casts_failed;       /* the server could not do that on the connection before */
+    bool gap;                /* there are changes of a time without the publication */
+    uint64_t commit_end;     /* end LSN of the last whole transaction */
+    uint8_t *held;           /* a message that waits for its table */
     size_t held_len;
     uint8_t *early; /* a CopyData that waits for the term */
     size_t early_len;
@@ -215,6 +217,8 @@ bool rt_boots_answered(struct rt_db *d);
 void rt_boots_drop_unanswered(struct rt_db *d);
 /* How many that are waited for have not acknowledged the position. */
 uint32_t rt_boots_lacking(struct rt_db *d, struct pr_pos pos);
+/* Is there one that has not, and said something of others a moment ago? */
+bool rt_boots_behind(struct rt_db *d, struct pr_pos pos);
 /* Something was routed: the time to acknowledge begins for those that had everything until now. */
 void rt_boots_owe(struct rt_db *d);
 /* Positions of another server or timeline mean nothing. */
@@ -288,6 +292,8 @@ void rt_stream_more(struct rt_db *d);
 void rt_stream_routed(struct rt_db *d, struct pr_pos last, struct pr_pos cast, uint64_t end_lsn);
 /* Those that are waited for are others now: confirms what all have. */
 void rt_stream_acked(struct rt_db *d);
+/* More changes may be sent: those that edges have not acknowledged are not too many. */
+bool rt_stream_may_send(struct rt_db *d);
 /* One of them acknowledged. */
 void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now);
 

@@ -15,6 +15,9 @@
 /* A status each second, whether or not data flows: the server frees the slot of a reader that says
  * nothing for 5 s, so a dead one blocks nobody for longer. */
 #define FEEDBACK_MS 1000u
+/* Changes are sent so far ahead of what the edges have acknowledged, and once more: a burst waits
+ * in the database then, not with them. Enough for 40 MB/s at 100 ms between two nodes. */
+#define AHEAD_BYTES ((size_t)2 * 1024 * 1024)
 /* Microseconds from 1970 to 2000. */
 #define EPOCH_2000_US INT64_C(946684800000000)
 
@@ -65,6 +68,8 @@ void rt_stream_reset(struct rt_db *d)
     s->sent_head = 0;
     s->sent_count = 0;
     s->idle_lsn = 0;
+    s->mark = (struct pr_pos){0};
+    s->since_mark_bytes = 0;
     s->routed = (struct pr_pos){0}; /* what was under way comes again: it is not said yet */
     rt_free(s->held);
     s->held = NULL;
@@ -144,6 +149,21 @@ static void ask_edges(struct rt_db *d)
         rt_route_begin(d->route, d->stream.id, d->stream.routed);
         rt_route_end(d->route, d->stream.routed);
     }
+}
+
+bool rt_stream_may_send(struct rt_db *d)
+{
+    struct rt_stream *s = &d->stream;
+
+    if (s->since_mark_bytes > AHEAD_BYTES) {
+        if (rt_boots_behind(d, s->mark)) {
+            return false;
+        }
+        s->mark = s->routed;
+        s->since_mark_bytes = 0;
+        ask_edges(d);
+    }
+    return true;
 }
 
 static void on_feedback(void *ctx)

@@ -129,6 +129,7 @@ static void deliver(struct rt_channel *ch, const struct pr_chg_body *body, struc
         encode(e, have, body);
     }
     rt_socket_queue(ch->socket, have->frame);
+    rt_pace_sent(ch->socket);
     rt_count(e->metrics, RT_M_CHANGES_OUT, 1);
 }
 
@@ -181,12 +182,13 @@ static void put_ok(struct pr_outbuf *o, const void *msg)
     pr_chg_ok_encode(o, msg);
 }
 
-int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
+int rt_changes_take(struct rt_project *project, const struct pr_frame *f, size_t *done)
 {
     struct rt_edge *e = project->edge;
     struct rt_changes *c = project->changes;
     struct pr_chg_ok ok = {.boot = e->args->boot};
     struct pr_chg_body body;
+    struct pr_slice left;
     struct pr_chg m;
     int rv = pr_chg_decode(f, &m);
 
@@ -197,13 +199,18 @@ int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
         c->stream = m.stream;
         c->taken = (struct pr_pos){0};
     }
-    while ((rv = pr_chg_bodies_next(&m.bodies, &body)) == 1) {
+    left = pr_bytes(m.bodies.p + *done, m.bodies.n - *done);
+    while (!rt_pace_waits(project) && (rv = pr_chg_bodies_next(&left, &body)) == 1) {
         if (pr_pos_cmp(body.pos, c->taken) > 0 && fan_body(project, &body) != 0) {
             return PR_ESYNTAX;
         }
     }
-    if (rv != 0) {
+    if (rv < 0) {
         return rv;
+    }
+    if (left.n > 0) {
+        *done = m.bodies.n - left.n;
+        return 1;
     }
     if (pr_pos_cmp(m.last, c->taken) > 0) {
         c->taken = m.last;
@@ -213,6 +220,18 @@ int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
     ok.pos = c->taken;
     rt_link_send(e, put_ok, &ok);
     return PR_OK;
+}
+
+int rt_changes_fan(struct rt_project *project, const struct pr_frame *f)
+{
+    size_t done = 0;
+    int rv = rt_pace_busy(project) ? 1 : rt_changes_take(project, f, &done);
+
+    if (rv > 0) {
+        rt_pace_hold(project, f, done);
+        rv = PR_OK;
+    }
+    return rv;
 }
 
 int rt_changes_pass(struct rt_edge *e, const struct pr_frame *f)

@@ -58,8 +58,12 @@ void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos);
 void rt_changes_attached(struct rt_project *project);
 /* Any CHG_* frame from the owner. 0, or a negative pr_err: the frame is damaged. */
 int rt_changes_frame(struct rt_edge *e, const struct pr_frame *f);
-/* One CHG frame: to the channels that it is for, then CHG_OK. change_fan.c */
+/* One CHG frame: to the channels that it is for, then CHG_OK; now, or when clients have taken what
+ * was before it (pace.h). change_fan.c */
 int rt_changes_fan(struct rt_project *project, const struct pr_frame *f);
+/* The same from byte *done of its bodies on. 1: somebody is waited for; *done says how far it is.
+ */
+int rt_changes_take(struct rt_project *project, const struct pr_frame *f, size_t *done);
 
 /* A frame of a project that is not here, or not any more: settings are read again by one process
  * after another, and who reads its database must not wait for this edge. The same results. */

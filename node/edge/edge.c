@@ -12,6 +12,7 @@
 #include "node/edge/http_api.h"
 #include "node/edge/keys.h"
 #include "node/edge/link.h"
+#include "node/edge/pace.h"
 #include "node/edge/projects.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
@@ -146,6 +147,7 @@ static void end_of_turn(void *ctx)
     struct rt_edge *e = ctx;
 
     rt_link_pump(e);
+    rt_pace_run(e);
     rt_sockets_flush(e);
     rt_link_pump(e); /* what sockets that were closed just now have left behind */
     arm_cle(e);

@@ -135,10 +135,12 @@ struct rt_socket {
     uint32_t bad, refused; /* malformed messages and refused joins since then */
     uint32_t nchannels;
     struct rt_bucket joins, events;
-    const char *close_reason; /* static */
-    uint16_t close_code;      /* not 0: going; nothing is read or queued any more */
-    uint8_t vsn;              /* enum pr_vsn */
-    bool open, dirty, blocked, pinged, warned, client, closing, close_sent;
+    uint64_t behind_ms;           /* since when, see pace.h; 0: all was taken */
+    uint32_t taken, behind_taken; /* bytes of the queue that were, now and then */
+    const char *close_reason;     /* static */
+    uint16_t close_code;          /* not 0: going; nothing is read or queued any more */
+    uint8_t vsn;                  /* enum pr_vsn */
+    bool open, dirty, blocked, pinged, warned, left_behind, client, closing, close_sent;
 };
 
 /* Connection to the owner, link.c. */

@@ -38,14 +38,22 @@ static void send_queued(struct rt_socket *s)
         n = rt_outq_peek(&s->out, frames, RT_SEND_FRAMES_MAX, RT_SEND_BYTES_MAX);
         if (n == 0) {
             s->warned = false;
+            s->left_behind = false;
+            s->behind_ms = 0;
             return;
         }
         switch (rt_conn_send(s->conn, frames, n)) {
         case RT_SEND_ALL:
+            s->taken += s->out.bytes;
             rt_outq_pop(&s->out, n);
+            s->taken -= s->out.bytes;
             break;
         case RT_SEND_BLOCKED:
             s->blocked = true;
+            if (s->behind_ms == 0) {
+                s->behind_ms = s->edge->now_ms;
+                s->behind_taken = s->taken;
+            }
             return;
         case RT_SEND_CLOSED:
             rt_outq_clear(&s->out);

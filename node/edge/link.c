@@ -154,6 +154,13 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
     rt_replay_attached(e);
 }
 
+void rt_link_refuse(struct rt_edge *e, const struct pr_frame *f, int error)
+{
+    rt_log(e->log, RT_ERROR, "owner_frame_refused", rt_kv_x("type", f->type),
+           rt_kv_i("error", error));
+    cut(e, "a frame of the owner cannot be taken");
+}
+
 static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
 {
     struct rt_edge *e = ctx;
@@ -197,9 +204,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     }
     if (rv != 0) {
-        rt_log(e->log, RT_ERROR, "owner_frame_refused", rt_kv_x("type", f->type),
-               rt_kv_i("error", rv));
-        cut(e, "a frame of the owner cannot be taken");
+        rt_link_refuse(e, f, rv);
     }
     rt_link_pump(e); /* actions may borrow from the frame */
 }

@@ -21,6 +21,8 @@ void rt_link_start(struct rt_edge *e);
 void rt_link_stop(struct rt_edge *e);
 /* Sends one frame; not up: it is forgotten, since all is told again when it is. */
 void rt_link_send(struct rt_edge *e, rt_put_fn put, const void *msg);
+/* A frame of the owner cannot be taken, `error` is a pr_err: says so and makes the link anew. */
+void rt_link_refuse(struct rt_edge *e, const struct pr_frame *f, int error);
 /* Takes what cle wants done, until nothing is left. */
 void rt_link_pump(struct rt_edge *e);
 

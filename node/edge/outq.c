@@ -53,6 +53,11 @@ bool rt_outq_push(struct rt_outq *q, struct rt_frame *frame)
     return true;
 }
 
+bool rt_outq_over(const struct rt_outq *q, uint32_t part)
+{
+    return q->bytes > q->bytes_max / part || q->count > RT_OUTQ_FRAMES_MAX / part;
+}
+
 uint32_t rt_outq_peek(const struct rt_outq *q, struct rt_frame **out, uint32_t frames_max,
                       uint32_t bytes_max)
 {

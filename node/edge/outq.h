@@ -8,7 +8,8 @@
  * Overflow: the push is refused and the caller closes the socket with 1013 from a later turn.
  *   Not "drop the oldest": a lost presence_diff or postgres_changes leaves the client wrong for
  *   good and it cannot know; a closed one rejoins and is given the whole state. Not "wait": one
- *   slow reader must never slow the topic's other readers.
+ *   slow reader must never slow the topic's other readers. (A burst of database changes is made to
+ *   wait before it comes here, for those who read well: pace.h.)
  */
 #ifndef NODE_EDGE_OUTQ_H
 #define NODE_EDGE_OUTQ_H
@@ -35,6 +36,8 @@ struct rt_outq {
 };
 
 void rt_outq_init(struct rt_outq *q, uint32_t bytes_max);
+/* Is it over one `part`th of either bound? */
+bool rt_outq_over(const struct rt_outq *q, uint32_t part);
 /* Takes its own reference on `frame`; the caller keeps his. False: full, nothing was taken. */
 bool rt_outq_push(struct rt_outq *q, struct rt_frame *frame);
 /*

@@ -51,7 +51,7 @@ static int add(struct rt_edge *e, const struct rt_config *cfg, struct rt_setting
     p->id = ++e->last_project;
     p->refs = 1;
     p->auth = auth;
-    p->changes = rt_regs_new();
+    p->changes = rt_regs_new(e->now_ms);
     p->casts = rt_casts_new();
     point_to(p, cfg, s);
     e->projects[e->nprojects++] = p;

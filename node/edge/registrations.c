@@ -11,13 +11,14 @@
 
 #define FIRST_CAP 64u
 
-struct rt_changes *rt_regs_new(void)
+struct rt_changes *rt_regs_new(uint64_t now_ms)
 {
     struct rt_changes *c = rt_calloc(1, sizeof *c);
 
     c->cap = FIRST_CAP;
     c->by_key = rt_calloc(c->cap, sizeof(struct rt_reg *));
     c->by_handle = rt_calloc(c->cap, sizeof(struct rt_reg *));
+    rt_pace_init(&c->pace, now_ms);
     return c;
 }
 
@@ -30,6 +31,7 @@ void rt_regs_free(struct rt_changes *c)
     rt_free(c->by_key);
     rt_free(c->by_handle);
     rt_free(c->touched);
+    rt_pace_free(&c->pace);
     rt_free(c);
 }
 

@@ -9,6 +9,7 @@
 #define NODE_EDGE_REGISTRATIONS_H
 
 #include "node/edge/edge_in.h"
+#include "node/edge/pace.h"
 
 /* What is asked for; plain texts, `select` packed by pr_str_put. Borrows. */
 struct rt_params {
@@ -46,9 +47,10 @@ struct rt_changes {
     uint64_t mark; /* counts bodies, for change_fan.c */
     struct rt_channel **touched;
     uint32_t ntouched, touched_cap;
+    struct rt_pace pace; /* frames that wait for slow clients */
 };
 
-struct rt_changes *rt_regs_new(void);
+struct rt_changes *rt_regs_new(uint64_t now_ms);
 void rt_regs_free(struct rt_changes *c);
 /* Adds a user to the registration, which is made and sent if it is new. Gives the user's place in
  * *pos. Takes its own reference to the token. */

@@ -7,6 +7,7 @@
 #include "node/edge/channel.h"
 #include "node/edge/pending.h"
 #include "node/edge/projects.h"
+#include "node/edge/registrations.h"
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 
@@ -147,6 +148,7 @@ void rt_socket_gone(struct rt_socket *s)
     struct rt_edge *e = s->edge;
 
     leave_all(s);
+    rt_pace_gone(s);
     rt_late_free(s);
     rt_backlog_free(s);
     dirty_leave(s);

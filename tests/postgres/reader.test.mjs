@@ -196,6 +196,37 @@ test('an edge that does not acknowledge holds the slot back for 10 s, and is tol
   assert.ok(BigInt((await slot(sql)).lsn) < BigInt(later))
 })
 
+test('a burst waits in the database for edges to acknowledge, but not for one that says nothing', async (t) => {
+  const { sql, dbs: [a] } = await world(t, ['a'])
+  await sql.query('alter table t add column v text')
+  const e = a.edge('t')
+  a.elect()
+  await a.held()
+  await a.hear('live', T.REG_OK, (f) => f[3] === STATUS.LIVE)
+  const ROW = 8000, ROWS = 2000
+  const burst = (from) => sql.query(`insert into t select g, repeat('x', ${ROW}) from generate_series(${from}, ${from + ROWS - 1}) g`)
+  e.deaf = true
+  await burst(0)
+  let seen = 0, said = 0, ahead = 0
+  await until('all rows', async () => {
+    const n = e.rows.length
+    ahead = Math.max(ahead, n - said)
+    if (n === seen && n > said) { // it waits: it has sent all that it may
+      e.acknowledge()
+      said = n
+    }
+    seen = n
+    await delay(50)
+    return n === ROWS
+  })
+  t.diagnostic(`at most ${ahead * ROW} bytes of ${ROWS * ROW} without an acknowledgement`)
+  assert.ok(ahead * ROW < 6 * 1024 * 1024)
+  e.acknowledge()
+  await burst(ROWS)
+  await got(e, 2 * ROWS)
+  assert.deepEqual(ids(e), range(0, 2 * ROWS))
+})
+
 test('several nodes that start at once migrate an empty database', async (t) => {
   const database = await startPostgres(t)
   const dbs = await Promise.all(['a', 'b', 'c', 'd'].map((name) => startDb(t, database, name)))
