@@ -105,7 +105,11 @@ int rt_casts_frame(struct rt_edge *e, const struct pr_frame *f)
     }
     project = rt_project_of(e, m.project);
     if (project == NULL) {
-        return 0; /* its db process ends, or the settings are read in a moment: it reads again */
+        return 0; /* not acknowledged, and seen to when it is known */
+    }
+    if (project->late) {
+        project->late = false;
+        return CL_EAGAIN; /* what was passed over is read again for whoever publishes next */
     }
     c = project->casts;
     if (m.stream != c->stream) {

@@ -187,7 +187,8 @@ struct rt_project {
     struct rt_changes *changes;
     struct rt_casts *casts;
     struct rt_ready *ready;
-    bool replicating;                 /* somebody reads what the database broadcasts */
+    bool replicating; /* somebody reads what the database broadcasts */
+    bool late; /* somebody did before it was known here: broadcasts may have come to nobody */
     struct rt_limit limit[RT_LIMITS]; /* of all its clients, by enum rt_limit_id */
     uint32_t nclients;                /* sockets with a channel */
     uint64_t elsewhere;               /* the same of other edges and nodes */

@@ -100,6 +100,7 @@ void rt_ready_begin(struct rt_project *project)
     for (uint32_t i = 0; i < project->edge->nforeign; i++) {
         if (strcmp(project->edge->foreign[i], project->cfg->project) == 0) {
             project->replicating = true;
+            project->late = true;
             note_foreign(project->edge, pr_str(project->cfg->project), false);
             return;
         }

@@ -478,6 +478,37 @@ static void flow_outlives_the_project(void **state)
     close_both();
 }
 
+/* What came while the project was away went to nobody: it is read again before more is published.
+ */
+static void broadcasts_of_a_late_project(void **state)
+{
+    struct pr_reader m = {.project = pr_str("blue"), .state = PR_READER_HELD, .casts = 1};
+    struct pr_cast cast = {.project = pr_str("blue"),
+                           .stream = 1,
+                           .pos = {.lsn = 9, .seq = 1},
+                           .topic = pr_bytes("blue\0000a", 7)};
+    uint8_t memory[256];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    (void)state;
+    open_both("", "");
+    pr_reader_encode(&o, &m);
+    to_edge(pr_bytes(memory, o.len));
+    settings("", NULL);
+    o = pr_outbuf(memory, sizeof memory);
+    pr_cast_encode(&o, &cast);
+    to_edge(pr_bytes(memory, o.len));
+    assert_true(w.e->link.up);
+    settings("", "");
+    to_edge(pr_bytes(memory, o.len));
+    assert_false(w.e->link.up);
+    w.e->link.retry.fn(w.e->link.retry.ctx);
+    settle();
+    to_edge(pr_bytes(memory, o.len));
+    assert_true(w.e->link.up);
+    close_both();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_topic_outlives_its_project),
         cmocka_unit_test(frames_of_unknown_projects),
         cmocka_unit_test(flow_outlives_the_project),
+        cmocka_unit_test(broadcasts_of_a_late_project),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
