@@ -52,6 +52,12 @@ async function subscribe(s, topic, ref = '1') {
   await s.join(topic, changes, { ref })
   assert.equal((await s.event(topic, 'system')).payload.message, 'Subscribed to PostgreSQL')
 }
+/** Until the slot of a project is made, which takes a while during which it is active: rows written before are nobody's. */
+async function read(p) {
+  const sql = await databases[p].connect()
+  await until(`the changes of ${p} to be read`, async () => (await sql.query(`select from pg_replication_slots
+    where slot_name like 'datafuse_realtime_%' and database = current_database() and active and confirmed_flush_lsn is not null`)).rowCount === 1, 30000)
+}
 /** Until each edge is likely to have answered so: they read the settings one after another. */
 const everywhere = (what, status, project) => until(what, async () => {
   for (let i = 0; i < 8 * nodes.length; i++) if ((await handshake(node, path(project), host(project))).status !== status) return false
@@ -91,6 +97,7 @@ test('case 48: what a project broadcasts stays in it, also by REST and by SQL', 
     assert.equal(await post(p, { messages: [{ topic: 'room', event: 'e', payload: { rest: p } }] }), 202)
     for (const s of pairs[p]) assert.equal((await s.event('realtime:room', 'broadcast')).payload.payload.rest, p)
     const sql = await databases[p].connect()
+    await read(p)
     await sql.query(`select realtime.send(jsonb_build_object('sql', '${p}'), 'e', 'room', false)`)
     for (const s of pairs[p]) assert.equal(kind4((await s.take('the row', (f) => f.binary)).binary).payload.sql, p)
   }
