@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "node/edge/changes.h"
+#include "node/edge/linger.h"
 #include "node/edge/link.h"
 #include "node/edge/registrations.h"
 #include "node/edge/say.h"
@@ -30,10 +31,13 @@ struct form {
     bool legacy;
 };
 
-static void touch(struct rt_changes *c, const struct rt_reg_user *u)
+static void touch(struct rt_changes *c, const struct rt_reg_user *u, struct pr_pos pos)
 {
     struct rt_bindings *v = u->channel->changes;
 
+    if (!rt_linger_first(v, u->index, pos)) {
+        return;
+    }
     if (v->mark != c->mark) {
         v->mark = c->mark;
         v->hits[0] = 0;
@@ -163,7 +167,7 @@ static int fan_body(struct rt_project *project, const struct pr_chg_body *body)
             rt_reg_gone(project, handle);
         }
         for (uint32_t i = 0; r != NULL && i < r->nusers; i++) {
-            touch(c, &r->users[i]);
+            touch(c, &r->users[i], body->pos);
         }
     }
     for (uint32_t i = 0; i < c->ntouched; i++) {

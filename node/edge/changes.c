@@ -6,15 +6,18 @@
 
 #include <xxhash.h>
 
+#include "node/edge/linger.h"
 #include "node/edge/link.h"
 #include "node/edge/pending.h"
 #include "node/edge/projects.h"
 #include "node/edge/registrations.h"
 #include "node/edge/say.h"
 
-void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos)
+void rt_changes_moved(const struct rt_reg_user *user, uint32_t pos)
 {
-    ch->changes->at[index].pos = pos;
+    struct rt_binding *b = &user->channel->changes->at[user->index];
+
+    *(user->old ? &b->old_pos : &b->pos) = pos;
 }
 
 /* ["a","b"] as packed strings. The texts are unescaped into `scratch`. */
@@ -295,7 +298,7 @@ void rt_changes_joined(struct rt_channel *ch)
     }
 }
 
-void rt_changes_refresh(struct rt_channel *ch)
+void rt_changes_refresh(struct rt_channel *ch, const struct rt_token *old)
 {
     struct rt_project *project = ch->socket->project;
     struct rt_bindings *v = ch->changes;
@@ -303,17 +306,23 @@ void rt_changes_refresh(struct rt_channel *ch)
     if (v == NULL) {
         return;
     }
+    if (!rt_linger_same(old, ch->token)) {
+        rt_linger_end(ch);
+    }
     for (uint32_t i = 0; i < v->count; i++) {
         struct rt_reg_user user = {.channel = ch, .index = i};
-        struct rt_binding old = v->at[i];
+        struct rt_binding b = v->at[i];
 
-        if (old.reg != NULL) {
-            struct rt_reg *r =
-                rt_reg_use(project, &old.reg->params, ch->token, user, &v->at[i].pos);
+        if (b.reg != NULL) {
+            struct rt_reg *r = rt_reg_use(project, &b.reg->params, ch->token, user, &v->at[i].pos);
 
             v->at[i].reg = r;
-            /* The old place may have moved by now only if both are one registration. */
-            rt_reg_unuse(project, old.reg, old.pos);
+            if (r != b.reg && rt_linger_same(old, ch->token)) {
+                rt_linger_keep(ch, i, b.reg, b.pos);
+            } else {
+                /* The old place may have moved by now only if both are one registration. */
+                rt_reg_unuse(project, b.reg, b.pos);
+            }
         }
     }
     if (v->refused == NULL) {
@@ -329,6 +338,7 @@ void rt_changes_leave(struct rt_channel *ch)
     if (ch->changes == NULL) {
         return;
     }
+    rt_linger_end(ch);
     drop_all(ch);
     rt_free(ch->changes->echo);
     rt_free(ch->changes->refused);

@@ -11,11 +11,14 @@
 #include "node/edge/edge_in.h"
 
 struct rt_reg;
+struct rt_reg_user;
 
 struct rt_binding {
     struct rt_reg *reg; /* NULL: repeats an earlier binding, or the join is refused */
+    struct rt_reg *old; /* of the token before, linger.h; NULL: none */
     uint32_t pos;       /* among the registration's users */
-    uint32_t id;        /* as the client knows it */
+    uint32_t old_pos;
+    uint32_t id; /* as the client knows it */
 };
 
 enum rt_told { RT_TOLD_NOTHING = 0, RT_TOLD_LIVE, RT_TOLD_ERROR };
@@ -23,6 +26,11 @@ enum rt_told { RT_TOLD_NOTHING = 0, RT_TOLD_LIVE, RT_TOLD_ERROR };
 struct rt_bindings {
     uint64_t mark; /* of the body that set `hits`, change_fan.c */
     uint64_t hits[2];
+    struct rt_channel *channel; /* of the next four, linger.h */
+    struct rt_wheel_entry linger;
+    struct pr_pos seen_pos;
+    uint64_t seen[2];
+    bool lingers;
     uint64_t told_hash; /* of the error that was told */
     char *echo;         /* the reply's array, until it is said */
     char *refused;      /* what is wrong with the parameters, found here; NULL: nothing */
@@ -48,12 +56,12 @@ enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice 
 void rt_changes_put_reply(struct pr_outbuf *o, const void *channel);
 /* The join was answered with ok: says what is known, and later what becomes known. */
 void rt_changes_joined(struct rt_channel *ch);
-/* The channel has a new token: rights follow it. */
-void rt_changes_refresh(struct rt_channel *ch);
+/* The channel has a new token: rights follow it. `old` is the one before. */
+void rt_changes_refresh(struct rt_channel *ch, const struct rt_token *old);
 /* The channel ends. */
 void rt_changes_leave(struct rt_channel *ch);
 /* The user of a registration stands elsewhere now. */
-void rt_changes_moved(struct rt_channel *ch, uint32_t index, uint32_t pos);
+void rt_changes_moved(const struct rt_reg_user *user, uint32_t pos);
 /* The link to the owner is new. */
 void rt_changes_attached(struct rt_project *project);
 /* Any CHG_* frame from the owner. 0, or a negative pr_err: the frame is damaged. */

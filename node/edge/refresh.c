@@ -109,7 +109,7 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
     }
     old = ch->token;
     ch->token = token;
-    rt_changes_refresh(ch);
+    rt_changes_refresh(ch, old);
     rt_refresh_begin(ch);
     rt_rights_refresh(ch, old); /* may end the channel */
     rt_token_unref(old);

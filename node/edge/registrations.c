@@ -262,7 +262,7 @@ void rt_reg_unuse(struct rt_project *project, struct rt_reg *r, uint32_t pos)
     r->nusers--;
     if (pos < r->nusers) {
         r->users[pos] = r->users[r->nusers];
-        rt_changes_moved(r->users[pos].channel, r->users[pos].index, pos);
+        rt_changes_moved(&r->users[pos], pos);
     }
     if (r->nusers > 0) {
         return;

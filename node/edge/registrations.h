@@ -22,6 +22,7 @@ struct rt_params {
 struct rt_reg_user {
     struct rt_channel *channel;
     uint32_t index; /* of the binding in its channel */
+    bool old;       /* it has a newer one, linger.h */
 };
 
 struct rt_reg {

@@ -2,7 +2,8 @@
 // Goal: nobody sees a row or column that a SELECT as the same role and claims would not show.
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
-import { startNode, startPostgres } from '../harness/process.mjs'
+import { startNode, startPostgres, until } from '../harness/process.mjs'
+import { connect } from '../harness/phx.mjs'
 import { prepare, tableMaker, all, subscriber, after, readerOf, U1, U2 } from './subscribers.mjs'
 
 const database = await startPostgres({ after: atEnd })
@@ -203,4 +204,25 @@ test('roles that may not be taken', async (t) => {
     const s = await subscriber(t, node, all(T), { role }, { status: 'error' })
     assert.ok(s.system.message.includes(text), s.system.message)
   }
+})
+
+test('a token that is refreshed under load costs no row, and none comes twice', async (t) => {
+  const T = await table('id int primary key, owner uuid', 'alter table % enable row level security',
+    'create policy p on % for select to authenticated using (owner = auth.uid())')
+  const s = await connect(t, node)
+  const token = (n) => node.token({ role: 'authenticated', sub: U1, iat: Math.floor(Date.now() / 1000), jti: `copy ${n}` })
+  await s.join('realtime:refreshed', {}, { ref: '1', payload: { access_token: token(0),
+    config: { postgres_changes: all(T), postgres_changes_options: { wait: true, timeout: 15000 } } } })
+  const ids = []
+  s.sink = (f) => { if (f.event !== 'postgres_changes') return false; ids.push(f.payload.data.record.id); return true }
+  let id = 0, n = 0
+  for (const end = Date.now() + 6000; Date.now() < end;) {
+    for (let k = 0; k < 40; k++) await sql.query(`insert into ${T} select g, '${U1}' from generate_series($1::int, $2::int) g`, [id + 1, id += 5])
+    s.send('1', `t${++n}`, 'realtime:refreshed', 'access_token', { access_token: token(n) }) // one a second counts
+  }
+  await until('the last row', () => ids.at(-1) === id)
+  assert.equal(ids.length, id)
+  assert.deepEqual(ids, [...ids].sort((a, b) => a - b))
+  assert.equal(new Set(ids).size, id)
+  t.diagnostic(`${id} rows, ${n} tokens`)
 })

@@ -2,6 +2,8 @@
 #include "edge_world.h"
 
 #include "node/edge/changes.h"
+#include "node/edge/linger.h"
+#include "node/edge/refresh.h"
 
 #define SYSTEM(status, message)                                                                    \
     "['1',null,'realtime:a','system',{'extension':'postgres_changes','status':'" status            \
@@ -385,6 +387,63 @@ static void told_again(void **state)
     world_close();
 }
 
+static void refresh(struct rt_conn *c, const char *role, int64_t life_s)
+{
+    char text[2048];
+
+    /* One a second is looked at. */
+    ((struct rt_channel *)w.e->channels.at[0].p)->refreshed_ms = 0;
+    (void)snprintf(text, sizeof text, "['1','2','realtime:a','access_token',{'access_token':'%s'}]",
+                   token_of(role, life_s));
+    send_text(c, text);
+}
+
+/* The same user with a newer token: rows for either registration, each once, until the old one has
+ * had its time. Another user: none for the one before. */
+static void a_refreshed_token(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    c = client("2.0.0");
+    join(c, "[{'event':'*','schema':'public'}]", "");
+    verdict(1, PR_CHG_LIVE, "");
+    refresh(c, "authenticated", 1000);
+    verdict(2, PR_CHG_LIVE, "");
+    assert_string_equal(db(), "reg 1 * public.*  anon\nreg 2 * public.*  authenticated\nunreg 1\n");
+    refresh(c, "authenticated", 2000);
+    assert_string_equal(db(), "reg 3 * public.*  authenticated\n");
+    verdict(3, PR_CHG_LIVE, "");
+    (void)heard(c);
+    change(7, 1, (const uint32_t[]){2, 0});
+    assert_non_null(strstr(heard(c), "postgres_changes"));
+    change(7, 2, (const uint32_t[]){2, 3, 0});
+    change(7, 3, (const uint32_t[]){3, 0});
+    {
+        const char *at = heard(c);
+        uint32_t n = 0;
+
+        while ((at = strstr(at, "'ids':[")) != NULL) {
+            at++;
+            n++;
+        }
+        assert_int_equal(n, 2);
+    }
+    (void)db();
+    rt_wheel_advance(&w.e->wheel, w.e->now_ms + RT_LINGER_MS + 1000);
+    settle();
+    assert_string_equal(db(), "unreg 2\n");
+    refresh(c, "authenticated", 3000);
+    assert_string_equal(db(), "reg 4 * public.*  authenticated\n");
+    refresh(c, "service_role", 3000);
+    assert_string_equal(db(), "unreg 3\nreg 5 * public.*  service_role\nunreg 4\n");
+    (void)heard(c);
+    change(7, 4, (const uint32_t[]){3, 4, 0});
+    assert_null(strstr(heard(c), "'ids'"));
+    world_close();
+}
+
 static void trouble_for_all(void **state)
 {
     uint8_t memory[128];
@@ -427,7 +486,7 @@ int main(void)
         cmocka_unit_test(refused_here),       cmocka_unit_test(verdicts_of_the_database),
         cmocka_unit_test(one_is_cancelled),   cmocka_unit_test(a_join_that_waits),
         cmocka_unit_test(legacy_joins),       cmocka_unit_test(told_again),
-        cmocka_unit_test(trouble_for_all),
+        cmocka_unit_test(a_refreshed_token),  cmocka_unit_test(trouble_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
