@@ -7,12 +7,11 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { cable, startBrowser } from '../harness/browser.mjs'
 import { connect, kind4 } from '../harness/phx.mjs'
 import { root, startNode, startPostgres, until } from '../harness/process.mjs'
 
-const HIDDEN_MS = 6000 // several heartbeats of the page, which beats every second here
+const BEATS = 4 // answered heartbeats of the hidden page: one a second is sent
 const bundle = readFileSync(join(root, 'tests/node_modules/@supabase/supabase-js/dist/umd/supabase.js'))
 const database = await startPostgres({ after })
 database.psql('-c', 'create table seen (id int primary key); alter publication supabase_realtime add table seen')
@@ -21,8 +20,9 @@ const sql = await database.connect()
 const line = await cable({ after }, node.port)
 
 const page = (worker) => `<!doctype html><script src="/supabase.js"></script><script>
-const client = supabase.createClient('${line.url}', '${node.anonKey}', { realtime: { worker: ${worker}, heartbeatIntervalMs: 1000 } })
-const log = { said: [], rows: [], states: [] }
+const log = { said: [], rows: [], states: [], beats: 0 }
+const client = supabase.createClient('${line.url}', '${node.anonKey}', { realtime: { worker: ${worker}, heartbeatIntervalMs: 1000,
+  heartbeatCallback: (status) => { log.beats += status === 'ok' } } })
 const room = client.channel('page', { config: { broadcast: { self: false, ack: true }, presence: { key: 'page' } } })
 room.on('broadcast', { event: 'hi' }, (m) => log.said.push(m.payload.n))
 room.on('presence', { event: 'sync' }, () => { log.present = Object.keys(room.presenceState()).sort() })
@@ -70,7 +70,7 @@ async function alive(tab, other, n) {
 
 for (const worker of [false, true]) {
   const path = worker ? '/worker' : '/'
-  test(`a page ${worker ? 'whose heartbeat is in a worker' : 'as it is'}: shown, hidden, shown again, cut off and back`, async (t) => {
+  test(`case 95: a page ${worker ? 'whose heartbeat is in a worker' : 'as it is'}: shown, hidden, shown again, cut off and back`, async (t) => {
     const other = await member(t)
     const tab = await browser.open(home + path)
     await until('the page to be there', async () => {
@@ -83,7 +83,8 @@ for (const worker of [false, true]) {
     const front = await browser.open('about:blank')
     await front.show()
     await until('the page to be hidden', async () => await tab.run('document.visibilityState') === 'hidden')
-    await delay(HIDDEN_MS)
+    const beats = (await tab.run('log')).beats
+    await until('heartbeats of the hidden page', async () => (await tab.run('log')).beats >= beats + BEATS)
     await alive(tab, other, 2)
     await tab.show()
     await until('the page to be shown', async () => await tab.run('document.visibilityState') === 'visible')
