@@ -134,4 +134,13 @@ test('case 95: clients of all versions, mixed on one topic', async (t) => {
   const [gone, ...left] = members
   await gone.leave()
   for (const m of left) await until(`${m.name} to see that one left`, () => m.seen().length === left.length)
+
+  for (const { role, pid } of node.pids()) if (role === 'edge') process.kill(pid, 'SIGKILL')
+  for (const m of left) {
+    const before = m.heard.length
+    await until(`${m.name} to come back by itself`, async () => {
+      try { await m.say() } catch { /* it has not joined again */ }
+      return m.heard.length > before
+    })
+  }
 })
