@@ -34,6 +34,14 @@ struct file_state {
     const char *path;
 };
 
+static char lower(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return (char)(c - 'A' + 'a');
+    }
+    return c;
+}
+
 /* [project NAME]; names are labels of host names, which have no case. */
 static bool project_name(const char *section, char *name)
 {
@@ -51,7 +59,7 @@ static bool project_name(const char *section, char *name)
         return false;
     }
     for (size_t i = 0; i <= n; i++) {
-        name[i] = (char)tolower((unsigned char)section[i]);
+        name[i] = lower(section[i]);
     }
     return true;
 }

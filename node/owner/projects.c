@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projects.c - changes.h for all projects: to which of them a frame or an event belongs. */
+#include <assert.h>
 #include <string.h>
 
 #include "node/owner/changes_in.h"
@@ -29,11 +30,11 @@ struct changes *rt_change_at(const struct owner *o, uint32_t i)
 }
 
 /* Of no project of the settings, and neither here nor elsewhere is a db that needs it. */
-static bool idle(const struct changes *c)
+static bool idle(const struct owner *o, const struct changes *c)
 {
-    const struct owner *o = c->o;
     const struct rt_config *now = o->again.nprojects > 0 ? &o->again : o->cfg;
 
+    assert(c != NULL);
     for (uint32_t i = 0; i < c->nnodes; i++) {
         if (c->nodes[i].asks && !c->nodes[i].gone) {
             return false;
@@ -44,13 +45,14 @@ static bool idle(const struct changes *c)
 
 /* Where a new one may be: behind all others, or instead of one that is idle. The end of the table:
  * nowhere. */
-static uint32_t place(const struct rt_projects *s)
+static uint32_t place(const struct owner *o)
 {
+    const struct rt_projects *s = o->projects;
     uint32_t i = s->count;
 
     if (s->count == RT_PROJECTS_MAX) {
         i = 0;
-        while (i < s->count && !idle(s->at[i])) {
+        while (i < s->count && !idle(o, s->at[i])) {
             i++;
         }
     }
@@ -67,7 +69,7 @@ static struct changes *get(struct owner *o, struct pr_slice name)
     if (c != NULL || name.n == 0 || name.n > RT_PROJECT_NAME_MAX) {
         return c;
     }
-    at = place(s);
+    at = place(o);
     if (at == RT_PROJECTS_MAX) {
         if (!s->full_told) {
             rt_log(o->args->log, RT_ERROR, "too_many_projects", rt_kv_b("project", name),
@@ -111,7 +113,7 @@ const char *rt_changes_project(const struct owner *o, uint32_t i)
     const struct changes *c;
 
     for (uint32_t k = 0; (c = rt_change_at(o, k)) != NULL; k++) {
-        if (!idle(c) && i-- == 0) {
+        if (!idle(o, c) && i-- == 0) {
             return c->project;
         }
     }
@@ -221,7 +223,7 @@ void rt_changes_elect(struct owner *o)
     for (uint32_t i = 0; i < o->projects->count; i++) {
         struct changes *c = o->projects->at[i];
 
-        if (!idle(c)) { /* else when its db is back */
+        if (!idle(o, c)) { /* else when its db is back */
             rt_change_reader(c, cl_reader(o->cl, pr_str(c->project)));
         }
     }
