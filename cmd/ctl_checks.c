@@ -239,25 +239,22 @@ static void check_clocks(struct rt_doctor *d)
     rt_doctor_good(d, detail);
 }
 
-static bool has_key(const json_t *keys, const char *key)
+/* The first of `want` that is not among `names`; NULL: all are. */
+static const char *lacks(const json_t *names, const json_t *want)
 {
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        if (strcmp(json_string_value(json_array_get(keys, i)), key) == 0) {
-            return true;
+    for (size_t i = 0; i < json_array_size(want); i++) {
+        const char *name = json_string_value(json_array_get(want, i));
+        size_t at = 0;
+
+        while (at < json_array_size(names) &&
+               strcmp(json_string_value(json_array_get(names, at)), name) != 0) {
+            at++;
+        }
+        if (at == json_array_size(names)) {
+            return name;
         }
     }
-    return false;
-}
-
-/* The same names in both, in whatever order. */
-static bool same_keys(const json_t *a, const json_t *b)
-{
-    bool same = json_array_size(a) == json_array_size(b);
-
-    for (size_t i = 0; same && i < json_array_size(a); i++) {
-        same = has_key(b, json_string_value(json_array_get(a, i)));
-    }
-    return same;
+    return NULL;
 }
 
 static void check_keys(struct rt_doctor *d)
@@ -277,7 +274,7 @@ static void check_keys(struct rt_doctor *d)
         if (!alone && json_array_size(keys) == 0) {
             rt_doctor_find(d, "problem", text(row, "node"), "talks to other nodes without a key",
                            "set REALTIME_CLUSTER_KEY, unset REALTIME_CLUSTER_INSECURE");
-        } else if (!same_keys(keys, want)) {
+        } else if (lacks(keys, want) != NULL || lacks(want, keys) != NULL) {
             (void)snprintf(detail, sizeof detail, "has other keys than %s", text(first, "node"));
             rt_doctor_find(
                 d, "problem", text(row, "node"), detail,
@@ -289,6 +286,36 @@ static void check_keys(struct rt_doctor *d)
         }
     }
     rt_doctor_good(d, alone ? "no other nodes" : "all nodes have the same");
+}
+
+/* A client of a project that its node does not know is refused, whichever project it is. */
+static void check_projects(struct rt_doctor *d)
+{
+    const json_t *first = json_array_get(d->selves, 0);
+    const json_t *want = json_object_get(first, "projects");
+    char detail[512];
+    size_t i;
+    json_t *row;
+
+    rt_doctor_check(d, "projects");
+    json_array_foreach(d->selves, i, row)
+    {
+        const json_t *names = json_object_get(row, "projects");
+        const char *less = lacks(names, want);
+        const char *more = lacks(want, names);
+
+        /* A node of an older build does not say. */
+        if (names == NULL || want == NULL || (less == NULL && more == NULL)) {
+            continue;
+        }
+        (void)snprintf(detail, sizeof detail, "%s project %s, which %s %s",
+                       less != NULL ? "does not have" : "has", less != NULL ? less : more,
+                       text(first, "node"), less != NULL ? "has" : "does not have");
+        rt_doctor_find(d, "problem", text(row, "node"), detail,
+                       "give all nodes the same --config file, then SIGHUP to realtimed");
+    }
+    (void)snprintf(detail, sizeof detail, "%zu on every node", json_array_size(want));
+    rt_doctor_good(d, detail);
 }
 
 static void check_builds(struct rt_doctor *d)
@@ -400,6 +427,7 @@ void rt_doctor_mesh(struct rt_doctor *d, bool views_differ)
     check_refused(d);
     check_clocks(d);
     check_keys(d);
+    check_projects(d);
     check_builds(d);
     check_zone(d);
     check_weights(d);

@@ -175,8 +175,7 @@ void rt_look_status(struct ask *q, const json_t *args)
                             "edges_attached", edges, "db_attached", dbs > 0 && dbs >= dbs_run,
                             "joined", cl_joined(o->cl), "topics", (json_int_t)s.topics, "presences",
                             (json_int_t)s.presences, "events", (json_int_t)s.events, "processes",
-                            processes, "limits",
-                            limits_json(o->again.nprojects > 0 ? &o->again : o->cfg)));
+                            processes, "limits", limits_json(rt_settings_now(o))));
 }
 
 /* ---- this node ---- */
@@ -249,12 +248,36 @@ static void count_owned(void *ctx, const struct cl_topic_row *row)
     s->topics += row->owner == s->o->node_id;
 }
 
+/* "down" if the database of any project is. */
 static const char *database_state(const struct owner *o)
 {
-    if (o->cfg->database_url == NULL) {
-        return "none";
+    const struct rt_config *now = rt_settings_now(o);
+    const struct rt_metrics *m = o->args->metrics;
+    const char *state = "none";
+
+    for (uint32_t i = 0; i < now->nprojects; i++) {
+        const struct rt_config *p = &now->projects[i];
+
+        if (p->database_url == NULL) {
+            continue;
+        }
+        if (rt_metrics_get(m, RT_DB, rt_metrics_db(m, p->project), RT_M_DB_UP) == 0) {
+            return "down";
+        }
+        state = "up";
     }
-    return rt_metrics_get(o->args->metrics, RT_DB, 0, RT_M_DB_UP) != 0 ? "up" : "down";
+    return state;
+}
+
+static json_t *projects_json(const struct owner *o)
+{
+    const struct rt_config *now = rt_settings_now(o);
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < now->nprojects; i++) {
+        (void)json_array_append_new(list, json_string(now->projects[i].project));
+    }
+    return list;
 }
 
 void rt_look_self(struct ask *q, bool count_topics)
@@ -270,7 +293,7 @@ void rt_look_self(struct ask *q, bool count_topics)
     cl_stats(o->cl, &s);
     self.row = json_pack(
         "{s:s, s:s, s:o, s:i, s:o, s:i, s:i, s:I, s:o, s:s, s:s?, s:o, s:I, s:I, s:s, s:I, s:I, "
-        "s:I, s:o, s:o}",
+        "s:I, s:o, s:o, s:o}",
         "row", "self", "state", cl_joined(o->cl) ? "alive" : "joining", "epoch", hex_json(o->epoch),
         "health", 0, "addr", json_null(), "weight", (int)o->cfg->weight, "edges", edges, "sockets",
         (json_int_t)rt_metrics_sum(o->args->metrics, RT_M_CONNECTIONS), "view",
@@ -278,7 +301,7 @@ void rt_look_self(struct ask *q, bool count_topics)
         keys_json(o->nodes), "wall_ms", (json_int_t)rt_wall_ms(), "up_ms",
         (json_int_t)(rt_wall_ms() - (o->epoch >> 12)), "database", database_state(o), "published",
         (json_int_t)s.published, "events", (json_int_t)s.events, "lost", (json_int_t)s.gap_lost,
-        "probes", probes_json(&s), "udp", udp_json(o->nodes));
+        "probes", probes_json(&s), "udp", udp_json(o->nodes), "projects", projects_json(o));
     cl_inspect_members(o->cl, self_member, &self);
     if (count_topics) {
         cl_inspect_topics(o->cl, count_owned, &self);

@@ -72,6 +72,12 @@ struct owner {
     struct asks *asks; /* questions of realtimectl under way */
 };
 
+/* The settings as SIGHUP last left them; o->cfg is what the process began with. */
+static inline const struct rt_config *rt_settings_now(const struct owner *o)
+{
+    return o->again.nprojects > 0 ? &o->again : o->cfg;
+}
+
 /* owner.c: gives an event to the core and carries out its actions. False: the edge was closed. */
 bool rt_owner_step(struct owner *o, const struct cl_event *ev);
 

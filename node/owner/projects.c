@@ -32,7 +32,7 @@ struct changes *rt_change_at(const struct owner *o, uint32_t i)
 /* Of no project of the settings, and neither here nor elsewhere is a db that needs it. */
 static bool idle(const struct owner *o, const struct changes *c)
 {
-    const struct rt_config *now = o->again.nprojects > 0 ? &o->again : o->cfg;
+    const struct rt_config *now = rt_settings_now(o);
 
     assert(c != NULL);
     for (uint32_t i = 0; i < c->nnodes; i++) {

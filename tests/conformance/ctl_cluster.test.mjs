@@ -4,11 +4,12 @@ import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as dial, createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { freePort, root, startCluster, startNode, until } from '../harness/process.mjs'
+import { SECRET, freePort, root, startCluster, startNode, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 
 const realtimectl = join(process.env.BUILD_DIR ?? join(root, 'build'), 'realtimectl')
@@ -236,11 +237,11 @@ test('a node that hangs is named in time, and the others are told of as ever', a
 })
 
 /** Two nodes of their own settings, each sees the other alive. */
-async function pair(t, first, second) {
+async function pair(t, first, second, args = () => []) {
   const key = randomBytes(32).toString('base64')
   const mesh = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`]
-  const start = (i, env) => startNode(t, { nodes: 1, edges: 1, ready: false, env: {
-    REALTIME_NODE: `p${i + 1}`, REALTIME_CLUSTER_LISTEN: mesh[i], REALTIME_CLUSTER_SEEDS: mesh.join(), REALTIME_CLUSTER_KEY: key, ...env(key, mesh[i]) } })
+  const start = (i, env) => startNode(t, { nodes: 1, edges: 1, ready: false, args: args(i), env: {
+    ...(args(i).length > 0 && { REALTIME_JWT_SECRET: undefined }), REALTIME_NODE: `p${i + 1}`, REALTIME_CLUSTER_LISTEN: mesh[i], REALTIME_CLUSTER_SEEDS: mesh.join(), REALTIME_CLUSTER_KEY: key, ...env(key, mesh[i]) } })
   const both = [await start(0, first), await start(1, second)]
   for (const node of both) {
     await until(`${node.name} to see two`, () => node.ask('members').rows.filter((m) => m.state === 'alive').length === 2)
@@ -256,6 +257,22 @@ test('doctor: keys that are not the same', async (t) => {
   const wrong = rows.filter((r) => !r.ok)
   assert.deepEqual(wrong.map((r) => [r.check, r.node]), [['keys', 'p2']])
   assert.match(wrong[0].fix, /REALTIME_CLUSTER_KEY/)
+})
+
+test('doctor: projects that are not the same', async (t) => {
+  const dir = mkdtempSync('/tmp/realtime-doctor-')
+  t.after(() => rmSync(dir, { recursive: true }))
+  const file = (name, projects) => {
+    writeFileSync(join(dir, name), projects.map((p) => `[project ${p}]\njwt_secret = ${SECRET}-${p}\n`).join(''))
+    return ['--config', join(dir, name)]
+  }
+  const both = await pair(t, plain, plain, (i) => file(`p${i + 1}.ini`, i === 0 ? ['shop', 'blog'] : ['shop']))
+  const found = () => both[0].ask('doctor').rows.filter((r) => r.check === 'projects').map((r) => [r.level, r.node ?? null, r.detail])
+  assert.deepEqual(found(), [['problem', 'p2', 'does not have project blog, which p1 has']])
+  file('p2.ini', ['shop', 'blog'])
+  process.kill(both[1].child.pid, 'SIGHUP')
+  await until('both to have the same', () => found()[0][0] === 'ok')
+  assert.deepEqual(found(), [['ok', null, '2 on every node']])
 })
 
 test('doctor: datagrams that do not pass, while links do', async (t) => {
