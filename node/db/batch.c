@@ -376,7 +376,7 @@ void rt_batch_work(struct rt_db *d)
         uint64_t end = g->commit_end;
 
         gathered_clear(g);
-        if (d->stream.sent_count == 0) {
+        if (d->stream.sent.count == 0) {
             d->stream.routed = last;
             if (end > d->stream.confirmed_lsn) {
                 d->stream.confirmed_lsn = end;

@@ -208,7 +208,7 @@ void rt_boots_check(struct rt_db *d)
 {
     bool changed = false;
 
-    if (d->stream.sent_count > 0) {
+    if (d->stream.sent.count > 0) {
         each(d, check_one, &changed);
     }
     if (changed) {

@@ -26,6 +26,7 @@
 #include "node/db/relcache.h"
 #include "node/db/rls.h"
 #include "node/db/route.h"
+#include "node/db/sent.h"
 #include "node/db/subscriptions.h"
 #include "proto/pgoutput.h"
 
@@ -69,13 +70,6 @@ struct rt_table {
     struct rt_message_map cast;
 };
 
-/* Sent but not acknowledged: a position that all edges, one that the edge that publishes must have;
- * and what may be confirmed with it. */
-struct rt_sent {
-    struct pr_pos pos, cast;
-    uint64_t end_lsn;
-};
-
 enum rt_stream_state {
     RT_STREAM_OFF = 0, /* waits for the database, the owner or the edges */
     RT_STREAM_STARTING,
@@ -101,8 +95,7 @@ struct rt_stream {
     uint64_t idle_lsn;      /* a keepalive's end with nothing before it unread */
     char *trouble;          /* what clients are told while it is down; NULL: nothing yet */
     uint64_t down_since_ms;
-    struct rt_sent *sent; /* ring */
-    uint32_t sent_head, sent_count, sent_cap;
+    struct rt_sent_ring sent;
     uint32_t lacking;  /* edges that have not acknowledged the first of them */
     uint64_t asked_ms; /* the last position frame to all edges */
     /* The transaction that is being read. */

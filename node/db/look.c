@@ -54,8 +54,8 @@ static void slots(struct rt_db *d, uint32_t id)
                  "\"subscriptions\":%u}\n",
                  d->cfg->project, s->slot, reader, state_name(d),
                  lsn_text(held ? s->found_lsn : 0).text, lsn_text(s->confirmed_lsn).text,
-                 lsn_text(s->received_lsn).text, (unsigned long long)behind, s->sent_count,
-                 d->boots.count, s->sent_count > 0 ? s->lacking : 0, d->nregs);
+                 lsn_text(s->received_lsn).text, (unsigned long long)behind, s->sent.count,
+                 d->boots.count, s->sent.count > 0 ? s->lacking : 0, d->nregs);
     (void)rt_control_reply(d->owner, id, pr_bytes(row, (size_t)n), true);
 }
 

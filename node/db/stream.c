@@ -65,8 +65,7 @@ void rt_stream_reset(struct rt_db *d)
 
     s->pg = NULL;
     s->in_transaction = false;
-    s->sent_head = 0;
-    s->sent_count = 0;
+    s->sent.count = 0;
     s->idle_lsn = 0;
     s->mark = (struct pr_pos){0};
     s->since_mark_bytes = 0;
@@ -136,7 +135,7 @@ static void confirm_idle(struct rt_db *d)
 {
     struct rt_stream *s = &d->stream;
 
-    if (s->sent_count == 0 && !s->in_transaction && s->held == NULL && rt_batch_idle(d) &&
+    if (s->sent.count == 0 && !s->in_transaction && s->held == NULL && rt_batch_idle(d) &&
         s->idle_lsn > s->confirmed_lsn) {
         s->confirmed_lsn = s->idle_lsn;
     }
@@ -145,7 +144,7 @@ static void confirm_idle(struct rt_db *d)
 /* Edges that got no body of the last frames are asked by a bare position. */
 static void ask_edges(struct rt_db *d)
 {
-    if (d->stream.sent_count > 0 && d->owner_up) {
+    if (d->stream.sent.count > 0 && d->owner_up) {
         rt_route_begin(d->route, d->stream.id, d->stream.routed);
         rt_route_end(d->route, d->stream.routed);
     }
@@ -184,11 +183,10 @@ static void on_feedback(void *ctx)
 void rt_stream_acked(struct rt_db *d)
 {
     struct rt_stream *s = &d->stream;
+    const struct rt_sent *first = NULL;
     uint64_t before = s->confirmed_lsn;
 
-    while (s->sent_count > 0) {
-        const struct rt_sent *first = &s->sent[s->sent_head];
-
+    while ((first = rt_sent_first(&s->sent)) != NULL) {
         s->lacking = rt_boots_lacking(d, first->pos);
         if (s->lacking > 0 || !rt_messages_done(d, first->cast)) {
             break;
@@ -196,8 +194,7 @@ void rt_stream_acked(struct rt_db *d)
         if (first->end_lsn > s->confirmed_lsn) {
             s->confirmed_lsn = first->end_lsn;
         }
-        s->sent_head = (s->sent_head + 1) % s->sent_cap;
-        s->sent_count--;
+        rt_sent_done(&s->sent);
     }
     if (s->confirmed_lsn != before) {
         rt_stream_feedback(d);
@@ -207,13 +204,9 @@ void rt_stream_acked(struct rt_db *d)
 void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now)
 {
     struct rt_stream *s = &d->stream;
-    struct pr_pos first;
+    const struct rt_sent *first = rt_sent_first(&s->sent);
 
-    if (s->sent_count == 0) {
-        return;
-    }
-    first = s->sent[s->sent_head].pos;
-    if (pr_pos_cmp(before, first) < 0 && pr_pos_cmp(now, first) >= 0) {
+    if (first != NULL && pr_pos_cmp(before, first->pos) < 0 && pr_pos_cmp(now, first->pos) >= 0) {
         assert(s->lacking > 0);
         s->lacking--;
         if (s->lacking == 0) {
@@ -225,25 +218,12 @@ void rt_stream_acked_by(struct rt_db *d, struct pr_pos before, struct pr_pos now
 void rt_stream_routed(struct rt_db *d, struct pr_pos last, struct pr_pos cast, uint64_t end_lsn)
 {
     struct rt_stream *s = &d->stream;
+    struct rt_sent batch = {.pos = last, .cast = cast, .end_lsn = end_lsn};
 
-    if (s->sent_count == s->sent_cap) {
-        uint32_t cap = s->sent_cap == 0 ? 64 : s->sent_cap * 2;
-        struct rt_sent *bigger = rt_malloc(cap * sizeof *bigger);
-
-        for (uint32_t i = 0; i < s->sent_count; i++) {
-            bigger[i] = s->sent[(s->sent_head + i) % s->sent_cap];
-        }
-        rt_free(s->sent);
-        s->sent = bigger;
-        s->sent_head = 0;
-        s->sent_cap = cap;
-    }
-    s->sent[(s->sent_head + s->sent_count) % s->sent_cap] =
-        (struct rt_sent){.pos = last, .cast = cast, .end_lsn = end_lsn};
-    s->sent_count++;
+    rt_sent_add(&s->sent, &batch);
     rt_boots_owe(d);
     s->routed = last;
-    if (s->sent_count == 1) {
+    if (s->sent.count == 1) {
         rt_stream_acked(d);
     }
 }
@@ -458,7 +438,6 @@ void rt_stream_free(struct rt_db *d)
     rt_stream_drop(d);
     rt_timer_close(&d->stream.retry, NULL);
     rt_timer_close(&d->stream.feedback, NULL);
-    rt_free(d->stream.sent);
     rt_messages_free(d);
     rt_free(d->stream.trouble);
 }
