@@ -441,7 +441,6 @@ int main(void)
         T(property_31_foreign_with_the_key),
         T(property_31_reflected),
         T(property_31_replayed_and_altered),
-
 #undef T
     };
 
