@@ -308,4 +308,12 @@ static inline const char *n_topic_of(const struct nodes *w, unsigned nodes, uint
     return n_topic(w, nodes, owner, nodes, owner, nth);
 }
 
+/* ---- nodes and sets of them ---- */
+
+#define A   0u
+#define B   1u
+#define C   2u
+#define AB  3u
+#define ABC 7u
+
 #endif

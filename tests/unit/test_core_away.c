@@ -10,11 +10,6 @@
 
 static struct nodes w;
 
-#define A   0u
-#define B   1u
-#define C   2u
-#define ABC 7u
-
 static void ask(uint32_t i, const char *topic, uint32_t flags, const char *text, uint64_t cookie)
 {
     struct n_edge *e = &w.n[i].e[0];

@@ -9,12 +9,6 @@
 
 static struct nodes w;
 
-#define A   0u
-#define B   1u
-#define C   2u
-#define AB  3u
-#define ABC 7u
-
 static unsigned sent[N_NODES];
 
 static void publish(uint32_t node, const char *topic)
