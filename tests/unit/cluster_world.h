@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cluster_world.h - one owner and a few edges, joined by queues of frames instead of sockets, with
- * a clock that the test moves and memory that may be refused. For test_core.c and test_edge.c.
+ * a clock that the test moves and memory that may be refused. For test_core.c, test_edge.c and
+ * test_edge_presence.c.
  */
 #ifndef TESTS_CLUSTER_WORLD_H
 #define TESTS_CLUSTER_WORLD_H
@@ -56,7 +57,7 @@ struct world {
     struct w_edge e[W_EDGES];
 };
 
-static void *w_get(void *ctx, size_t n)
+static inline void *w_get(void *ctx, size_t n)
 {
     struct world *w = ctx;
     void *p = NULL;
@@ -78,7 +79,7 @@ static void *w_get(void *ctx, size_t n)
     return p;
 }
 
-static void w_put(void *ctx, void *p, size_t n)
+static inline void w_put(void *ctx, void *p, size_t n)
 {
     struct world *w = ctx;
 
@@ -87,9 +88,9 @@ static void w_put(void *ctx, void *p, size_t n)
     free(p);
 }
 
-static void w_say(struct w_edge *e, const char *format, ...)
+static inline void w_say(struct w_edge *e, const char *format, ...)
     __attribute__((format(printf, 2, 3), unused));
-static void w_say(struct w_edge *e, const char *format, ...)
+static inline void w_say(struct w_edge *e, const char *format, ...)
 {
     va_list args;
     int n = 0;
@@ -102,7 +103,7 @@ static void w_say(struct w_edge *e, const char *format, ...)
     }
 }
 
-static void w_queue_put(struct w_queue *q, struct pr_slice bytes)
+static inline void w_queue_put(struct w_queue *q, struct pr_slice bytes)
 {
     struct w_frame *f = malloc(sizeof *f + bytes.n);
 
@@ -117,7 +118,7 @@ static void w_queue_put(struct w_queue *q, struct pr_slice bytes)
     q->tail = &f->next;
 }
 
-static void w_queue_clear(struct w_queue *q)
+static inline void w_queue_clear(struct w_queue *q)
 {
     while (q->head != NULL) {
         struct w_frame *f = q->head;
@@ -127,7 +128,7 @@ static void w_queue_clear(struct w_queue *q)
     }
 }
 
-static void w_check(const struct world *w)
+static inline void w_check(const struct world *w)
 {
     const char *what = NULL;
 
@@ -141,12 +142,12 @@ static void w_check(const struct world *w)
     }
 }
 
-static int w_text(struct pr_slice s)
+static inline int w_text(struct pr_slice s)
 {
     return (int)s.n;
 }
 
-static void w_say_shown(struct w_edge *e, char sign, struct pr_slice list)
+static inline void w_say_shown(struct w_edge *e, char sign, struct pr_slice list)
 {
     struct pr_pshown p;
 
@@ -157,7 +158,7 @@ static void w_say_shown(struct w_edge *e, char sign, struct pr_slice list)
 }
 
 /* Takes the actions of an edge: frames into its queue, the rest into its log. */
-static void w_drain_edge(struct world *w, uint32_t i)
+static inline void w_drain_edge(struct world *w, uint32_t i)
 {
     struct w_edge *e = &w->e[i];
     struct cle_action a;
@@ -205,7 +206,7 @@ static void w_drain_edge(struct world *w, uint32_t i)
     }
 }
 
-static void w_drain_owner(struct world *w)
+static inline void w_drain_owner(struct world *w)
 {
     struct cl_action a;
 
@@ -223,7 +224,7 @@ static void w_drain_owner(struct world *w)
     }
 }
 
-static struct pr_frame w_parse(const struct w_frame *f)
+static inline struct pr_frame w_parse(const struct w_frame *f)
 {
     struct pr_frame out;
 
@@ -231,8 +232,8 @@ static struct pr_frame w_parse(const struct w_frame *f)
     return out;
 }
 
-static int w_step(struct world *w, enum cl_event_type type, uint32_t edge,
-                  const struct pr_frame *frame)
+static inline int w_step(struct world *w, enum cl_event_type type, uint32_t edge,
+                         const struct pr_frame *frame)
 {
     struct cl_event ev = {.type = type, .edge = edge, .boot = w->e[edge].boot, .frame = frame};
     int rv = 0;
@@ -245,7 +246,7 @@ static int w_step(struct world *w, enum cl_event_type type, uint32_t edge,
 }
 
 /* One frame of edge i to the owner; false if there is none. */
-static bool w_move_up(struct world *w, uint32_t i)
+static inline bool w_move_up(struct world *w, uint32_t i)
 {
     struct w_frame *f = w->e[i].to_owner.head;
     struct pr_frame frame;
@@ -260,7 +261,7 @@ static bool w_move_up(struct world *w, uint32_t i)
     return true;
 }
 
-static bool w_move_down(struct world *w, uint32_t i)
+static inline bool w_move_down(struct world *w, uint32_t i)
 {
     struct w_frame *f = w->e[i].to_edge.head;
     struct pr_frame frame;
@@ -280,7 +281,7 @@ static bool w_move_down(struct world *w, uint32_t i)
     return true;
 }
 
-static void w_tick(struct world *w)
+static inline void w_tick(struct world *w)
 {
     if (w->cl != NULL) {
         (void)w_step(w, CL_EV_TICK, 0, NULL);
@@ -296,7 +297,7 @@ static void w_tick(struct world *w)
 }
 
 /* Until nothing moves and nothing is due, without moving the clock. */
-static void w_settle(struct world *w)
+static inline void w_settle(struct world *w)
 {
     bool moved = true;
 
@@ -316,7 +317,7 @@ static void w_settle(struct world *w)
 }
 
 /* Moves the clock from deadline to deadline. */
-static void w_run(struct world *w, cl_ms ms)
+static inline void w_run(struct world *w, cl_ms ms)
 {
     cl_ms end = w->now + ms;
 
@@ -339,7 +340,7 @@ static void w_run(struct world *w, cl_ms ms)
     }
 }
 
-static void w_disconnect(struct world *w, uint32_t i)
+static inline void w_disconnect(struct world *w, uint32_t i)
 {
     struct w_edge *e = &w->e[i];
 
@@ -356,7 +357,7 @@ static void w_disconnect(struct world *w, uint32_t i)
     }
 }
 
-static void w_connect(struct world *w, uint32_t i)
+static inline void w_connect(struct world *w, uint32_t i)
 {
     struct pr_hello_ok ok = {.proto = 1, .node = 7, .epoch = w->epoch, .name = pr_str("n")};
 
@@ -367,7 +368,7 @@ static void w_connect(struct world *w, uint32_t i)
     w_drain_edge(w, i);
 }
 
-static void w_owner_start(struct world *w)
+static inline void w_owner_start(struct world *w)
 {
     struct cl_config cfg = {
         .name = pr_str("n"),
@@ -383,7 +384,7 @@ static void w_owner_start(struct world *w)
     }
 }
 
-static void w_owner_kill(struct world *w)
+static inline void w_owner_kill(struct world *w)
 {
     cl_free(w->cl);
     w->cl = NULL;
@@ -394,7 +395,7 @@ static void w_owner_kill(struct world *w)
     }
 }
 
-static void w_edge_start(struct world *w, uint32_t i)
+static inline void w_edge_start(struct world *w, uint32_t i)
 {
     struct cle_config cfg = {
         .index = i,
@@ -410,7 +411,7 @@ static void w_edge_start(struct world *w, uint32_t i)
     }
 }
 
-static void w_edge_kill(struct world *w, uint32_t i)
+static inline void w_edge_kill(struct world *w, uint32_t i)
 {
     w_disconnect(w, i);
     cle_free(w->e[i].c);
@@ -418,7 +419,7 @@ static void w_edge_kill(struct world *w, uint32_t i)
 }
 
 /* An owner and `edges` attached edges at time 1000. */
-static void w_init(struct world *w, uint32_t edges)
+static inline void w_init(struct world *w, uint32_t edges)
 {
     memset(w, 0, sizeof *w);
     w->mem = (struct cl_alloc){.get = w_get, .put = w_put, .ctx = w};
@@ -443,7 +444,7 @@ static void w_init(struct world *w, uint32_t edges)
     w_settle(w);
 }
 
-static void w_deinit(struct world *w)
+static inline void w_deinit(struct world *w)
 {
     w_owner_kill(w);
     for (uint32_t i = 0; i < W_EDGES; i++) {
@@ -454,7 +455,7 @@ static void w_deinit(struct world *w)
     assert_int_equal(w->outstanding, 0);
 }
 
-static void w_expect(struct world *w, uint32_t i, const char *log)
+static inline void w_expect(struct world *w, uint32_t i, const char *log)
 {
     if (strcmp(w->e[i].log, log) != 0) {
         fail_msg("edge %u was told\n  %s\nexpected\n  %s", i, w->e[i].log, log);
@@ -463,7 +464,7 @@ static void w_expect(struct world *w, uint32_t i, const char *log)
     w->e[i].log[0] = '\0';
 }
 
-static uint32_t w_sub(struct world *w, uint32_t i, const char *topic)
+static inline uint32_t w_sub(struct world *w, uint32_t i, const char *topic)
 {
     uint32_t handle = 0;
     bool subscribed = false;
@@ -480,7 +481,8 @@ static uint32_t w_sub(struct world *w, uint32_t i, const char *topic)
     return handle;
 }
 
-static int w_pub(struct world *w, uint32_t i, const char *topic, const char *text, uint64_t cookie)
+static inline int w_pub(struct world *w, uint32_t i, const char *topic, const char *text,
+                        uint64_t cookie)
 {
     int rv = 0;
 
@@ -491,8 +493,8 @@ static int w_pub(struct world *w, uint32_t i, const char *topic, const char *tex
     return rv;
 }
 
-static void w_put_pres(struct world *w, uint32_t i, uint32_t topic, uint32_t slot, const char *key,
-                       const char *meta)
+static inline void w_put_pres(struct world *w, uint32_t i, uint32_t topic, uint32_t slot,
+                              const char *key, const char *meta)
 {
     int rv = 0;
 
@@ -503,7 +505,7 @@ static void w_put_pres(struct world *w, uint32_t i, uint32_t topic, uint32_t slo
     assert_int_equal(rv, CL_OK);
 }
 
-static void w_want(struct world *w, uint32_t i, uint32_t topic, bool on)
+static inline void w_want(struct world *w, uint32_t i, uint32_t topic, bool on)
 {
     while (cle_presence_want(w->e[i].c, w->now, topic, on) != CL_OK) {
     }
