@@ -3,7 +3,7 @@
 #ifndef TESTS_NODES_PLAY_H
 #define TESTS_NODES_PLAY_H
 
-#include "nodes_world.h"
+#include "nodes_move.h"
 
 /* ---- lives ---- */
 
