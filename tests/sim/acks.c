@@ -11,7 +11,7 @@
  * Who follows is asked of the followers, and of those without a link it is what they had asked for;
  * who has it is seen where it arrives.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
  * Who has subscribed is what the owner process was told on the connection there is: by SUB and
  * UNSUB, as they were taken.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 /* What no limit names: an idle process with 256 members, its links and its edges; buckets and free
  * places of tables that have grown. */

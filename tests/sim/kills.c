@@ -8,7 +8,7 @@
  * The publishes of one edge in one topic come in their order (I3), so what a later one has passed
  * by does not come any more.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 static void missed(struct sim *s, uint32_t client, const struct member *m, uint32_t id)
 {

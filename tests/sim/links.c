@@ -7,7 +7,7 @@
  * written before it died still arrives. A blocked way keeps what is on it, as TCP does, until it
  * opens or the link is given up for silence.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <stdlib.h>
 #include <string.h>

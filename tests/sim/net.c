@@ -7,7 +7,7 @@
  * that closes with full buffers. The new connection may be there before the end of the old one is
  * seen.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.c - the shell of an owner process: what goes into its core, and what comes out. */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <string.h>
 

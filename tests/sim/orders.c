@@ -15,7 +15,7 @@
  *       ordering), no gap is counted, and no publish is given up
  *   P5  an answer to a publish comes once, and "done" only for what was ordered
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* peek.c - what the checks need to know of a core and no interface tells. */
 #include "cluster/confirm.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out)
 {

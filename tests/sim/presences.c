@@ -8,7 +8,7 @@
  *       its end or the last fault
  *   Q4  at rest every holder has, and every member sees, exactly who is there
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <stdlib.h>
 #include <string.h>

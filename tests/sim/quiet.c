@@ -10,7 +10,7 @@
  *   Q8  nothing but idle talk between nodes
  *   Q9  memory after all have left is that of an idle process
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <string.h>
 

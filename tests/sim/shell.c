@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* shell.c - the part of an edge process that knows clients, as far as the promises need it. */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <stdlib.h>
 #include <string.h>

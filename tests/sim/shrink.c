@@ -3,7 +3,7 @@
  * shrink.c - less of a run that fails: of its faults, then of its time, clients and nodes.
  * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/plan.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/sim.h"
+#include "tests/sim/checks.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -13,12 +13,14 @@
  *   shell.c      what an edge does with the actions of its struct cle: members, publishes, states
  *   scenarios.c  what a seed draws, and the work
  *   faults.c     the faults, the operator, healing
+ * with checks.h:
  *   orders.c     promises about broadcast     presences.c  promises about presence
  *   acks.c       and about its answers        bounds.c     how much, and to whom
  *   kills.c      and about deaths of owner processes
  *   quiet.c      what must hold when all has settled
- *   case.c       a run as a file           shrink.c    less of a run that fails
  *   peek.c       the little that no interface tells
+ * with plan.h:
+ *   case.c       a run as a file           shrink.c    less of a run that fails
  *
  * An edge is named by one number for the whole cluster: node * EDGES_MAX + its index there.
  */
@@ -30,11 +32,10 @@
 #include "cluster/hash.h"
 #include "cluster/trace.h"
 #include "proto/mesh_node.h"
+#include "tests/sim/plan.h"
 
 #include <stdio.h>
 
-#define NODES_MAX   9u
-#define EDGES_MAX   4u /* of one node */
 #define ALL_EDGES   (NODES_MAX * EDGES_MAX)
 #define TOPICS_MAX  50u
 #define CLIENTS_MAX 200u
@@ -276,95 +277,6 @@ struct event {
     uint64_t arg;
 };
 
-/* What a seed draws: of each kind of fault half of the seeds have none. Milliseconds, shares of
- * 1000, yes or no.
- *   edges        of a node, at most
- *   first_nodes  that start at once; the others join later
- *   seeds        nodes 0 .. seeds-1 are in everybody's list
- *   planned      nothing but planned changes, and loss of datagrams
- *   owners       nothing but deaths of owner processes, now and then of two at once
- *   burst        one fault soon after the other: into what the first has set off
- *   tight        little room for what waits or is kept
- */
-#define KNOBS(X)                                                                                   \
-    X(nodes)                                                                                       \
-    X(edges)                                                                                       \
-    X(clients)                                                                                     \
-    X(topics)                                                                                      \
-    X(first_nodes)                                                                                 \
-    X(seeds)                                                                                       \
-    X(delay_max_ms)                                                                                \
-    X(work_every_ms)                                                                               \
-    X(fault_every_ms)                                                                              \
-    X(down_max_ms)                                                                                 \
-    X(link_delay_ms)                                                                               \
-    X(udp_delay_ms)                                                                                \
-    X(udp_loss)                                                                                    \
-    X(udp_repeat)                                                                                  \
-    X(clustered)                                                                                   \
-    X(planned)                                                                                     \
-    X(owners)                                                                                      \
-    X(owner_crash)                                                                                 \
-    X(edge_crash)                                                                                  \
-    X(cut)                                                                                         \
-    X(stall)                                                                                       \
-    X(refuse)                                                                                      \
-    X(burst)                                                                                       \
-    X(tight)                                                                                       \
-    X(node_crash)                                                                                  \
-    X(link_cut)                                                                                    \
-    X(half_open)                                                                                   \
-    X(part)                                                                                        \
-    X(overflow)                                                                                    \
-    X(move)                                                                                        \
-    X(wall)                                                                                        \
-    X(operator)                                                                                    \
-    X(work_from)                                                                                   \
-    X(work_until)
-struct knobs {
-#define KNOB(name) uint32_t name;
-    KNOBS(KNOB)
-#undef KNOB
-};
-
-enum fault_kind {
-    FAULT_NONE = 0, /* drawn, but this seed has none of the kind */
-    FAULT_OWNER_CRASH,
-    FAULT_EDGE_CRASH,
-    FAULT_CUT, /* of the connection between an edge and its owner */
-    FAULT_STALL_OWNER,
-    FAULT_STALL_EDGE,
-    FAULT_NODE_LOST,
-    FAULT_LINK_CUT,
-    FAULT_HALF_OPEN,
-    FAULT_PARTITION,
-    FAULT_OPERATOR,
-    FAULT_KINDS
-};
-struct fault {
-    cl_ms at;
-    enum fault_kind kind;
-    uint32_t who, other; /* node or edge; the node at the other end of a link, and which end */
-    uint32_t end;
-    uint32_t ms; /* how long; of the operator: which clients go before */
-    bool dark, moves, wall;
-    int64_t wall_ms;
-    uint32_t blocked[NODES_MAX]; /* bitmap: to whom nothing passes */
-};
-
-/* All that makes one run what it is, besides the draws of its work and of its network. */
-struct plan {
-    uint64_t seed;
-    struct knobs k;
-    struct {
-        uint32_t edges, weight;
-        uint64_t clock;
-        int64_t wall_ms;
-    } node[NODES_MAX];
-    struct fault *faults;
-    uint32_t nfaults, room;
-};
-
 struct sim {
     uint64_t seed, step, until;
     bool trace, failed;
@@ -533,108 +445,5 @@ void sim_part_ends(struct sim *s);
 /* A leaving node whose core says that it may go. */
 void sim_leave_go_on(struct sim *s, uint32_t n);
 void sim_heal(struct sim *s);
-
-/* orders.c */
-uint32_t sim_life_of(const struct sim *s, uint64_t boot);
-/* By its name; NOBODY. */
-uint32_t sim_pub_find(const struct sim *s, uint64_t boot, uint32_t part, uint64_t oseq);
-void sim_check_got(struct sim *s, uint32_t client, struct member *m, uint32_t index);
-void sim_check_joined(struct sim *s, uint32_t client, struct member *m);
-void sim_check_gap(struct sim *s, uint32_t client, struct member *m, uint64_t lost);
-/* An action of an owner process: orders, passes on, answers. */
-void sim_check_node_action(struct sim *s, uint32_t n, const struct cl_action *a);
-/* Before a step: a publish that it may order. After it and its actions: what was ordered although
- * nobody gets an event of it. */
-void sim_check_taken(struct sim *s, uint32_t n, const struct cl_event *ev);
-void sim_check_silent(struct sim *s, uint32_t n);
-/* Before and after a frame of another node: whom it follows. */
-void sim_check_follows(struct sim *s, uint32_t n, const struct cl_event *ev, bool after);
-void sim_check_sent_pub(struct sim *s, uint32_t e, const struct pr_frame *f);
-void sim_check_pub_done(struct sim *s, uint32_t e, uint64_t cookie, uint32_t result);
-/* Nothing comes any more: every member has got what it should. */
-void sim_check_account(struct sim *s, uint32_t client, struct member *m);
-
-/* acks.c */
-/* Nodes that follow the owner process of this one for the topic now: a bitmap. */
-uint32_t sim_followers(const struct sim *s, uint32_t owner, uint32_t topic);
-/* Nodes that did when their link ended, and may come back. */
-uint32_t sim_waited_for(const struct sim *s, uint32_t owner, uint32_t topic);
-/* A node takes news of another's link or subscriptions; before sim_check_heard. */
-void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev);
-/* It finds another one dead. */
-void sim_check_dead(struct sim *s, uint32_t n, const struct cl_action *a);
-/* A frame that a node has taken. */
-void sim_check_arrived(struct sim *s, uint32_t n, const struct cl_event *ev);
-/* A full link drops a frame to that node. */
-void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f);
-/* Node n says that the publish is done, which it has ordered. */
-void sim_check_acked(struct sim *s, uint32_t n, uint32_t id);
-
-/* kills.c */
-/* A member gets this number of an edge process: those before will not come any more. */
-void sim_check_passed_by(struct sim *s, uint32_t client, const struct member *m, uint32_t life,
-                         uint32_t number);
-/* Nothing comes any more. */
-void sim_check_got_all(struct sim *s, uint32_t client, const struct member *m);
-
-/* bounds.c */
-/* The topic of a SUB or UNSUB; NOBODY: it is neither. */
-uint32_t sim_sub_topic(const struct sim *s, const struct pr_frame *f, bool *on);
-/* What a node has taken: who subscribes to what. */
-void sim_check_heard(struct sim *s, uint32_t n, const struct cl_event *ev);
-/* Where an EVENT goes. */
-void sim_check_wanted(struct sim *s, uint32_t n, uint32_t topic, const struct cl_action *a);
-/* The actions of one step: how many, and the bytes of the largest. */
-void sim_check_step(struct sim *s, uint32_t n, uint32_t count, size_t largest);
-void sim_check_limits(struct sim *s, uint32_t n);
-void sim_check_edge_limits(struct sim *s, uint32_t e);
-
-/* presences.c */
-void sim_check_diff(struct sim *s, uint32_t client, struct member *m, const struct pr_p_diff *d);
-/* Nobody sees whose edge process ended long ago. */
-void sim_check_ghosts(struct sim *s);
-void sim_check_presence_quiet(struct sim *s);
-void sim_check_member_presence(struct sim *s, uint32_t client, const struct member *m);
-
-/* case.c */
-/* A plan as JSON, with what went wrong. False: it cannot be written, or is none. */
-bool sim_case_save(const struct plan *p, const char *why, const char *path);
-bool sim_case_load(struct plan *p, const char *path);
-/* shrink.c */
-/* Takes away from the plan what the failure `why` does not need; how a plan fails is asked of
- * `play`, which writes it down, or returns true. Returns the number of runs. */
-uint32_t sim_shrink(struct plan *p, const char *why,
-                    bool (*play)(const struct plan *p, char *why, size_t room));
-
-/* quiet.c */
-/* Everything has settled. */
-void sim_check_quiet(struct sim *s);
-/* How often nodes found that they hold different things. */
-uint64_t sim_repairs(const struct sim *s);
-void sim_check_probe_start(struct sim *s);
-void sim_check_probe_end(struct sim *s);
-/* All clients have left, long ago. */
-void sim_check_empty(struct sim *s);
-
-/* peek.c */
-struct peek {
-    struct pr_epoch follows; /* zeros: nobody */
-    uint64_t follow_seq, seq;
-    bool since; /* follow_seq is what an edge says that it has had: before what this node passed on
-                 */
-    bool followed; /* edges want it, and its owner has answered */
-};
-struct peek_sizes {
-    size_t pending, kept;                         /* bytes */
-    uint32_t unconfirmed, flown, unconfirmed_max; /* publishes; under way on one link, at most */
-};
-/* False: the core does not know the topic. */
-bool sim_peek_topic(const struct cl *cl, struct pr_slice key, struct peek *out);
-/* The owner process has ordered this publish, or a later one of its edge in the partition. */
-bool sim_peek_ordered(const struct cl *cl, uint64_t boot, uint32_t part, uint64_t oseq);
-void sim_peek_sizes(const struct cl *cl, struct peek_sizes *out);
-/* Publishes that wait or are not confirmed, partitions that are closed, topics whose owner has not
- * answered. */
-uint64_t sim_peek_waiting(const struct cl *cl);
 
 #endif
