@@ -68,6 +68,8 @@ enum pr_type {
     PR_T_RIGHTS = 0x41,
     PR_T_REPLAY_ASK = 0x42,
     PR_T_REPLAY = 0x43,
+    PR_T_STORE_ASK = 0x44,
+    PR_T_STORE = 0x45,
     PR_T_P_DELTA = 0x50,
     PR_T_P_DIGEST = 0x52,
     PR_T_P_PULL = 0x53,

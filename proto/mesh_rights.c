@@ -159,3 +159,68 @@ int pr_replay_next(struct pr_slice *rows, struct pr_slice *body)
     *rows = pr_bytes(rows->p + 4 + n, rows->n - 4 - n);
     return 1;
 }
+
+void pr_store_ask_encode(struct pr_outbuf *o, const struct pr_store_ask *m)
+{
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_STORE_ASK, 12);
+
+    pr_mp_put_bin(o, m->project);
+    pr_mp_put_uint(o, m->boot);
+    pr_mp_put_uint(o, m->id);
+    pr_mp_put_bin(o, m->topic);
+    pr_mp_put_bin(o, m->role);
+    pr_mp_put_bin(o, m->claims);
+    pr_mp_put_bin(o, m->sub);
+    pr_mp_put_bin(o, m->headers);
+    pr_mp_put_bin(o, m->message);
+    pr_mp_put_uint(o, m->ttl_s);
+    pr_mp_put_bool(o, m->binary);
+    pr_mp_put_bin(o, m->event);
+    pr_put_slice(o, m->payload);
+    pr_mp_end(&w);
+}
+
+int pr_store_ask_decode(const struct pr_frame *f, struct pr_store_ask *m)
+{
+    struct pr_mp_in r = pr_mp_open(f, PR_T_STORE_ASK, 12);
+    int rv = PR_OK;
+
+    m->project = pr_mp_bin(&r, 0, PR_ID_MAX);
+    m->boot = pr_mp_uint(&r);
+    m->id = pr_mp_uint(&r);
+    m->topic = pr_mp_topic(&r);
+    m->role = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->claims = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->sub = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->headers = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    m->message = pr_mp_bin(&r, PR_UUID_LEN, PR_UUID_LEN);
+    m->ttl_s = pr_mp_u32(&r);
+    m->binary = pr_mp_bool(&r);
+    m->event = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    rv = pr_mp_close_payload(&r, &m->payload);
+    return rv == PR_OK && m->ttl_s > PR_STORE_TTL_MAX ? PR_ERANGE : rv;
+}
+
+void pr_store_encode(struct pr_outbuf *o, const struct pr_store *m)
+{
+    struct pr_mp_out w = pr_mp_begin(o, PR_T_STORE, 5);
+
+    pr_mp_put_uint(o, m->boot);
+    pr_mp_put_uint(o, m->id);
+    pr_mp_put_uint(o, m->status);
+    pr_mp_put_bool(o, m->stored);
+    pr_mp_put_bin(o, m->text);
+    pr_mp_end(&w);
+}
+
+int pr_store_decode(const struct pr_frame *f, struct pr_store *m)
+{
+    struct pr_mp_in r = pr_mp_open(f, PR_T_STORE, 5);
+
+    m->boot = pr_mp_uint(&r);
+    m->id = pr_mp_uint(&r);
+    m->status = pr_mp_u32(&r);
+    m->stored = pr_mp_bool(&r);
+    m->text = pr_mp_bin(&r, 0, PR_TEXT_MAX);
+    return pr_mp_close(&r);
+}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mesh_rights.h - what the policies of the database allow on a private channel, and what was
- * broadcast on it before: questions of an edge, passed by its node's owner to its node's db, and
- * the answers back.
+ * broadcast on it before, and what is to be stored of it: questions of an edge, passed by its
+ * node's owner to its node's db, and the answers back.
  *
  * Same frame, same rules as mesh.h. These never travel between nodes: every node has a db of its
  * own that can ask, so that no node depends on another one for its joins.
@@ -69,6 +69,39 @@ struct pr_replay {
     uint32_t status;      /* enum pr_rights_status; without rows unless DONE */
     struct pr_slice rows; /* oldest first: for pr_replay_next, at most PR_REPLAY_ROWS */
 };
+
+/* A time to live is at most this many seconds, 100 years. */
+#define PR_STORE_TTL_MAX 3155760000u
+#define PR_UUID_LEN      36u
+
+/* A broadcast to be stored, by whoever may. Asked again it is stored once, by its id. */
+struct pr_store_ask {
+    struct pr_slice project;
+    uint64_t boot;         /* of the edge that asks */
+    uint64_t id;           /* its name for the question, not 0; repeated in the answer */
+    struct pr_slice topic; /* name without prefix, 1 .. PR_TOPIC_KEY_MAX bytes */
+    struct pr_slice role;  /* of the token, as in pr_rights_ask; so are the next three */
+    struct pr_slice claims;
+    struct pr_slice sub;
+    struct pr_slice headers;
+    struct pr_slice message; /* its UUID as text, PR_UUID_LEN bytes */
+    uint32_t ttl_s;          /* 0: as long as the table keeps it; at most PR_STORE_TTL_MAX */
+    bool binary;             /* payload is bytes, else a JSON value */
+    struct pr_slice event;   /* 0 .. PR_TEXT_MAX bytes */
+    struct pr_slice payload;
+};
+struct pr_store {
+    uint64_t boot;
+    uint64_t id;
+    uint32_t status;      /* enum pr_rights_status */
+    bool stored;          /* DONE: it is committed; false: it was refused */
+    struct pr_slice text; /* why, if there is more to say; 0 .. PR_TEXT_MAX bytes */
+};
+
+void pr_store_ask_encode(struct pr_outbuf *o, const struct pr_store_ask *m);
+void pr_store_encode(struct pr_outbuf *o, const struct pr_store *m);
+PR_MUST_CHECK int pr_store_ask_decode(const struct pr_frame *f, struct pr_store_ask *m);
+PR_MUST_CHECK int pr_store_decode(const struct pr_frame *f, struct pr_store *m);
 
 void pr_replay_ask_encode(struct pr_outbuf *o, const struct pr_replay_ask *m);
 void pr_replay_encode(struct pr_outbuf *o, const struct pr_replay *m);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -129,6 +130,19 @@ void rt_random(void *p, size_t n)
         at += got;
         n -= (size_t)got;
     }
+}
+
+void rt_uuid(char out[RT_UUID_LEN + 1])
+{
+    uint8_t b[16];
+
+    rt_random(b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0fu) | 0x40u); /* version 4, RFC 9562 */
+    b[8] = (uint8_t)((b[8] & 0x3fu) | 0x80u);
+    (void)snprintf(out, RT_UUID_LEN + 1,
+                   "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+                   b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+                   b[14], b[15]);
 }
 
 void rt_loop_on_turn(struct rt_loop *l, void (*fn)(void *ctx), void *ctx)

@@ -28,6 +28,9 @@ uint64_t rt_now_us(void);
 uint64_t rt_wall_ms(void);
 /* Fills with bytes from the kernel's generator; aborts if there are none. */
 void rt_random(void *p, size_t n);
+/* A random UUID (version 4, RFC 9562) as text with a NUL. */
+#define RT_UUID_LEN 36u
+void rt_uuid(char out[RT_UUID_LEN + 1]);
 
 /* Called at the end of each turn, before the loop waits; in the order of adding. At most 8. */
 void rt_loop_on_turn(struct rt_loop *l, void (*fn)(void *ctx), void *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * desk.h - what the policies of realtime.messages allow, and what that table holds of a private
- * channel, asked for the edges of this node.
+ * desk.h - what the policies of realtime.messages allow, and what that table holds, or is to hold,
+ * of a private channel, asked for the edges of this node.
  *
  * Connections of the check login of its own, none while nobody asks and at most REALTIME_DB_POOL:
  * a policy that sleeps holds one of them for RT_DESK_STATEMENT_MS, and neither the change stream
@@ -29,6 +29,8 @@ void rt_desk_free(struct rt_db *d);
 void rt_desk_ask(struct rt_db *d, const struct pr_rights_ask *m);
 /* The stored broadcasts of a topic; copied. Answered by a REPLAY frame. */
 void rt_desk_replay(struct rt_db *d, const struct pr_replay_ask *m);
+/* A broadcast to be stored; copied. Answered by a STORE frame, when it is committed. */
+void rt_desk_store(struct rt_db *d, const struct pr_store_ask *m);
 /* Migrations are over, or the partitions were looked at: questions may be asked. */
 void rt_desk_ready(struct rt_db *d);
 /* The owner is gone: what waits is forgotten, edges ask again. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * desk_in.h - what the files of the desk share: a queue of questions over a pool of connections
- * (desk.c), and the two kinds of questions (desk_rights.c, desk_replay.c).
+ * (desk.c), and the kinds of questions (desk_rights.c, desk_replay.c, desk_store.c).
  */
 #ifndef NODE_DB_DESK_IN_H
 #define NODE_DB_DESK_IN_H
@@ -9,7 +9,7 @@
 #include "node/db/db_in.h"
 #include "node/db/desk.h"
 
-#define RT_ASK_PARAMS 7u
+#define RT_ASK_PARAMS 10u
 #define RT_DESK_CONNS 64u /* REALTIME_DB_POOL's bound */
 
 struct ask;
@@ -29,7 +29,7 @@ struct ask {
     const struct ask_kind *kind;
     uint32_t read, write, tries;
     bool again;                 /* partitions were looked at because of it */
-    char *param[RT_ASK_PARAMS]; /* owned; NULL behind the last */
+    char *param[RT_ASK_PARAMS]; /* owned; NULL: an SQL NULL, or behind the last */
 };
 
 struct conn {
@@ -65,6 +65,8 @@ void rt_desk_put_first(struct rt_desk *k, struct ask *a);
 void rt_ask_free(struct ask *a);
 /* What a person needs who looks for the reason of a refusal; not more than one line a minute. */
 void rt_desk_log(struct rt_desk *k, const char *code, const struct ask *a, const char *why);
+/* Looks at the partitions, once for each question, and asks again. False: not this time. */
+bool rt_desk_mend(struct rt_desk *k, struct ask *a);
 /* A NUL would end the text early, and another topic be asked for. */
 bool rt_desk_has_nul(struct pr_slice s);
 

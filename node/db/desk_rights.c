@@ -80,8 +80,7 @@ static void read_verdict(struct rt_desk *k, const struct ask *a, const PGresult 
     }
 }
 
-/* Looks at the partitions, once for each question, and asks again. */
-static bool mend_partitions(struct rt_desk *k, struct ask *a)
+bool rt_desk_mend(struct rt_desk *k, struct ask *a)
 {
     if (a->again) {
         return false;
@@ -106,7 +105,7 @@ static void on_error(struct rt_desk *k, struct ask *a, const PGresult *res)
         m.status = PR_RIGHTS_DONE;
         rt_desk_log(k, "Unauthorized", a, rt_pg_message(res));
     } else if (strcmp(state, "23514") == 0) {
-        if (mend_partitions(k, a)) {
+        if (rt_desk_mend(k, a)) {
             return;
         }
         m.status = PR_RIGHTS_PARTITION;
@@ -135,7 +134,7 @@ static void on_rights(struct rt_desk *k, struct ask *a, const PGresult *res)
 static const struct ask_kind rights = {
     .sql = "select extension, can_read, can_write, error"
            " from realtime.datafuse_authorize($1, $2, $3, $4, $5, $6::text[], $7::text[])",
-    .nparams = RT_ASK_PARAMS,
+    .nparams = 7,
     .answer = on_rights,
     .fail = finish_as};
 

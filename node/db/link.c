@@ -251,6 +251,7 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     struct pr_chg_gone gone;
     struct pr_rights_ask ask;
     struct pr_replay_ask replay;
+    struct pr_store_ask store;
 
     (void)ipc;
     switch (f->type) {
@@ -292,6 +293,11 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
     case PR_T_REPLAY_ASK:
         if (pr_replay_ask_decode(f, &replay) == PR_OK) {
             rt_desk_replay(d, &replay);
+        }
+        break;
+    case PR_T_STORE_ASK:
+        if (pr_store_ask_decode(f, &store) == PR_OK) {
+            rt_desk_store(d, &store);
         }
         break;
     case PR_T_CTL:

@@ -18,7 +18,7 @@
 struct rt_message_map rt_message_map(const struct pr_pgo_relation *m)
 {
     static const char *const names[RT_MESSAGE_COLUMNS] = {
-        "topic", "event", "private", "payload", "binary_payload", "id", "inserted_at"};
+        "topic", "event", "private", "payload", "binary_payload", "id", "inserted_at", "extension"};
     struct rt_message_map map = {.known = pr_slice_is(m->schema, "realtime")};
     struct pr_slice list = m->columns;
     struct pr_pgo_column c;
@@ -161,6 +161,9 @@ void rt_messages_row(struct rt_db *d, const struct rt_message_map *map,
     const char *why = rt_message_make(&row, &m, d->cfg->project, payload_max, &key, &body);
     uint8_t *memory;
 
+    if (pr_slice_is(row.column[RT_MESSAGE_EXTENSION], RT_MESSAGE_STORED)) {
+        return; /* the edge that had it stored sends it */
+    }
     rt_count(d->metrics, RT_M_DB_MESSAGES, 1);
     if (why != NULL) {
         rt_count(d->metrics, RT_M_DB_MESSAGES_DROPPED, 1);

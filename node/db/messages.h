@@ -34,8 +34,12 @@ enum rt_message_column {
     RT_MESSAGE_BINARY,
     RT_MESSAGE_ID,
     RT_MESSAGE_INSERTED_AT,
+    RT_MESSAGE_EXTENSION,
     RT_MESSAGE_COLUMNS
 };
+
+/* Extension of a client's broadcast that was stored, deploy/sql/0007_store.sql. */
+#define RT_MESSAGE_STORED "persistence"
 
 /* Where a partition of realtime.messages has them among the columns of the stream. */
 struct rt_message_map {

@@ -10,6 +10,7 @@
 #include "node/edge/projects.h"
 #include "node/edge/replay.h"
 #include "node/edge/rights.h"
+#include "node/edge/store.h"
 
 /* One question under way, and all who want its answer. */
 struct rt_access_ask {
@@ -399,6 +400,7 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
     } else if (m.id == 0) {
         ask_all_again(e, m.project);
         rt_replay_ask_again(e, m.project);
+        rt_store_ask_again(e, m.project);
     } else if (k != NULL && m.status == PR_RIGHTS_AWAY) {
         k->again = true;
         retry_later(e);

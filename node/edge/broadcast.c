@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/broadcast.h"
 
+#include <stdio.h>
+
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
+#include "node/edge/store.h"
 #include "node/edge/topics.h"
+#include "proto/json_write.h"
 
-/* Storing is not there yet; who asked for it is told, and not that all is well. */
-#define NOT_STORED "{\"error\":\"persist is not available: the message was sent, not stored\"}"
+#define PUBLIC_NOT_STORED "{\"error\":\"persist can only be used on private channels\"}"
+#define TTL_NOT_STORED    "{\"error\":\"persist.ttl must be a whole number of seconds, at least 1\"}"
+#define NOT_TO_STORE      "You do not have permissions to persist messages of this Channel topic: "
+#define TTL_DIGITS        10u
+#define TOO_MANY          "{\"reason\":\"too many messages are waiting, try again\"}"
 
 struct rt_ack {
     uint64_t channel;
     struct rt_ref ref;
-    bool persist; /* it was to be stored, too */
+    char *response; /* JSON, if it is not a plain ok */
+    bool failed;    /* that is an error */
 };
 
 size_t rt_broadcast_bytes_max(const struct rt_project *project)
@@ -106,23 +114,54 @@ static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
     return NULL;
 }
 
-/* Metadata is the client's: whatever is no JSON object asks for nothing. */
-static bool wants_persist(const struct pr_phx_msg *m)
-{
-    struct pr_json v;
+/* What the metadata asks for. It is the client's: whatever is no JSON object asks for nothing. */
+struct persist {
+    bool wanted, ttl_bad;
+    uint32_t ttl_s; /* 0: none */
+};
 
-    return m->metadata.n > 0 && pr_json_value(m->metadata, &v) == PR_OK &&
-           v.type == PR_JSON_OBJECT && pr_json_member(v.raw, "persist", &v) == 1 &&
-           v.type != PR_JSON_FALSE && v.type != PR_JSON_NULL;
+static bool read_ttl(const struct pr_json *v, uint32_t *ttl_s)
+{
+    uint64_t n = 0;
+
+    if (v->type != PR_JSON_NUMBER || v->raw.n > TTL_DIGITS) {
+        return false;
+    }
+    for (size_t i = 0; i < v->raw.n; i++) {
+        if (v->raw.p[i] < '0' || v->raw.p[i] > '9') {
+            return false;
+        }
+        n = n * 10 + (uint64_t)(v->raw.p[i] - '0');
+    }
+    *ttl_s = (uint32_t)n;
+    return n >= 1 && n <= PR_STORE_TTL_MAX;
 }
 
-static uint64_t ack_new(struct rt_channel *ch, const struct pr_phx_msg *m)
+static struct persist read_persist(const struct pr_phx_msg *m)
+{
+    struct persist p = {.wanted = false};
+    struct pr_json v;
+
+    if (m->metadata.n == 0 || pr_json_value(m->metadata, &v) != PR_OK || v.type != PR_JSON_OBJECT ||
+        pr_json_member(v.raw, "persist", &v) != 1) {
+        return p;
+    }
+    p.wanted = v.type != PR_JSON_FALSE && v.type != PR_JSON_NULL;
+    if (v.type == PR_JSON_OBJECT && pr_json_member(v.raw, "ttl", &v) == 1) {
+        p.ttl_bad = !read_ttl(&v, &p.ttl_s);
+    }
+    return p;
+}
+
+/* `response` (JSON, owned; NULL: plain ok) is what is said when the message was passed on. */
+static uint64_t ack_new(struct rt_channel *ch, struct pr_phx_ref ref, char *response, bool failed)
 {
     struct rt_ack *a = rt_calloc(1, sizeof *a);
 
     a->channel = ch->id;
-    a->persist = wants_persist(m);
-    rt_ref_keep(&a->ref, m->ref);
+    a->response = response;
+    a->failed = failed;
+    rt_ref_keep(&a->ref, ref);
     return rt_slots_add(&ch->socket->edge->acks, a);
 }
 
@@ -133,6 +172,7 @@ static void ack_free(struct rt_edge *e, uint64_t cookie)
     if (a != NULL) {
         rt_slots_del(&e->acks, cookie);
         rt_ref_free(&a->ref);
+        rt_free(a->response);
         rt_free(a);
     }
 }
@@ -147,14 +187,51 @@ void rt_broadcast_free(struct rt_edge *e)
     rt_slots_free(&e->acks);
 }
 
-void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
+/* To the owner; `response` as for ack_new. NULL, or why not. */
+static const char *pass_on(struct rt_channel *ch, const struct pr_bcast *b, struct pr_phx_ref ref,
+                           char *response, bool failed)
 {
     struct rt_edge *e = ch->socket->edge;
+    uint64_t cookie = 0;
+
+    if (ch->ack) {
+        cookie = ack_new(ch, ref, response, failed);
+    } else {
+        rt_free(response);
+    }
+    if (publish(e, rt_topic_key(ch->topic), b, cookie) != CL_OK) {
+        ack_free(e, cookie);
+        return TOO_MANY;
+    }
+    return NULL;
+}
+
+/* Stores it first, if that is asked for and can be. */
+static const char *store_or_pass_on(struct rt_channel *ch, const struct pr_phx_msg *m,
+                                    const struct pr_bcast *b)
+{
+    struct persist p = {.wanted = false};
+    const char *response = NULL;
+
+    if (m->kind == PR_PHX_BROADCAST) {
+        p = read_persist(m);
+    }
+    if (p.wanted && ch->rights == NULL) {
+        response = PUBLIC_NOT_STORED;
+    } else if (p.wanted && p.ttl_bad) {
+        response = TTL_NOT_STORED;
+    } else if (p.wanted) {
+        return rt_store_begin(ch, b, m->ref, p.ttl_s) ? NULL : TOO_MANY;
+    }
+    return pass_on(ch, b, m->ref, response != NULL ? rt_strdup(response) : NULL, response != NULL);
+}
+
+void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
+{
     struct pr_phx_addr to = {
         .join_ref = rt_ref_get(&ch->join_ref), .ref = m->ref, .topic = rt_topic_name(ch->topic)};
     struct pr_bcast b = {.form = PR_BCAST_TEXT, .sender = ch->id, .payload = m->payload};
     const char *why = NULL;
-    uint64_t cookie = 0;
 
     if (!rt_rights_may_write(ch, PR_EXT_BROADCAST)) {
         if (ch->ack) {
@@ -168,12 +245,64 @@ void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
     }
     why = trouble(ch, m, &b);
     if (why == NULL) {
-        cookie = ch->ack ? ack_new(ch, m) : 0;
-        if (publish(e, rt_topic_key(ch->topic), &b, cookie) != CL_OK) {
-            ack_free(e, cookie);
-            why = "{\"reason\":\"too many messages are waiting, try again\"}";
-        }
+        why = store_or_pass_on(ch, m, &b);
     }
+    if (why != NULL && ch->ack) {
+        rt_say_reply(ch->socket, &to, "error", pr_str(why));
+    }
+}
+
+/* The ack's response, as JSON; *failed: it is an error. */
+static char *stored_response(const struct rt_channel *ch, const struct rt_stored *m, bool *failed)
+{
+    struct pr_slice sub = rt_topic_sub(ch->topic);
+    size_t cap = m->answer->text.n + sub.n + RT_RIGHTS_TEXT_MAX;
+    struct pr_outbuf text = pr_outbuf(rt_malloc(cap), cap);
+    struct pr_outbuf o = pr_outbuf(rt_malloc(6 * cap), 6 * cap);
+
+    *failed = m->answer->status != PR_RIGHTS_DONE || !m->answer->stored;
+    if (!*failed) {
+        pr_put_slice(&text, m->id);
+    } else if (m->answer->status == PR_RIGHTS_AWAY) {
+        pr_put_str(&text, "timeout, it was sent and may not have been stored");
+    } else if (m->answer->status != PR_RIGHTS_DONE) {
+        rt_rights_put_trouble(&text, m->answer->status, m->answer->text);
+    } else if (m->answer->text.n > 0) {
+        pr_put_str(&text, "it was sent and not stored: ");
+        pr_put_slice(&text, m->answer->text);
+    } else {
+        pr_put_str(&text, "Unauthorized: " NOT_TO_STORE);
+        pr_put_slice(&text, sub);
+    }
+    pr_put_str(&o, *failed ? "{\"error\":" : "{\"id\":");
+    pr_put_json_str(&o, pr_bytes(text.p, text.len));
+    pr_put_str(&o, "}");
+    pr_put_u8(&o, 0);
+    rt_free(text.p);
+    return (char *)o.p;
+}
+
+void rt_broadcast_stored(struct rt_channel *ch, const struct rt_stored *m)
+{
+    struct pr_phx_addr to = {
+        .join_ref = rt_ref_get(&ch->join_ref), .ref = m->ref, .topic = rt_topic_name(ch->topic)};
+    char meta[sizeof "{\"id\":\"\"}" + RT_UUID_LEN];
+    struct pr_bcast b = m->b;
+    const char *why = NULL;
+    char *response = NULL;
+    bool failed = false;
+
+    (void)snprintf(meta, sizeof meta, "{\"id\":\"%.*s\"}", (int)m->id.n, (const char *)m->id.p);
+    b.sender = ch->id;
+    b.meta = pr_str(meta);
+    if (m->answer == NULL) {
+        (void)publish(ch->socket->edge, rt_topic_key(ch->topic), &b, 0);
+        return;
+    }
+    if (ch->ack) {
+        response = stored_response(ch, m, &failed);
+    }
+    why = pass_on(ch, &b, m->ref, response, failed);
     if (why != NULL && ch->ack) {
         rt_say_reply(ch->socket, &to, "error", pr_str(why));
     }
@@ -189,8 +318,8 @@ void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result)
         to = (struct pr_phx_addr){.join_ref = rt_ref_get(&ch->join_ref),
                                   .ref = rt_ref_get(&a->ref),
                                   .topic = rt_topic_name(ch->topic)};
-        if ((result == PR_PUB_DONE || result == PR_PUB_REPEAT) && a->persist) {
-            rt_say_reply(ch->socket, &to, "error", pr_str(NOT_STORED));
+        if ((result == PR_PUB_DONE || result == PR_PUB_REPEAT) && a->response != NULL) {
+            rt_say_reply(ch->socket, &to, a->failed ? "error" : "ok", pr_str(a->response));
         } else if (result == PR_PUB_DONE || result == PR_PUB_REPEAT) {
             rt_say_ok(ch->socket, &to);
         } else {

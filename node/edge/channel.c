@@ -13,6 +13,7 @@
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
+#include "node/edge/store.h"
 #include "node/edge/topics.h"
 
 _Static_assert(sizeof(struct rt_channel) <= 192, "memory budget of a membership");
@@ -89,6 +90,7 @@ void rt_channel_end(struct rt_channel *ch)
     if (ch->seated) {
         stand_up(ch);
     }
+    rt_store_leave(ch);
     rt_rights_leave(ch);
     rt_replay_leave(ch);
     rt_presence_leave(ch);

@@ -320,6 +320,7 @@ static void stop(struct rt_edge *e)
     rt_wheel_close(&e->wheel, NULL);
     rt_slots_free(&e->channels);
     rt_slots_free(&e->replays);
+    rt_slots_free(&e->stores);
     rt_free(e->scratch.p);
 }
 

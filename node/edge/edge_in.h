@@ -40,6 +40,7 @@ struct rt_casts;    /* broadcasts of the database, casts.h */
 struct rt_ready;    /* a channel that waits for the database, ready.h */
 struct rt_access;   /* questions of rights, access.h */
 struct rt_rights;   /* of one private channel, rights.h */
+struct rt_store;    /* a broadcast that is being stored, store.h */
 struct rt_replay;   /* stored broadcasts of one private channel, replay.h */
 struct rt_pending;  /* a join that is not answered yet, pending.h */
 struct rt_tracker;  /* a channel's side of presence, presence_view.h */
@@ -100,6 +101,7 @@ struct rt_channel {
     struct rt_tracker *tracker;
     struct rt_rights *rights;    /* NULL: the channel is public */
     struct rt_replay *replay;    /* NULL: none was asked for, or long ago */
+    struct rt_store *store;      /* what is sent waits behind it; NULL: nothing does */
     char *held_token;            /* pushed too soon after the last one */
     struct rt_wheel_entry timer; /* warning, expiry, or the held token */
     uint64_t refreshed_ms;
@@ -223,6 +225,7 @@ struct rt_edge {
     struct rt_slots acks; /* struct rt_ack, broadcast.c */
     struct rt_access *access;
     struct rt_slots replays; /* questions under way, replay.c */
+    struct rt_slots stores;  /* the same, store.c */
     size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
     struct rt_observer *observers;
     struct rt_socket *sockets;

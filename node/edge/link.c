@@ -11,6 +11,7 @@
 #include "node/edge/presence_view.h"
 #include "node/edge/ready.h"
 #include "node/edge/replay.h"
+#include "node/edge/store.h"
 #include "node/edge/topics.h"
 
 static void retry_later(struct rt_edge *e)
@@ -152,6 +153,7 @@ static void on_hello_ok(struct rt_edge *e, const struct pr_frame *f)
     rt_limits_tell(e);
     rt_access_attached(e);
     rt_replay_attached(e);
+    rt_store_attached(e);
 }
 
 void rt_link_refuse(struct rt_edge *e, const struct pr_frame *f, int error)
@@ -186,6 +188,9 @@ static void on_frame(void *ctx, struct rt_ipc *ipc, const struct pr_frame *f)
         break;
     case PR_T_REPLAY:
         rv = rt_replay_frame(e, f);
+        break;
+    case PR_T_STORE:
+        rv = rt_store_frame(e, f);
         break;
     case PR_T_READER:
         rv = rt_ready_frame(e, f);

@@ -15,7 +15,6 @@
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
 
-#define UUID_LEN 36u
 #define TOO_MANY "Too many presence messages per second"
 
 struct rt_tracker {
@@ -41,27 +40,14 @@ struct rt_roster {
     size_t text_len;
 };
 
-static void put_uuid(char out[UUID_LEN + 1])
-{
-    uint8_t b[16];
-
-    rt_random(b, sizeof b);
-    b[6] = (uint8_t)((b[6] & 0x0fu) | 0x40u); /* version 4, RFC 9562 */
-    b[8] = (uint8_t)((b[8] & 0x3fu) | 0x80u);
-    (void)snprintf(out, UUID_LEN + 1,
-                   "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-                   b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
-                   b[14], b[15]);
-}
-
 static struct rt_tracker *tracker_new(struct pr_slice key)
 {
-    char uuid[UUID_LEN + 1];
+    char uuid[RT_UUID_LEN + 1];
     struct rt_tracker *t = NULL;
 
     if (key.n == 0) {
-        put_uuid(uuid);
-        key = pr_bytes(uuid, UUID_LEN);
+        rt_uuid(uuid);
+        key = pr_bytes(uuid, RT_UUID_LEN);
     }
     assert(key.n <= PR_ID_MAX);
     t = rt_calloc(1, sizeof *t + key.n);

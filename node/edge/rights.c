@@ -72,10 +72,9 @@ static void keep_last(struct rt_rights *r, const struct rt_finding *v)
     r->last.text.p = (const uint8_t *)r->text;
 }
 
-/* CODE: text, of a question that was not answered. */
-static void put_trouble(struct pr_outbuf *o, const struct rt_finding *v)
+void rt_rights_put_trouble(struct pr_outbuf *o, uint32_t status, struct pr_slice why)
 {
-    switch ((enum pr_rights_status)v->status) {
+    switch ((enum pr_rights_status)status) {
     case PR_RIGHTS_LACK:
         pr_put_str(o, "DatabaseLackOfConnections: Database can't accept more connections, "
                       "Realtime won't connect");
@@ -92,7 +91,7 @@ static void put_trouble(struct pr_outbuf *o, const struct rt_finding *v)
         break;
     case PR_RIGHTS_READ_ONLY:
         pr_put_str(o, "UnableToSetPolicies: ");
-        pr_put_slice(o, v->text);
+        pr_put_slice(o, why);
         break;
     case PR_RIGHTS_DONE:
     case PR_RIGHTS_AWAY:
@@ -139,7 +138,7 @@ bool rt_rights_put_refusal(struct pr_outbuf *o, const struct rt_channel *ch, uin
         pr_put_str(o, "Unauthorized: " NOT_TO_READ);
         pr_put_slice(o, rt_topic_sub(ch->topic));
     } else {
-        put_trouble(o, &r->last);
+        rt_rights_put_trouble(o, r->last.status, r->last.text);
     }
     return true;
 }
@@ -218,7 +217,7 @@ void rt_rights_say_denied(struct rt_channel *ch, const struct pr_phx_addr *to)
         pr_outbuf(rt_malloc(sub.n + RT_RIGHTS_TEXT_MAX), sub.n + RT_RIGHTS_TEXT_MAX);
 
     if (in_trouble(ch->rights, ch->socket->edge->now_ms)) {
-        put_trouble(&o, &ch->rights->last);
+        rt_rights_put_trouble(&o, ch->rights->last.status, ch->rights->last.text);
     } else {
         pr_put_str(&o, NOT_TO_WRITE);
         pr_put_slice(&o, sub);
@@ -264,7 +263,7 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
     if (r == NULL) {
         return false;
     }
-    if (r->asking == REFRESH || r->asking == WRITE) {
+    if (r->asking == REFRESH || r->asking == WRITE || ch->store != NULL) {
         return true;
     }
     if (ext == 0 || in_trouble(r, e->now_ms) || ((r->known & ext) != 0 && (r->asked & ext) != 0) ||
@@ -307,6 +306,13 @@ static void let_go(struct rt_rights *r)
     rt_access_release(r->channel->socket->project, r->large);
     r->large = 0;
     rt_hold_release(&r->hold, r->channel->socket);
+}
+
+void rt_rights_stored(struct rt_channel *ch)
+{
+    if (ch->rights->asking != REFRESH && ch->rights->asking != WRITE) {
+        let_go(ch->rights);
+    }
 }
 
 static void shut(struct rt_channel *ch, const char *text, bool with_topic, bool rejoin)

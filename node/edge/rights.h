@@ -50,6 +50,11 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m);
 /* Queues it. False: over the bound. */
 bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text);
 
+/* What was held behind a message that is to be stored (store.h) goes on. */
+void rt_rights_stored(struct rt_channel *ch);
+/* CODE: text, of a question that was not answered; `why` for READ_ONLY. */
+void rt_rights_put_trouble(struct pr_outbuf *o, uint32_t status, struct pr_slice why);
+
 /* The channel has a new token in place of `old`. May end the channel. */
 void rt_rights_refresh(struct rt_channel *ch, const struct rt_token *old);
 /* The policies are others now. */

@@ -206,6 +206,9 @@ static void on_edge_frame(struct peer *p, const struct pr_frame *f)
     case PR_T_REPLAY_ASK:
         rt_replay_ask(p, f);
         break;
+    case PR_T_STORE_ASK:
+        rt_store_ask(p, f);
+        break;
     default:
         (void)rt_owner_step(o, &ev);
         break;
@@ -220,6 +223,8 @@ static void on_db_frame(struct peer *p, const struct pr_frame *f)
         rt_rights_answer(p, f);
     } else if (f->type == PR_T_REPLAY) {
         rt_replay_answer(p, f);
+    } else if (f->type == PR_T_STORE) {
+        rt_store_answer(p, f);
     } else if (!rt_changes_on_db_frame(p->owner, p, f)) {
         rt_owner_cut(p, "malformed or unexpected frame");
     }

@@ -18,6 +18,9 @@ void rt_rights_answer(struct peer *db, const struct pr_frame *f);
 /* The same of REPLAY_ASK and REPLAY. */
 void rt_replay_ask(struct peer *edge, const struct pr_frame *f);
 void rt_replay_answer(struct peer *db, const struct pr_frame *f);
+/* The same of STORE_ASK and STORE. */
+void rt_store_ask(struct peer *edge, const struct pr_frame *f);
+void rt_store_answer(struct peer *db, const struct pr_frame *f);
 /* The db of this project is gone: what was asked of it is lost. */
 void rt_rights_db_down(struct owner *o, struct pr_slice project);
 

@@ -47,6 +47,8 @@ static int mesh_recode_node(const struct pr_frame *f, struct pr_outbuf *o)
         RECODE(PR_T_RIGHTS, rights)
         RECODE(PR_T_REPLAY_ASK, replay_ask)
         RECODE(PR_T_REPLAY, replay)
+        RECODE(PR_T_STORE_ASK, store_ask)
+        RECODE(PR_T_STORE, store)
     default:
         return PR_EVERSION;
     }
