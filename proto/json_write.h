@@ -9,6 +9,9 @@
 
 #include "proto/bytes.h"
 
+/* A byte of text is at most so many of a JSON string. */
+#define PR_JSON_ESCAPE_MAX 6u
+
 /* A JSON string with its quotes. */
 void pr_put_json_str(struct pr_outbuf *o, struct pr_slice text);
 /* The same of a NUL-terminated text. */

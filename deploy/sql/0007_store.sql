@@ -19,12 +19,13 @@ revoke all on realtime.datafuse_expiry from public;
 
 -- As the owner of the table, whom its policies do not concern; whoever may call it can write
 -- messages, so only the check login may. A message that is here already was asked for twice: an
--- answer was lost. Expiries of a week ago are of messages that retention took.
+-- answer was lost; the lock is for a first question that is still under way then. Expiries of a week ago are of messages that retention took.
 create or replace function realtime.datafuse_put(
   topic text, message uuid, event text, payload text, bin text, ttl bigint)
 returns void language plpgsql volatile security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(message::text, 0));
   if exists (select from realtime.messages m
               where m.id = message
                 and m.inserted_at >= (pg_catalog.now() at time zone 'UTC') - interval '1 minute') then

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/edge/broadcast.h"
 
-#include <stdio.h>
-
 #include "node/edge/rights.h"
 #include "node/edge/say.h"
 #include "node/edge/socket.h"
@@ -12,8 +10,6 @@
 
 #define PUBLIC_NOT_STORED "{\"error\":\"persist can only be used on private channels\"}"
 #define TTL_NOT_STORED    "{\"error\":\"persist.ttl must be a whole number of seconds, at least 1\"}"
-#define NOT_TO_STORE      "You do not have permissions to persist messages of this Channel topic: "
-#define TTL_DIGITS        10u
 #define TOO_MANY          "{\"reason\":\"too many messages are waiting, try again\"}"
 
 struct rt_ack {
@@ -120,23 +116,6 @@ struct persist {
     uint32_t ttl_s; /* 0: none */
 };
 
-static bool read_ttl(const struct pr_json *v, uint32_t *ttl_s)
-{
-    uint64_t n = 0;
-
-    if (v->type != PR_JSON_NUMBER || v->raw.n > TTL_DIGITS) {
-        return false;
-    }
-    for (size_t i = 0; i < v->raw.n; i++) {
-        if (v->raw.p[i] < '0' || v->raw.p[i] > '9') {
-            return false;
-        }
-        n = n * 10 + (uint64_t)(v->raw.p[i] - '0');
-    }
-    *ttl_s = (uint32_t)n;
-    return n >= 1 && n <= PR_STORE_TTL_MAX;
-}
-
 static struct persist read_persist(const struct pr_phx_msg *m)
 {
     struct persist p = {.wanted = false};
@@ -148,7 +127,7 @@ static struct persist read_persist(const struct pr_phx_msg *m)
     }
     p.wanted = v.type != PR_JSON_FALSE && v.type != PR_JSON_NULL;
     if (v.type == PR_JSON_OBJECT && pr_json_member(v.raw, "ttl", &v) == 1) {
-        p.ttl_bad = !read_ttl(&v, &p.ttl_s);
+        p.ttl_bad = v.type != PR_JSON_NUMBER || !rt_store_ttl(v.raw, &p.ttl_s);
     }
     return p;
 }
@@ -206,6 +185,66 @@ static const char *pass_on(struct rt_channel *ch, const struct pr_bcast *b, stru
     return NULL;
 }
 
+/* The ack's response, as JSON; *failed: it is an error. */
+static char *stored_response(const struct rt_channel *ch, const struct rt_stored *m, bool *failed)
+{
+    struct pr_slice sub = rt_topic_sub(ch->topic);
+    size_t cap = m->answer->text.n + sub.n + RT_RIGHTS_TEXT_MAX;
+    struct pr_outbuf why = pr_outbuf(rt_malloc(cap), cap);
+    struct pr_outbuf o = pr_outbuf(rt_malloc(PR_JSON_ESCAPE_MAX * cap), PR_JSON_ESCAPE_MAX * cap);
+
+    *failed = !rt_store_verdict(m->answer, sub, &why);
+    pr_put_str(&o, *failed ? "{\"error\":" : "{\"id\":");
+    pr_put_json_str(&o, *failed ? pr_bytes(why.p, why.len) : m->id);
+    pr_put_str(&o, "}");
+    pr_put_u8(&o, 0);
+    rt_free(why.p);
+    return (char *)o.p;
+}
+
+static void on_stored(void *ctx, const struct rt_stored *m)
+{
+    struct rt_channel *ch = ctx;
+    struct pr_phx_addr to = {
+        .join_ref = rt_ref_get(&ch->join_ref), .ref = m->ref, .topic = rt_topic_name(ch->topic)};
+    struct pr_bcast b = m->b;
+    const char *why = NULL;
+    char *response = NULL;
+    bool failed = false;
+
+    ch->store = NULL;
+    b.sender = ch->id;
+    if (m->answer == NULL) { /* the channel ends: nobody waits for an ack */
+        (void)publish(ch->socket->edge, rt_topic_key(ch->topic), &b, 0);
+        return;
+    }
+    if (ch->ack) {
+        response = stored_response(ch, m, &failed);
+    }
+    why = pass_on(ch, &b, m->ref, response, failed);
+    if (why != NULL && ch->ack) {
+        rt_say_reply(ch->socket, &to, "error", pr_str(why));
+    }
+    rt_rights_stored(ch);
+}
+
+static const char *store(struct rt_channel *ch, const struct pr_phx_msg *m,
+                         const struct pr_bcast *b, uint32_t ttl_s)
+{
+    struct rt_storing q = {.project = ch->socket->project,
+                           .topic = rt_topic_sub(ch->topic),
+                           .headers = ch->socket->headers,
+                           .token = ch->token,
+                           .ref = m->ref,
+                           .b = b,
+                           .ttl_s = ttl_s,
+                           .fn = on_stored,
+                           .ctx = ch};
+
+    ch->store = rt_store_begin(&q);
+    return ch->store == NULL ? TOO_MANY : NULL;
+}
+
 /* Stores it first, if that is asked for and can be. */
 static const char *store_or_pass_on(struct rt_channel *ch, const struct pr_phx_msg *m,
                                     const struct pr_bcast *b)
@@ -221,7 +260,7 @@ static const char *store_or_pass_on(struct rt_channel *ch, const struct pr_phx_m
     } else if (p.wanted && p.ttl_bad) {
         response = TTL_NOT_STORED;
     } else if (p.wanted) {
-        return rt_store_begin(ch, b, m->ref, p.ttl_s) ? NULL : TOO_MANY;
+        return store(ch, m, b, p.ttl_s);
     }
     return pass_on(ch, b, m->ref, response != NULL ? rt_strdup(response) : NULL, response != NULL);
 }
@@ -247,62 +286,6 @@ void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m)
     if (why == NULL) {
         why = store_or_pass_on(ch, m, &b);
     }
-    if (why != NULL && ch->ack) {
-        rt_say_reply(ch->socket, &to, "error", pr_str(why));
-    }
-}
-
-/* The ack's response, as JSON; *failed: it is an error. */
-static char *stored_response(const struct rt_channel *ch, const struct rt_stored *m, bool *failed)
-{
-    struct pr_slice sub = rt_topic_sub(ch->topic);
-    size_t cap = m->answer->text.n + sub.n + RT_RIGHTS_TEXT_MAX;
-    struct pr_outbuf text = pr_outbuf(rt_malloc(cap), cap);
-    struct pr_outbuf o = pr_outbuf(rt_malloc(6 * cap), 6 * cap);
-
-    *failed = m->answer->status != PR_RIGHTS_DONE || !m->answer->stored;
-    if (!*failed) {
-        pr_put_slice(&text, m->id);
-    } else if (m->answer->status == PR_RIGHTS_AWAY) {
-        pr_put_str(&text, "timeout, it was sent and may not have been stored");
-    } else if (m->answer->status != PR_RIGHTS_DONE) {
-        rt_rights_put_trouble(&text, m->answer->status, m->answer->text);
-    } else if (m->answer->text.n > 0) {
-        pr_put_str(&text, "it was sent and not stored: ");
-        pr_put_slice(&text, m->answer->text);
-    } else {
-        pr_put_str(&text, "Unauthorized: " NOT_TO_STORE);
-        pr_put_slice(&text, sub);
-    }
-    pr_put_str(&o, *failed ? "{\"error\":" : "{\"id\":");
-    pr_put_json_str(&o, pr_bytes(text.p, text.len));
-    pr_put_str(&o, "}");
-    pr_put_u8(&o, 0);
-    rt_free(text.p);
-    return (char *)o.p;
-}
-
-void rt_broadcast_stored(struct rt_channel *ch, const struct rt_stored *m)
-{
-    struct pr_phx_addr to = {
-        .join_ref = rt_ref_get(&ch->join_ref), .ref = m->ref, .topic = rt_topic_name(ch->topic)};
-    char meta[sizeof "{\"id\":\"\"}" + RT_UUID_LEN];
-    struct pr_bcast b = m->b;
-    const char *why = NULL;
-    char *response = NULL;
-    bool failed = false;
-
-    (void)snprintf(meta, sizeof meta, "{\"id\":\"%.*s\"}", (int)m->id.n, (const char *)m->id.p);
-    b.sender = ch->id;
-    b.meta = pr_str(meta);
-    if (m->answer == NULL) {
-        (void)publish(ch->socket->edge, rt_topic_key(ch->topic), &b, 0);
-        return;
-    }
-    if (ch->ack) {
-        response = stored_response(ch, m, &failed);
-    }
-    why = pass_on(ch, &b, m->ref, response, failed);
     if (why != NULL && ch->ack) {
         rt_say_reply(ch->socket, &to, "error", pr_str(why));
     }

@@ -10,23 +10,12 @@
 #define NODE_EDGE_BROADCAST_H
 
 #include "node/edge/edge_in.h"
-#include "proto/bcast.h"
-#include "proto/mesh_rights.h"
 
 /* A client over its rate is told so at most this often. */
 #define RT_RATE_TOLD_MS 5000u
 
 /* A broadcast of a joined channel. */
 void rt_broadcast_push(struct rt_channel *ch, const struct pr_phx_msg *m);
-/* A message that was to be stored, store.h; borrowed. */
-struct rt_stored {
-    struct pr_phx_ref ref;
-    struct pr_slice id;
-    struct pr_bcast b;
-    const struct pr_store *answer; /* AWAY: none came; NULL: the channel ends, nobody wants it */
-};
-/* Publishes it, whatever became of that. */
-void rt_broadcast_stored(struct rt_channel *ch, const struct rt_stored *m);
 /* The owner's answer to a publish that asked for one, or one that was given up. */
 void rt_broadcast_done(struct rt_edge *e, uint64_t cookie, uint32_t result);
 /*

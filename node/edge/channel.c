@@ -90,7 +90,7 @@ void rt_channel_end(struct rt_channel *ch)
     if (ch->seated) {
         stand_up(ch);
     }
-    rt_store_leave(ch);
+    rt_store_end(ch->store);
     rt_rights_leave(ch);
     rt_replay_leave(ch);
     rt_presence_leave(ch);

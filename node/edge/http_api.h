@@ -72,13 +72,18 @@ int rt_http_send_element(struct rt_project *project, struct pr_slice element, bo
 
 /*
  * Private broadcasts, http_private.c: answered when the policies have been asked. `messages` is the
- * array of a good batch, of which the private ones are sent. All is copied; takes the token.
+ * array of a good batch, of which the private ones are sent. All is copied; takes the token. A
+ * single one is stored if `persist` (broadcast.c sends what cannot be stored, and so does this).
  */
 struct rt_private;
+struct rt_persist {
+    bool wanted;
+    uint32_t ttl_s; /* 0: none */
+};
 void rt_http_private_batch(const struct rt_http *h, struct rt_token *token,
                            struct pr_slice messages);
 void rt_http_private_single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
-                            const struct pr_bcast *b);
+                            const struct pr_bcast *b, const struct rt_persist *persist);
 /* The connection is gone. */
 void rt_http_private_free(struct rt_private *p);
 

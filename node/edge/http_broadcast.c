@@ -12,6 +12,7 @@
 #include "node/edge/broadcast.h"
 #include "node/edge/http_api.h"
 #include "node/edge/say.h"
+#include "node/edge/store.h"
 #include "proto/url.h"
 
 enum field { TOPIC, EVENT, PAYLOAD, PRIVATE, ID, FIELDS };
@@ -360,15 +361,29 @@ static bool private_asked(const struct rt_http *h)
     return pr_query_find(h->request->query, "private", &value) && pr_slice_is(value, "true");
 }
 
+/* False: its time to live is none. */
+static bool persist_asked(const struct rt_http *h, struct rt_persist *persist)
+{
+    struct pr_slice ttl;
+
+    persist->wanted = query_has(h, "persist");
+    if (!pr_query_find(h->request->query, "persist[ttl]", &ttl)) {
+        return true;
+    }
+    persist->wanted = true;
+    return rt_store_ttl(ttl, &persist->ttl_s);
+}
+
 /* Everything that can be wrong with a single broadcast; NULL: nothing. */
 static const char *single_fault(const struct rt_http *h, const struct pr_bcast *b,
-                                struct pr_slice topic, int *status)
+                                struct pr_slice topic, struct rt_persist *persist, int *status)
 {
     *status = 422;
-    if (query_has(h, "persist") || query_has(h, "persist[ttl]")) {
-        return private_asked(h)
-                   ? "{\"errors\":{\"persist\":[\"is not available on this server\"]}}"
-                   : "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
+    if (!persist_asked(h, persist)) {
+        return "{\"errors\":{\"persist\":[\"ttl must be a whole number of seconds, at least 1\"]}}";
+    }
+    if (persist->wanted && !private_asked(h)) {
+        return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
     if (b->payload.n > rt_broadcast_bytes_max(h->project)) {
         rt_count(h->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
@@ -390,10 +405,10 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
 }
 
 static void send_single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
-                        const struct pr_bcast *b)
+                        const struct pr_bcast *b, const struct rt_persist *persist)
 {
     if (private_asked(h)) {
-        rt_http_private_single(h, rt_token_ref(token), topic, b);
+        rt_http_private_single(h, rt_token_ref(token), topic, b, persist);
     } else if (rt_broadcast_send(h->project, topic, false, b) == CL_OK) {
         rt_http_broadcast_answer(h, 202, pr_str(""), 0);
     } else {
@@ -406,6 +421,7 @@ static void single(const struct rt_http *h, struct rt_token *token, struct pr_sl
                    struct pr_slice event)
 {
     struct pr_bcast b = {.payload = h->request->body};
+    struct rt_persist persist = {.wanted = false};
     uint8_t *memory = rt_malloc(topic.n + event.n);
     struct pr_outbuf topic_text = pr_outbuf(memory, topic.n);
     struct pr_outbuf event_text = pr_outbuf(memory + topic.n, event.n);
@@ -422,12 +438,12 @@ static void single(const struct rt_http *h, struct rt_token *token, struct pr_sl
     } else {
         topic = pr_bytes(topic_text.p, topic_text.len);
         b.event = pr_bytes(event_text.p, event_text.len);
-        fault = single_fault(h, &b, topic, &status);
+        fault = single_fault(h, &b, topic, &persist, &status);
     }
     if (fault != NULL) {
         rt_http_broadcast_answer(h, status, pr_str(fault), 0);
     } else if (!over_rate(h, 1)) {
-        send_single(h, token, topic, &b);
+        send_single(h, token, topic, &b, &persist);
     }
     rt_free(memory);
 }

@@ -15,6 +15,9 @@
 #include "node/edge/broadcast.h"
 #include "node/edge/http_api.h"
 #include "node/edge/projects.h"
+#include "node/edge/rights.h"
+#include "node/edge/store.h"
+#include "proto/json_write.h"
 
 #define PRIVATE_TOPICS_MAX 100u
 
@@ -37,8 +40,10 @@ struct rt_private {
     struct element *elements; /* NULL: a single message */
     uint32_t count, at, topics, dropped;
     bool failed;           /* the owner does not take more */
-    struct pr_bcast bcast; /* of a single message */
-    struct pr_slice topic; /* that is asked for; of `text`, or of `scratch` */
+    struct pr_bcast bcast; /* of a single message, as the next two */
+    struct rt_persist persist;
+    struct rt_store *store; /* it is being stored; NULL: it is not */
+    struct pr_slice topic;  /* that is asked for; of `text`, or of `scratch` */
     uint8_t *scratch;
     size_t len;
     uint8_t text[];
@@ -48,6 +53,7 @@ static void on_finding(struct rt_access_wait *w, const struct rt_finding *v);
 
 void rt_http_private_free(struct rt_private *p)
 {
+    rt_store_end(p->store);
     rt_access_cancel(p->edge, &p->wait);
     rt_access_release(p->project, p->len);
     rt_token_unref(p->token);
@@ -191,10 +197,65 @@ static void refuse_single(struct rt_private *p, const struct rt_finding *v)
     }
 }
 
+/* Sent and not stored: {"error": why}, 403 for want of a right. */
+static void answer_not_stored(struct rt_private *p, const struct pr_store *a)
+{
+    bool denied = a->status == PR_RIGHTS_DONE && a->text.n == 0;
+    size_t cap = a->text.n + p->topic.n + RT_RIGHTS_TEXT_MAX;
+    struct pr_outbuf why = pr_outbuf(rt_malloc(cap), cap);
+    struct pr_outbuf o = pr_outbuf(rt_malloc(PR_JSON_ESCAPE_MAX * cap), PR_JSON_ESCAPE_MAX * cap);
+
+    (void)rt_store_verdict(a, p->topic, &why);
+    pr_put_str(&o, "{\"error\":");
+    pr_put_json_str(&o, pr_bytes(why.p, why.len));
+    pr_put_str(&o, "}");
+    pr_put_u8(&o, 0);
+    answer(p, denied ? 403 : 422, (const char *)o.p);
+    rt_free(why.p);
+    rt_free(o.p);
+}
+
+static void on_stored(void *ctx, const struct rt_stored *m)
+{
+    struct rt_private *p = ctx;
+    int rv = rt_broadcast_send(p->project, p->topic, true, &m->b);
+
+    p->store = NULL;
+    if (m->answer == NULL) {
+        return; /* the connection is gone */
+    }
+    if (rv != CL_OK) {
+        answer(p, 503, "{\"message\":\"Realtime is restarting, please standby\"}");
+    } else if (m->answer->status != PR_RIGHTS_DONE || !m->answer->stored) {
+        answer_not_stored(p, m->answer);
+    } else {
+        answer(p, 202, "");
+    }
+}
+
+static void store(struct rt_private *p)
+{
+    struct rt_storing q = {.project = p->project,
+                           .topic = p->topic,
+                           .headers = p->headers,
+                           .token = p->token,
+                           .b = &p->bcast,
+                           .ttl_s = p->persist.ttl_s,
+                           .fn = on_stored,
+                           .ctx = p};
+
+    p->store = rt_store_begin(&q);
+    if (p->store == NULL) {
+        answer(p, 429, "{\"message\":\"Connection pool exhausted\"}");
+    }
+}
+
 static void end_single(struct rt_private *p, const struct rt_finding *v)
 {
     if ((v->write & PR_EXT_BROADCAST) == 0) {
         refuse_single(p, v);
+    } else if (p->persist.wanted) {
+        store(p);
     } else if (rt_broadcast_send(p->project, p->topic, true, &p->bcast) != CL_OK) {
         answer(p, 503, "{\"message\":\"Realtime is restarting, please standby\"}");
     } else {
@@ -225,7 +286,7 @@ static struct pr_slice copy(struct pr_outbuf *o, struct pr_slice s)
 }
 
 void rt_http_private_single(const struct rt_http *h, struct rt_token *token, struct pr_slice topic,
-                            const struct pr_bcast *b)
+                            const struct pr_bcast *b, const struct rt_persist *persist)
 {
     size_t len = topic.n + b->event.n + b->payload.n;
     struct rt_private *p = private_new(h, token, len);
@@ -237,6 +298,7 @@ void rt_http_private_single(const struct rt_http *h, struct rt_token *token, str
     }
     o = pr_outbuf(p->text, len);
     p->topic = copy(&o, topic);
+    p->persist = *persist;
     p->bcast = *b;
     p->bcast.event = copy(&o, b->event);
     p->bcast.payload = copy(&o, b->payload);

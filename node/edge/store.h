@@ -2,32 +2,56 @@
 /*
  * store.h - a broadcast that its sender wants stored, for replay (replay.h).
  *
- *   push (broadcast.c) -> asks the database -> answer: published, whatever it was (broadcast.c)
+ *   message (broadcast.c, http_private.c) -> asks the database -> answer: whoever asked publishes
+ * it
  *
  * Stored first, since a join that asks for replay sees a message in the table, or live behind its
- * question, or both, but never neither. Both have one id, so that it is shown once. What the
- * channel sends meanwhile waits (rights.h), so the order of a sender stays.
+ * question, or both, but never neither. Both have one id, so that it is shown once.
  *
- * Bounds: one message of a channel at a time, and RT_ACCESS_BYTES_MAX bytes of all on this edge.
- * A question ends after RT_STORE_MS; the message is sent then, and its ack says what is not known.
- * If the channel ends first the message is sent at once.
+ * Bounds: RT_ACCESS_BYTES_MAX bytes of all on this edge; a channel has one message at a time, and
+ * what it sends meanwhile waits (rights.h), so the order of a sender stays. A question ends after
+ * RT_STORE_MS: it is not known then whether the message was stored.
  */
 #ifndef NODE_EDGE_STORE_H
 #define NODE_EDGE_STORE_H
 
 #include "node/edge/edge_in.h"
+#include "node/edge/say.h"
 #include "proto/bcast.h"
 #include "proto/mesh_rights.h"
 
 /* Clients wait 10 s for an ack, which the owner gives after this. */
 #define RT_STORE_MS 5000u
 
-/* Copies the message of a private channel whose ref is `ref`: event, form and payload of `b`.
- * rt_broadcast_stored follows, later. False: too many bytes wait, or what is asked is too long. */
-bool rt_store_begin(struct rt_channel *ch, const struct pr_bcast *b, struct pr_phx_ref ref,
-                    uint32_t ttl_s);
-/* The channel ends. */
-void rt_store_leave(struct rt_channel *ch);
+/* What became of it, borrowed for the call. The message goes out now, whatever that is. */
+struct rt_stored {
+    struct pr_phx_ref ref;
+    struct pr_bcast b; /* with the id in `meta`; of no sender */
+    struct pr_slice id;
+    const struct pr_store *answer; /* AWAY: none came in time; NULL: rt_store_end was called */
+};
+typedef void (*rt_store_fn)(void *ctx, const struct rt_stored *m);
+
+struct rt_storing {
+    struct rt_project *project; /* until the end, as are the next two */
+    struct pr_slice topic;      /* name without prefix, of a private one */
+    const char *headers;        /* JSON object; NULL: none */
+    struct rt_token *token;
+    struct pr_phx_ref ref;    /* for rt_stored; not looked at */
+    const struct pr_bcast *b; /* JSON or bytes; event and payload are copied */
+    uint32_t ttl_s;           /* 0: none */
+    rt_store_fn fn;           /* called once, later */
+    void *ctx;
+};
+/* NULL: too many bytes wait, or the token is too long. */
+struct rt_store *rt_store_begin(const struct rt_storing *q);
+/* Whoever asked goes away: fn is called at once. NULL is nothing. */
+void rt_store_end(struct rt_store *s);
+/* Digits of a time to live, in seconds. False: it is none. */
+bool rt_store_ttl(struct pr_slice text, uint32_t *ttl_s);
+/* True if it is stored. If not the reason is appended to `o`, which takes RT_RIGHTS_TEXT_MAX bytes,
+ * the topic's and the answer's text. */
+bool rt_store_verdict(const struct pr_store *answer, struct pr_slice topic, struct pr_outbuf *o);
 
 /* An answer from the owner. 0, or an error of the decoder. */
 int rt_store_frame(struct rt_edge *e, const struct pr_frame *f);

@@ -114,7 +114,7 @@ test('case 49: two senders, 1000 messages, one order on both edges', async (t) =
   assert.equal(edges.size, 2, 'the sockets must be spread over both edges for this test to mean anything')
 })
 
-test('a message that is to be stored is sent, and its ack says that it was not stored', async (t) => {
+test('a message that is to be stored of a public channel is sent, and its ack says that it was not stored', async (t) => {
   const [a, b] = [await connect(t, node), await connect(t, node)]
   const T = 'realtime:stored'
   for (const s of [a, b]) await s.join(T, { broadcast: { ack: true } }, { ref: '1' })
@@ -122,7 +122,7 @@ test('a message that is to be stored is sent, and its ack says that it was not s
     a.raw(kind3({ topic: T, ref: `r${i}`, event: 'e', payload: { i }, metadata }))
     const { payload } = await a.reply(`r${i}`)
     assert.deepEqual(payload, i < 2
-      ? { status: 'error', response: { error: 'persist is not available: the message was sent, not stored' } }
+      ? { status: 'error', response: { error: 'persist can only be used on private channels' } }
       : { status: 'ok', response: {} })
     assert.deepEqual(kind4((await b.take('kind 4', binary)).binary).payload, { i })
   }

@@ -3,6 +3,8 @@
 // once; the ack says which of these happened.
 import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
+import { createClient } from '@supabase/supabase-js'
+import WebSocket from 'ws'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
 import { connect, kind3, kind4 } from '../harness/phx.mjs'
 import { preparePolicies, allow } from './private_help.mjs'
@@ -170,4 +172,112 @@ test('a policy that sleeps: the message goes out behind it, and the next ones of
   assert.deepEqual((await a.reply('2', 10000)).payload, refusal('QueryCanceled: Query was cancelled, please try again'))
   assert.deepEqual([(await next(b)).payload, (await next(b)).payload], [1, 2])
   await sql.query('drop policy slow on realtime.messages')
+})
+
+/** While `body` runs, a message with a time to live waits in the database. */
+async function slowly(body) {
+  const gate = await database.connect()
+  await gate.query('begin; lock table realtime.datafuse_expiry in access exclusive mode')
+  try {
+    await body({
+      open: () => gate.query('rollback'),
+      asked: (n = 1) => until('the question to wait', async () => (await sql.query('select from pg_locks where not granted')).rowCount === n),
+    })
+  } finally {
+    await gate.query('rollback')
+    await gate.end()
+  }
+}
+
+/** POST of a single private broadcast. */
+const post = (sub, query, body = '{"n":1}', type = 'application/json') =>
+  fetch(`${nodes.at(-1).url}/api/broadcast/${sub}/events/e?private=true${query}`,
+    { method: 'POST', body, headers: { authorization: `Bearer ${node.token({ sub: 'u' })}`, 'content-type': type } })
+
+test('over HTTP: stored, sent, replayed; not stored for want of a right', async (t) => {
+  await allow(sql, 'u', 'h1', ALL)
+  const b = await member(t, 'h1')
+  const live = []
+  for (const [query, body, type] of [['&persist=true', '{"n":1}'], ['&persist%5Bttl%5D=60', '{"n":2}'], ['&persist=true', Buffer.from([7]), 'application/octet-stream'], ['&persist=false', '{"n":3}']]) {
+    const res = await post('h1', query, body, type)
+    assert.deepEqual([res.status, await res.text()], [202, ''])
+    live.push(await next(b)) // requests come to edges of their own: no order among them
+  }
+  assert.deepEqual(live.map((m) => m.payload ?? [...m.bytes]), [{ n: 1 }, { n: 2 }, [7], { n: 3 }])
+  const rows = await stored('h1')
+  assert.deepEqual(rows.map((r) => r.id), live.slice(0, 3).map((m) => m.meta.id))
+  assert.equal((await sql.query('select from realtime.datafuse_expiry where message = $1', [rows[1].id])).rowCount, 1)
+
+  await allow(sql, 'u', 'h2', 'read:broadcast write:broadcast')
+  const c = await member(t, 'h2')
+  const res = await post('h2', '&persist=true')
+  assert.deepEqual([res.status, await res.json()], [403, { error: 'Unauthorized: You do not have permissions to persist messages of this Channel topic: h2' }])
+  assert.deepEqual((await next(c)).payload, { n: 1 })
+  const bad = await post('h1', '&persist=true', '"\\u0000"')
+  assert.equal(bad.status, 422)
+  assert.match((await bad.json()).error, /^it was sent and not stored: /)
+})
+
+test('over HTTP: who does not wait for the answer', async (t) => {
+  await allow(sql, 'u', 'h3', ALL)
+  const b = await member(t, 'h3')
+  const gone = new AbortController()
+  await slowly(async ({ asked }) => {
+    const answer = fetch(`${nodes.at(-1).url}/api/broadcast/h3/events/e?private=true&persist%5Bttl%5D=60`,
+    { method: 'POST', body: '{"n":1}', signal: gone.signal, headers: { authorization: `Bearer ${node.token({ sub: 'u' })}`, 'content-type': 'application/json' } })
+    await asked()
+    gone.abort()
+    await assert.rejects(answer)
+    assert.deepEqual((await next(b)).payload, { n: 1 })
+  })
+})
+
+for (const role of ['db', 'owner']) {
+  test(`the ${role} process dies while it stores: stored once, sent once`, async (t) => {
+    const T = `kill-${role}`
+    await allow(sql, 'u', T, ALL)
+    const [a, b] = [await member(t, T), await member(t, T)]
+    await slowly(async ({ open, asked }) => {
+      push(a, T, '2', 1, { ttl: 60 })
+      await asked()
+      const before = nodes[0].pid(role)
+      process.kill(before, 'SIGKILL')
+      await until('it to be there again', () => nodes[0].pid(role) !== before)
+      await asked(2) // the first has not noticed that nobody waits for it
+      await open()
+      const { payload } = await a.reply('2')
+      assert.equal(payload.status, 'ok')
+      assert.deepEqual((await stored(T)).map((r) => r.id), [payload.response.id])
+      assert.deepEqual((await next(b)).meta, { id: payload.response.id })
+      await b.nothing(300)
+    })
+  })
+}
+
+test('supabase-js: send and httpSend with persist, and replay', async (t) => {
+  await allow(sql, 'u', 'js', ALL)
+  await allow(sql, 'u', 'js-not', 'read:broadcast write:broadcast')
+  const client = createClient(node.url, node.anonKey, { accessToken: async () => node.token({ sub: 'u' }), realtime: { transport: WebSocket } })
+  t.after(() => client.realtime.disconnect())
+  await client.realtime.setAuth()
+  const join = (topic, broadcast) => new Promise((resolve, reject) => {
+    const heard = []
+    const channel = client.channel(topic, { config: { private: true, broadcast: { ack: true, self: true, ...broadcast } } })
+    channel.on('broadcast', { event: 'e' }, (m) => heard.push(m)).subscribe((status, err) => {
+      if (status === 'SUBSCRIBED') resolve({ channel, heard })
+      else if (status !== 'CLOSED') reject(err ?? new Error(status))
+    })
+  })
+  const first = await join('js', {})
+  assert.equal(await first.channel.send({ type: 'broadcast', event: 'e', payload: { n: 1 }, persist: true }), 'ok')
+  assert.equal(await first.channel.send({ type: 'broadcast', event: 'e', payload: { n: 2 }, persist: { ttl: 60 } }), 'ok')
+  assert.deepEqual(await first.channel.httpSend('e', { n: 3 }, { persist: true }), { success: true })
+  await until('all to be heard', () => first.heard.length === 3)
+  await client.removeChannel(first.channel)
+  const second = await join('js', { replay: { since: Date.now() - 60000, limit: 25 } })
+  await until('all to be replayed', () => second.heard.length === 3)
+  assert.deepEqual(second.heard.map((m) => [m.payload.n, m.meta.id, m.meta.replayed]), first.heard.map((m) => [m.payload.n, m.meta.id, true]))
+  const not = await join('js-not', {})
+  assert.match(await not.channel.send({ type: 'broadcast', event: 'e', payload: {}, persist: true }), /permissions to persist/)
+  await assert.rejects(not.channel.httpSend('e', {}, { persist: true }), /permissions to persist/)
 })

@@ -88,7 +88,11 @@ test('case 91: single with bytes; other content types; private and persist', asy
   const persist = await post('/api/broadcast/r91/events/b?persist=true', '{}')
   assert.deepEqual([persist.status, JSON.parse(persist.body)], [422, { errors: { persist: ['can only be used on private channels'] } }])
   const stored = await post('/api/broadcast/r91/events/b?private=true&persist%5Bttl%5D=60', '{}')
-  assert.deepEqual([stored.status, JSON.parse(stored.body)], [422, { errors: { persist: ['is not available on this server'] } }])
+  assert.deepEqual([stored.status, JSON.parse(stored.body)], [422, { message: 'Tenant database unavailable' }])
+  for (const ttl of ['0', '-1', '1.5', 'x', '', '3155760001']) {
+    const bad = await post(`/api/broadcast/r91/events/b?private=true&persist%5Bttl%5D=${ttl}`, '{}')
+    assert.deepEqual([bad.status, JSON.parse(bad.body)], [422, { errors: { persist: ['ttl must be a whole number of seconds, at least 1'] } }], ttl)
+  }
   assert.equal((await post('/api/broadcast/r91/events/b', '{', auth)).status, 400)
   await v2.nothing(100)
 })

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: questions of rights and of replay and their answers survive encode and decode with all
+ * Goal: questions of rights, of replay and of storing and their answers survive encode and decode with all
  * fields, and a frame that is shorter, longer, of a wrong type or with a length out of bounds is
  * refused by its reason.
  */
@@ -203,6 +203,67 @@ static void test_replay_ask(void **state)
     }
 }
 
+static void test_store_ask(void **state)
+{
+    static const struct {
+        size_t topic, message, event, payload;
+        uint32_t ttl_s;
+        int want;
+    } cases[] = {{1, PR_UUID_LEN, 0, 0, 0, PR_OK},
+                 {PR_TOPIC_KEY_MAX, PR_UUID_LEN, PR_TEXT_MAX, 9, PR_STORE_TTL_MAX, PR_OK},
+                 {0, PR_UUID_LEN, 1, 1, 0, PR_ERANGE},
+                 {1, PR_UUID_LEN - 1, 1, 1, 0, PR_ERANGE},
+                 {1, PR_UUID_LEN + 1, 1, 1, 0, PR_ERANGE},
+                 {1, PR_UUID_LEN, PR_TEXT_MAX + 1, 1, 0, PR_ERANGE},
+                 {1, PR_UUID_LEN, 1, 1, PR_STORE_TTL_MAX + 1, PR_ERANGE}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct pr_store_ask back, m = {.project = pr_str("p"),
+                                       .boot = UINT64_MAX,
+                                       .id = 7,
+                                       .topic = pr_bytes(text, cases[i].topic),
+                                       .role = pr_str("r"),
+                                       .claims = pr_str("{}"),
+                                       .sub = pr_str("s"),
+                                       .headers = pr_str("{}"),
+                                       .message = pr_bytes(text, cases[i].message),
+                                       .ttl_s = cases[i].ttl_s,
+                                       .binary = i % 2 == 1,
+                                       .event = pr_bytes(text, cases[i].event),
+                                       .payload = pr_bytes(text, cases[i].payload)};
+        struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+        pr_store_ask_encode(&o, &m);
+        assert_true(pr_out_ok(&o));
+        assert_int_equal(pr_frame_next(pr_bytes(bytes, o.len), &f), o.len);
+        assert_int_equal(pr_store_ask_decode(&f, &back), cases[i].want);
+        if (cases[i].want == PR_OK) {
+            assert_true(back.boot == UINT64_MAX && back.id == 7 && back.ttl_s == m.ttl_s);
+            assert_true(back.binary == m.binary && pr_slice_eq(back.event, m.event));
+            assert_true(pr_slice_eq(back.topic, m.topic) && pr_slice_eq(back.message, m.message));
+            assert_true(pr_slice_eq(back.payload, m.payload) && pr_slice_is(back.role, "r"));
+        }
+    }
+}
+
+static void test_store(void **state)
+{
+    struct pr_store back, m = {.boot = UINT64_MAX,
+                               .id = 7,
+                               .status = PR_RIGHTS_BUSY,
+                               .stored = true,
+                               .text = pr_str("why")};
+    struct pr_outbuf o = pr_outbuf(bytes, sizeof bytes);
+
+    (void)state;
+    pr_store_encode(&o, &m);
+    assert_int_equal(pr_frame_next(pr_bytes(bytes, o.len), &f), o.len);
+    assert_int_equal(pr_store_decode(&f, &back), PR_OK);
+    assert_true(back.boot == UINT64_MAX && back.id == 7 && back.status == PR_RIGHTS_BUSY);
+    assert_true(back.stored && pr_slice_is(back.text, "why"));
+}
+
 /* Rows of 0, 1, 2 ... bytes. */
 static size_t put_replay(uint32_t count)
 {
@@ -262,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_ask),          cmocka_unit_test(test_answer),
         cmocka_unit_test(test_bounds),       cmocka_unit_test(test_longer_and_shorter),
         cmocka_unit_test(test_wrong_bodies), cmocka_unit_test(test_replay_ask),
+        cmocka_unit_test(test_store_ask),    cmocka_unit_test(test_store),
         cmocka_unit_test(test_replay),       cmocka_unit_test(test_replay_cut),
     };
 

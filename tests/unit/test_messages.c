@@ -174,6 +174,7 @@ static void partitions(void **state)
     (void)state;
     assert_true(map.known);
     assert_int_equal(map.at[RT_MESSAGE_TOPIC], 0);
+    assert_int_equal(map.at[RT_MESSAGE_EXTENSION], 1);
     assert_int_equal(map.at[RT_MESSAGE_PAYLOAD], 2);
     assert_int_equal(map.at[RT_MESSAGE_EVENT], 3);
     assert_int_equal(map.at[RT_MESSAGE_PRIVATE], 4);
