@@ -139,6 +139,8 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_DB_MESSAGES, RT_DB, RT_COUNTER, "messages_total", "Rows of realtime.messages decoded")  \
     X(RT_M_DB_MESSAGES_DROPPED, RT_DB, RT_COUNTER, "messages_dropped_total",                       \
       "Rows of realtime.messages that cannot be broadcast")                                        \
+    X(RT_M_DB_STORED, RT_DB, RT_COUNTER, "messages_stored_total",                                  \
+      "Broadcasts of clients that were stored")                                                    \
     X(RT_M_DB_SUBSCRIPTIONS, RT_DB, RT_GAUGE, "subscriptions",                                     \
       "Registered subscriptions to changes")                                                       \
     X(RT_M_DB_LAG_BYTES, RT_DB, RT_GAUGE, "slot_lag_bytes", "WAL written but not yet confirmed")   \

@@ -68,6 +68,7 @@ static void on_stored(struct rt_desk *k, struct ask *a, const PGresult *res)
         return;
     }
     m.stored = PQgetvalue(res, 0, 0)[0] == 't';
+    rt_count(k->d->metrics, RT_M_DB_STORED, m.stored ? 1 : 0);
     if (!PQgetisnull(res, 0, 1)) {
         rt_desk_log(k, "RlsPolicyError", a, PQgetvalue(res, 0, 1));
     }

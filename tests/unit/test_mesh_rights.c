@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: questions of rights, of replay and of storing and their answers survive encode and decode with all
- * fields, and a frame that is shorter, longer, of a wrong type or with a length out of bounds is
- * refused by its reason.
+ * Goal: questions of rights, of replay and of storing and their answers survive encode and decode
+ * with all fields, and a frame that is shorter, longer, of a wrong type or with a length out of
+ * bounds is refused by its reason.
  */
 #include <setjmp.h>
 #include <stdarg.h>
