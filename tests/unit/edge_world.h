@@ -77,7 +77,8 @@ struct world {
     bool ipc_free;
     char db[HEARD_MAX]; /* types of frames that are for db: "reg 1 public test\n" */
     size_t db_len;
-    uint64_t ask_id; /* of the last question of rights */
+    uint64_t ask_id;            /* of the last question of rights, or to store a message */
+    char uuid[PR_UUID_LEN + 1]; /* of that message */
     char ask_project[RT_PROJECT_NAME_MAX + 1];
     char ctl[HEARD_MAX]; /* rows */
     size_t ctl_len;
@@ -277,6 +278,7 @@ static void note(const struct pr_frame *f)
     struct pr_cast_ok cast;
     struct pr_rights_ask ask;
     struct pr_clients clients;
+    struct pr_store_ask store;
 
     switch (f->type) {
     case PR_T_RIGHTS_ASK:
@@ -287,6 +289,16 @@ static void note(const struct pr_frame *f)
         w.ask_id = ask.id;
         (void)snprintf(w.ask_project, sizeof w.ask_project, "%.*s", (int)ask.project.n,
                        (const char *)ask.project.p);
+        break;
+    case PR_T_STORE_ASK:
+        assert_int_equal(pr_store_ask_decode(f, &store), PR_OK);
+        append(w.db, &w.db_len, "store %.*s %.*s %u %s %.*s %.*s\n", (int)store.topic.n,
+               (const char *)store.topic.p, (int)store.role.n, (const char *)store.role.p,
+               store.ttl_s, store.binary ? "bytes" : "json", (int)store.event.n,
+               (const char *)store.event.p, (int)store.payload.n, (const char *)store.payload.p);
+        w.ask_id = store.id;
+        (void)snprintf(w.uuid, sizeof w.uuid, "%.*s", (int)store.message.n,
+                       (const char *)store.message.p);
         break;
     case PR_T_CHG_REG:
         assert_int_equal(pr_chg_reg_decode(f, &reg), PR_OK);
@@ -352,7 +364,8 @@ static void settle(void)
             if (f.type == PR_T_HELLO) {
                 say_hello_ok();
             } else if (f.cls == PR_C_CHANGES || f.type == PR_T_RIGHTS_ASK ||
-                       f.type == PR_T_CLIENTS || (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
+                       f.type == PR_T_STORE_ASK || f.type == PR_T_CLIENTS ||
+                       (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
                 note(&f);
             } else {
                 to_owner(&ev);
@@ -450,6 +463,7 @@ static void world_close(void)
     rt_access_free(w.e);
     rt_wheel_close(&w.e->wheel, NULL);
     rt_slots_free(&w.e->channels);
+    rt_slots_free(&w.e->stores);
     rt_free(w.e->scratch.p);
     rt_loop_free(w.e->loop);
     rt_free(w.e);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: a message that is to be stored goes out once, whatever the database answers and whoever
+ * goes away meanwhile; what its channel sends behind it waits; every answer has its exact text.
+ */
+#include "edge_world.h"
+
+#include "node/edge/store.h"
+
+static const char *const settings[] = {"REALTIME_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none",
+                                       NULL};
+
+#define LIVE_1  "realtime:ae{'id':'%s'}1\n"
+#define REPLY   "['1','%s','realtime:a','phx_reply',{'status':'%s','response':{'%s':'%s'}}]\n"
+#define TIMEOUT "timeout, it was sent and may not have been stored"
+
+static struct rt_conn *sender, *member;
+
+/* What was asked since the last call. */
+static void asked(const char *want)
+{
+    w.db[w.db_len] = '\0';
+    w.db_len = 0;
+    assert_string_equal(w.db, want);
+}
+
+static void says(struct rt_conn *c, const char *want)
+{
+    assert_string_equal(heard(c), want);
+}
+
+/* The member has `n`, with the id of the last question. */
+static void member_has_1(void)
+{
+    char want[128];
+
+    (void)snprintf(want, sizeof want, "<kind 4>" LIVE_1, w.uuid);
+    says(member, want);
+}
+
+static void sender_has(const char *ref, const char *status, const char *key, const char *value)
+{
+    char want[256];
+
+    (void)snprintf(want, sizeof want, REPLY, ref, status, key, value);
+    says(sender, want);
+}
+
+static void rights(void)
+{
+    struct pr_rights m = {.boot = BOOT,
+                          .id = w.ask_id,
+                          .status = PR_RIGHTS_DONE,
+                          .read = PR_EXT_BROADCAST,
+                          .write = PR_EXT_BROADCAST,
+                          .project = pr_str("default")};
+    uint8_t memory[128];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    pr_rights_encode(&o, &m);
+    to_edge(pr_bytes(memory, o.len));
+    settle();
+}
+
+static void answer(enum pr_rights_status status, bool stored, const char *text)
+{
+    struct pr_store m = {
+        .boot = BOOT, .id = w.ask_id, .status = status, .stored = stored, .text = pr_str(text)};
+    uint8_t memory[256];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    pr_store_encode(&o, &m);
+    to_edge(pr_bytes(memory, o.len));
+    settle();
+}
+
+/* Kind 3 with a JSON payload of one digit. */
+static void push(char ref, const char *metadata, char payload)
+{
+    uint8_t memory[128];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+    const uint8_t head[] = {3, 1, 1, 10, 1, (uint8_t)strlen(metadata), 1};
+
+    pr_put(&o, head, sizeof head);
+    pr_put_u8(&o, '1');
+    pr_put_u8(&o, (uint8_t)ref);
+    pr_put_str(&o, "realtime:ae");
+    pr_put_str(&o, metadata);
+    pr_put_u8(&o, (uint8_t)payload);
+    rt_socket_message(sender->user, pr_bytes(memory, o.len), false);
+    settle();
+}
+
+/* Both are in private channel a, and the sender may write. */
+static void open_world(void)
+{
+    static const char join[] =
+        "['1','1','realtime:a','phx_join',{'config':{'private':true,'broadcast':{'ack':true}}}]";
+
+    world_open(settings);
+    sender = client("2.0.0");
+    send_text(sender, join);
+    rights();
+    member = client("2.0.0");
+    send_text(member, join);
+    if (w.db_len > 0 && member->len == 0) {
+        rights(); /* else it was known */
+    }
+    push('0', "", '0');
+    rights();
+    (void)heard(sender);
+    (void)heard(member);
+    w.db_len = 0;
+}
+
+static void advance(uint64_t ms)
+{
+    w.e->now_ms += ms;
+    rt_wheel_advance(&w.e->wheel, w.e->now_ms);
+    settle();
+}
+
+static void test_order(void **state)
+{
+    char want[256];
+
+    (void)state;
+    open_world();
+    push('2', "{\"persist\":{\"ttl\":60}}", '1');
+    push('3', "", '2');
+    push('4', "{\"persist\":true}", '3');
+    asked("store a anon 60 json e 1\n");
+    says(member, "");
+    says(sender, "");
+    answer(PR_RIGHTS_DONE, true, "");
+    /* The second went out behind it, the third is asked for. */
+    asked("store a anon 0 json e 3\n");
+    assert_non_null(strstr(heard(member), "1\n<kind 4>realtime:ae2\n"));
+    assert_non_null(strstr(heard(sender), "'3','realtime:a','phx_reply',{'status':'ok'"));
+    answer(PR_RIGHTS_DONE, true, "");
+    (void)snprintf(want, sizeof want, "<kind 4>realtime:ae{'id':'%s'}3\n", w.uuid);
+    says(member, want);
+    sender_has("4", "ok", "id", w.uuid);
+    world_close();
+}
+
+static void test_texts(void **state)
+{
+    static const struct {
+        enum pr_rights_status status;
+        const char *text, *want;
+    } cases[] = {
+        {PR_RIGHTS_DONE, "",
+         "Unauthorized: You do not have permissions to persist messages of this Channel topic: a"},
+        {PR_RIGHTS_DONE, "why", "it was sent and not stored: why"},
+        {PR_RIGHTS_BUSY, "", "IncreaseConnectionPool: Please increase your connection pool size"},
+        {PR_RIGHTS_CANCELED, "", "QueryCanceled: Query was cancelled, please try again"},
+        {PR_RIGHTS_READ_ONLY, "why", "UnableToSetPolicies: why"},
+        {PR_RIGHTS_DOWN, "why",
+         "UnableToConnectToProject: Realtime was unable to connect to the project database"},
+    };
+
+    (void)state;
+    open_world();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        push('2', "{\"persist\":true}", '1');
+        answer(cases[i].status, false, cases[i].text);
+        sender_has("2", "error", "error", cases[i].want);
+        member_has_1();
+    }
+    world_close();
+}
+
+static void test_lost(void **state)
+{
+    char first[PR_UUID_LEN + 1];
+
+    (void)state;
+    open_world();
+    push('2', "{\"persist\":true}", '1');
+    asked("store a anon 0 json e 1\n");
+    memcpy(first, w.uuid, sizeof first);
+    answer(PR_RIGHTS_AWAY, false, ""); /* no db is attached */
+    advance(RT_ACCESS_RETRY_MS + 50);
+    asked("store a anon 0 json e 1\n");
+    rt_store_ask_again(w.e, pr_str("another"));
+    advance(RT_ACCESS_RETRY_MS + 50);
+    asked("");
+    rt_store_ask_again(w.e, pr_str("default")); /* its db is gone */
+    advance(RT_ACCESS_RETRY_MS + 50);
+    asked("store a anon 0 json e 1\n");
+    rt_store_attached(w.e); /* the owner was */
+    settle();
+    asked("store a anon 0 json e 1\n");
+    assert_string_equal(w.uuid, first); /* so that it is stored once */
+    says(member, "");
+    answer(PR_RIGHTS_DONE, true, "");
+    sender_has("2", "ok", "id", first);
+    member_has_1();
+    answer(PR_RIGHTS_DONE, true, ""); /* of the questions before */
+    says(sender, "");
+    says(member, "");
+    world_close();
+}
+
+static void test_late(void **state)
+{
+    (void)state;
+    open_world();
+    push('2', "{\"persist\":true}", '1');
+    advance(RT_STORE_MS - 500);
+    says(member, "");
+    advance(1000);
+    sender_has("2", "error", "error", TIMEOUT);
+    member_has_1();
+    answer(PR_RIGHTS_DONE, true, "");
+    says(sender, "");
+    push('3', "{\"persist\":true}", '1'); /* nothing stays behind */
+    answer(PR_RIGHTS_DONE, true, "");
+    sender_has("3", "ok", "id", w.uuid);
+    member_has_1();
+    world_close();
+}
+
+static void test_gone(void **state)
+{
+    (void)state;
+    open_world();
+    push('2', "{\"persist\":true}", '1');
+    rt_socket_gone(sender->user);
+    settle();
+    member_has_1();
+    answer(PR_RIGHTS_DONE, true, "");
+    says(member, "");
+    free(sender);
+    world_close();
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    open_world();
+    w.e->private_bytes = RT_ACCESS_BYTES_MAX;
+    push('2', "{\"persist\":true}", '1');
+    sender_has("2", "error", "reason", "too many messages are waiting, try again");
+    says(member, "");
+    asked("");
+    w.e->private_bytes = 0;
+    world_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order), cmocka_unit_test(test_texts), cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_late),  cmocka_unit_test(test_gone),  cmocka_unit_test(test_full),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
