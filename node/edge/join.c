@@ -152,11 +152,13 @@ static void checked(struct rt_socket *s, const struct pr_phx_msg *m, const struc
     struct pr_jwt detail;
     enum pr_jwt_result r = PR_JWT_OK;
 
+    if (why != NULL && close) {
+        rt_say_last_refusal(s, &to, pr_str(why));
+        rt_socket_close(s, 1001, "too many joins");
+        return;
+    }
     if (why != NULL) {
         rt_say_refusal(s, &to, pr_str(why));
-        if (close) {
-            rt_socket_close(s, 1001, "too many joins");
-        }
         return;
     }
     r = verify(s, j, &token, &detail);

@@ -253,17 +253,32 @@ void rt_late_free(struct rt_socket *s)
     }
 }
 
-void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason)
+static struct rt_frame *refusal(struct rt_socket *s, const struct pr_phx_addr *to,
+                                struct pr_slice reason)
 {
     struct rt_edge *e = s->edge;
     struct words w = {.kind = REPLY, .to = to, .text = "error"};
-    struct rt_frame *f = NULL;
 
     rt_count(e->metrics, RT_M_JOIN_REFUSED, 1);
     rt_log(e->log, RT_INFO, "join_refused", rt_kv_x("conn", s->id), rt_kv_b("topic", to->topic),
            rt_kv_b("err", reason), rt_kv_s("project", s->project->cfg->project));
     w.json = rt_scratch_text(e, put_reason, &reason);
-    f = frame_of(s, w);
+    return frame_of(s, w);
+}
+
+void rt_say_last_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason)
+{
+    struct rt_frame *f = refusal(s, to, reason);
+
+    rt_socket_queue(s, f);
+    rt_frame_unref(f);
+}
+
+void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason)
+{
+    struct rt_edge *e = s->edge;
+    struct rt_frame *f = refusal(s, to, reason);
+
     if (e->now_ms - s->refused_since_ms > RT_REFUSALS_MS) {
         s->refused_since_ms = e->now_ms;
         s->refused = 0;

@@ -60,6 +60,8 @@ void rt_say_system(struct rt_channel *ch, const struct rt_system *sys);
 #define RT_REFUSALS_MS      10000u
 #define RT_REFUSAL_DELAY_MS 5000u
 void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);
+/* At once, however many there were: the caller closes the socket behind it. */
+void rt_say_last_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);
 /* Forgets those not yet said. */
 void rt_late_free(struct rt_socket *s);
 

@@ -2,6 +2,7 @@
 #include "edge_world.h"
 
 #include "node/edge/pending.h"
+#include "node/edge/say.h"
 
 /* What a client sends, and all that it hears. */
 struct step {
@@ -144,6 +145,32 @@ static void refusals_by_settings(void **state)
         assert_int_equal(c->close_code, rows[i].code);
         world_close();
     }
+}
+
+/* The fourth in a row waits, so that a client that tries again at once does not spin; but not the one
+ * behind which the socket is closed: its client must learn why. */
+static void many_refusals(void **state)
+{
+    static const char *const settings[] = {"REALTIME_MAX_CLIENT_JOINS_PER_SECOND=1", NULL};
+    static const char *const malformed = "MalformedJWT: The token provided is not a valid JWT";
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(settings); /* a burst of four */
+    c = client("2.0.0");
+    for (int i = 0; i < 3; i++) {
+        join_with(c, "{'config':{},'access_token':'potato'}");
+        assert_string_equal(heard(c), refusal(malformed));
+    }
+    join_with(c, "{'config':{},'access_token':'potato'}");
+    assert_string_equal(heard(c), "");
+    rt_wheel_advance(&w.e->wheel, w.e->now_ms + RT_REFUSAL_DELAY_MS + 1000);
+    settle();
+    assert_string_equal(heard(c), refusal(malformed));
+    join_with(c, "{'config':{},'access_token':'potato'}");
+    assert_string_equal(heard(c), refusal("ClientJoinRateLimitReached: Too many joins per second"));
+    assert_int_equal(c->close_code, 1001);
+    world_close();
 }
 
 static void names_and_numbers_of_channels(void **state)
@@ -411,6 +438,7 @@ int main(void)
         cmocka_unit_test(joins_and_leaves),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refusals_by_settings),
+        cmocka_unit_test(many_refusals),
         cmocka_unit_test(names_and_numbers_of_channels),
         cmocka_unit_test(bad_fields_are_told),
         cmocka_unit_test(messages_wait_behind_a_join),
