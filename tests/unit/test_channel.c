@@ -147,8 +147,8 @@ static void refusals_by_settings(void **state)
     }
 }
 
-/* The fourth in a row waits, so that a client that tries again at once does not spin; but not the one
- * behind which the socket is closed: its client must learn why. */
+/* The fourth in a row waits, so that a client that tries again at once does not spin; but not the
+ * one behind which the socket is closed: its client must learn why. */
 static void many_refusals(void **state)
 {
     static const char *const settings[] = {"REALTIME_MAX_CLIENT_JOINS_PER_SECOND=1", NULL};
@@ -170,6 +170,106 @@ static void many_refusals(void **state)
     join_with(c, "{'config':{},'access_token':'potato'}");
     assert_string_equal(heard(c), refusal("ClientJoinRateLimitReached: Too many joins per second"));
     assert_int_equal(c->close_code, 1001);
+    world_close();
+}
+
+/* The owner does not say that the topic's fence stands: answered before the client gives up. */
+static void a_join_without_an_owner(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    c = client("2.0.0");
+    w.ipc_free = false;
+    w.ipc.events->on_down(w.ipc.ctx, &w.ipc, "test");
+    to_owner(&(struct cl_event){.type = CL_EV_EDGE_DOWN});
+    join_with(c, "{'config':{}}");
+    assert_string_equal(heard(c), "");
+    assert_int_equal(cle_tick(w.e->cle, w.e->now_ms + 9000), CL_OK);
+    settle();
+    assert_string_equal(heard(c), refusal("TimeoutOnRpcCall: Node request timeout"));
+    assert_null(((struct rt_socket *)c->user)->channels);
+    world_close();
+}
+
+static void joins_that_nobody_can_serve(void **state)
+{
+    char many[512] = {0};
+    struct pr_outbuf o = pr_outbuf(many, sizeof many - 1);
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    c = client("2.0.0");
+    w.e->draining = true;
+    join_with(c, "{'config':{}}");
+    assert_string_equal(heard(c),
+                        refusal("RealtimeRestarting: Realtime is restarting, please standby"));
+    w.e->draining = false;
+    pr_put_str(&o, "{'config':{'postgres_changes':[{}");
+    for (int i = 0; i < 100; i++) {
+        pr_put_str(&o, ",{}");
+    }
+    pr_put_str(&o, "]}}");
+    join_with(c, many);
+    assert_string_equal(
+        heard(c), refusal("InvalidJoinPayload: postgres_changes may have at most 100 entries"));
+    world_close();
+}
+
+/* Silent, or of no use: told why with the code that every client comes back after. */
+static void sockets_that_are_closed(void **state)
+{
+    static const char *const settings[] = {"REALTIME_IDLE_TIMEOUT_MS=10000",
+                                           "REALTIME_NO_CHANNEL_TIMEOUT_MS=1000", NULL};
+    struct rt_conn *c[2];
+
+    (void)state;
+    world_open(settings);
+    for (size_t i = 0; i < 2; i++) {
+        c[i] = client("2.0.0");
+        join_with(c[i], "{'config':{}}");
+    }
+    ((struct rt_socket *)c[0]->user)->seen_ms -= 10000;
+    send_text(c[1], "['1','2','realtime:a','phx_leave',{}]");
+    ((struct rt_socket *)c[1]->user)->empty_since_ms -= 1000;
+    rt_wheel_advance(&w.e->wheel, w.e->now_ms + 11000);
+    settle();
+    assert_int_equal(c[0]->close_code, 1001);
+    assert_string_equal(c[0]->close_reason, "idle timeout");
+    assert_int_equal(c[1]->close_code, 1001);
+    assert_string_equal(c[1]->close_reason, "no channels");
+    world_close();
+}
+
+/* Each message is refused, and the client told by a system message now and then. */
+static void a_client_over_its_rate(void **state)
+{
+    static const char *const settings[] = {"REALTIME_MAX_CLIENT_EVENTS_PER_SECOND=1", NULL};
+    static const char *const told =
+        "['1',null,'realtime:a','system',{'extension':'system','status':'error','message':'Too "
+        "many messages per second','channel':'a'}]\n";
+    static const char *const refused = "['1','2','realtime:a','phx_reply',{'status':'error',"
+                                       "'response':{'reason':'Too many messages per second'}}]\n";
+    char both[512];
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    (void)snprintf(both, sizeof both, "%s%s", told, refused);
+    world_open(settings);
+    c = client("2.0.0");
+    join_with(c, "{'config':{'broadcast':{'ack':true}}}");
+    (void)heard(c);
+    for (int i = 0; i < 4; i++) { /* two may come at once */
+        send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+        assert_string_equal(heard(c), i < 2    ? "['1','2','realtime:a','phx_reply'," OK "]\n"
+                                      : i == 2 ? both
+                                               : refused);
+    }
+    ((struct rt_socket *)c->user)->told_rate_ms -= RT_RATE_TOLD_MS;
+    send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+    assert_string_equal(heard(c), both);
     world_close();
 }
 
@@ -439,6 +539,10 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(refusals_by_settings),
         cmocka_unit_test(many_refusals),
+        cmocka_unit_test(a_join_without_an_owner),
+        cmocka_unit_test(joins_that_nobody_can_serve),
+        cmocka_unit_test(sockets_that_are_closed),
+        cmocka_unit_test(a_client_over_its_rate),
         cmocka_unit_test(names_and_numbers_of_channels),
         cmocka_unit_test(bad_fields_are_told),
         cmocka_unit_test(messages_wait_behind_a_join),

@@ -237,6 +237,118 @@ static void headers_and_tokens(void **state)
     world_close();
 }
 
+static void payloads_that_are_too_large(void **state)
+{
+    static const char *const settings[] = {"REALTIME_MAX_PAYLOAD_KB=1", NULL};
+    static const struct {
+        size_t bytes;
+        int single, batch;
+    } rows[] = {{1000, 202, 202}, {1001, 422, 422}};
+
+    (void)state;
+    world_open(settings);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool fits = rows[i].single == 202;
+        char payload[1100], body[1400];
+
+        (void)snprintf(payload, sizeof payload, "{\"x\":\"%0*d\"}", (int)rows[i].bytes - 8, 0);
+        assert_int_equal(strlen(payload), rows[i].bytes);
+        check(ask("POST", "/api/broadcast/a/events/b", "", payload, ""), rows[i].single,
+              fits ? "" : "{\"errors\":{\"payload\":[\"Payload size exceeds tenant limit\"]}}");
+        (void)snprintf(body, sizeof body,
+                       "{\"messages\":[{\"topic\":\"a\",\"event\":\"e\",\"payload\":{}},"
+                       "{\"topic\":\"a\",\"event\":\"e\",\"payload\":%s}]}",
+                       payload);
+        check(ask("POST", "/api/broadcast", "", body, ""), rows[i].batch,
+              fits ? ""
+                   : "{\"errors\":{\"messages\":[{},{\"payload\":[\"Payload size exceeds tenant "
+                     "limit\"]}]}}");
+    }
+    world_close();
+}
+
+/* What is answered to the last question of rights. */
+static void say_rights(uint32_t status, uint32_t raised)
+{
+    struct pr_rights m = {.project = pr_str("default"),
+                          .boot = BOOT,
+                          .id = w.ask_id,
+                          .status = status,
+                          .raised = raised};
+    uint8_t memory[256];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    pr_rights_encode(&o, &m);
+    to_edge(pr_bytes(memory, o.len));
+    settle();
+}
+
+static void private_singles_that_are_refused(void **state)
+{
+    static const char *const settings[] = {
+        "REALTIME_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none", "REALTIME_AUTH_CACHE_MS=0",
+        NULL};
+    static const struct {
+        uint32_t status, raised;
+        int code;
+        const char *body;
+    } rows[] = {
+        {PR_RIGHTS_DONE, 0, 403, "{\"message\":\"Unauthorized\"}"},
+        {PR_RIGHTS_DONE, PR_EXT_BROADCAST, 422, "{\"message\":\"RLS policy error\"}"},
+        {PR_RIGHTS_LACK, 0, 422, "{\"message\":\"Tenant database has too many connections\"}"},
+        {PR_RIGHTS_BUSY, 0, 429, "{\"message\":\"Connection pool exhausted\"}"},
+        {PR_RIGHTS_CANCELED, 0, 422, "{\"message\":\"Query canceled\"}"},
+        {PR_RIGHTS_PARTITION, 0, 422, "{\"message\":\"Missing messages partition\"}"},
+        {PR_RIGHTS_READ_ONLY, 0, 500, "{\"message\":\"Unable to authorize broadcast\"}"},
+        {PR_RIGHTS_DOWN, 0, 422, "{\"message\":\"Tenant database unavailable\"}"},
+    };
+
+    (void)state;
+    world_open(settings);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rt_conn *c = ask("POST", "/api/broadcast/a/events/b", "private=true", "{}", "");
+
+        assert_int_equal(c->status, 0);
+        say_rights(rows[i].status, rows[i].raised);
+        check(c, rows[i].code, rows[i].body);
+    }
+    world_close();
+}
+
+/* No room for what waits: not even asked. */
+static void private_requests_without_room(void **state)
+{
+    static const char *const settings[] = {
+        "REALTIME_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none", NULL};
+    static const char *const batch =
+        "{\"messages\":[{\"topic\":\"a\",\"event\":\"e\",\"payload\":{},\"private\":true}]}";
+    static const char *const full = "{\"message\":\"Connection pool exhausted\"}";
+
+    (void)state;
+    world_open(settings);
+    assert_true(rt_access_hold(w.e->projects[0], RT_ACCESS_BYTES_MAX));
+    check(ask("POST", "/api/broadcast/a/events/b", "private=true", "{}", ""), 429, full);
+    check(ask("POST", "/api/broadcast", "", batch, ""), 429, full);
+    rt_access_release(w.e->projects[0], RT_ACCESS_BYTES_MAX);
+    world_close();
+}
+
+/* Goal: a client that comes over a connection of before is sent elsewhere, and told when. */
+static void connects_to_one_that_stops(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    w.e->draining = true;
+    c = knock("vsn=2.0.0", token_of("anon", 100));
+    assert_false(c->upgraded);
+    assert_non_null(strstr(c->headers, "retry-after: 1\n"));
+    check(c, 503, "{\"error\":\"Realtime is restarting, please standby\"}");
+    w.e->draining = false;
+    world_close();
+}
+
 static void handshakes(void **state)
 {
     static const char *const settings[] = {"REALTIME_PUBLISHABLE_KEYS=sb_publishable_x", NULL};
@@ -407,6 +519,10 @@ int main(void)
         cmocka_unit_test(batches),
         cmocka_unit_test(singles),
         cmocka_unit_test(headers_and_tokens),
+        cmocka_unit_test(payloads_that_are_too_large),
+        cmocka_unit_test(private_singles_that_are_refused),
+        cmocka_unit_test(private_requests_without_room),
+        cmocka_unit_test(connects_to_one_that_stops),
         cmocka_unit_test(handshakes),
         cmocka_unit_test(refusals_slow_down),
         cmocka_unit_test(realtimectl_asks_for_topics),
