@@ -458,7 +458,7 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
         return;
     }
     if (h->project->cfg->suspend) {
-        rt_http_message(h, 403, "Tenant is suspended");
+        rt_http_broadcast_answer(h, 403, pr_str("{\"message\":\"Tenant is suspended\"}"), 0);
         return;
     }
     if (rt_http_token(h, &token) != PR_JWT_OK) {

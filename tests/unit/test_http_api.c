@@ -237,6 +237,23 @@ static void headers_and_tokens(void **state)
     world_close();
 }
 
+static void a_suspended_project(void **state)
+{
+    static const char *const settings[] = {"REALTIME_SUSPEND=on", NULL};
+    static const char *const paths[] = {"/api/broadcast", "/api/broadcast/a/events/b"};
+
+    (void)state;
+    world_open(settings);
+    for (size_t i = 0; i < 2; i++) {
+        struct rt_conn *c = ask("POST", paths[i], "", "{}", "");
+
+        assert_non_null(strstr(c->headers, "access-control-allow-origin: *\n"));
+        assert_non_null(strstr(c->headers, "x-request-id: "));
+        check(c, 403, "{\"message\":\"Tenant is suspended\"}");
+    }
+    world_close();
+}
+
 static void payloads_that_are_too_large(void **state)
 {
     static const char *const settings[] = {"REALTIME_MAX_PAYLOAD_KB=1", NULL};
@@ -519,6 +536,7 @@ int main(void)
         cmocka_unit_test(batches),
         cmocka_unit_test(singles),
         cmocka_unit_test(headers_and_tokens),
+        cmocka_unit_test(a_suspended_project),
         cmocka_unit_test(payloads_that_are_too_large),
         cmocka_unit_test(private_singles_that_are_refused),
         cmocka_unit_test(private_requests_without_room),
