@@ -68,9 +68,6 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
         rt_count(e->metrics, RT_M_LIMITED_CHANNELS, 1);
         return "ChannelRateLimitReached: Too many channels";
     }
-    if (j->presence_key.n > PR_ID_MAX) {
-        return "InvalidJoinPayload: presence.key must be a text of at most 255 bytes";
-    }
     return NULL;
 }
 

@@ -306,6 +306,7 @@ static void names_and_numbers_of_channels(void **state)
 static void bad_fields_are_told(void **state)
 {
     struct rt_conn *c = NULL;
+    char text[400];
 
     (void)state;
     world_open(NULL);
@@ -318,6 +319,11 @@ static void bad_fields_are_told(void **state)
         "'InvalidJoinPayload: broadcast.self must be a boolean','channel':'a'}]\n");
     send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
     assert_string_equal(heard(c), "['1','2','realtime:a','phx_reply'," OK "]\n");
+    (void)snprintf(text, sizeof text, "{'config':{'presence':{'enabled':false,'key':'%0256d'}}}",
+                   0);
+    join_with(c, text);
+    assert_non_null(
+        strstr(heard(c), "'InvalidJoinPayload: presence.key must be at most 255 bytes long'"));
     world_close();
 }
 
