@@ -16,12 +16,12 @@ const FLAGS = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev
 export async function startBrowser(t) {
   if (!PROGRAM) throw new Error('no browser for the tests; apt-get install chromium')
   const profile = mkdtempSync('/tmp/realtime-browser-')
-  const child = spawn(PROGRAM, [...FLAGS, `--user-data-dir=${profile}`], { stdio: ['ignore', 'ignore', 'pipe'] })
-  const exited = once(child, 'exit')
+  const child = spawn(PROGRAM, [...FLAGS, `--user-data-dir=${profile}`], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const closed = once(child, 'close') // of its errors, which all processes of it have: none writes to the profile any more
   t.after(async () => {
-    child.kill('SIGKILL')
-    await exited
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    process.kill(-child.pid, 'SIGKILL')
+    await closed
+    rmSync(profile, { recursive: true, force: true })
   })
   const ws = new WebSocket(await address(child), { perMessageDeflate: false })
   await once(ws, 'open')
@@ -54,17 +54,16 @@ export async function startBrowser(t) {
   }
 }
 
-async function address(child) {
+function address(child) {
   let said = ''
-  for await (const chunk of child.stderr) {
-    said += chunk
-    const found = /DevTools listening on (ws:\S+)/.exec(said)
-    if (found) {
-      child.stderr.resume()
-      return found[1]
-    }
-  }
-  throw new Error(`the browser ended at once: ${said}`)
+  return new Promise((resolve, reject) => {
+    child.stderr.on('data', (chunk) => {
+      said += chunk
+      const found = /^DevTools listening on (ws:\S+)/m.exec(said)
+      if (found) resolve(found[1])
+    })
+    child.once('close', () => reject(new Error(`the browser does not start: ${said}`)))
+  })
 }
 
 /** A way to 127.0.0.1:port that can be cut, for all connections at once, and mended. */
