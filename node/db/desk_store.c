@@ -35,24 +35,34 @@ static void finish_as(struct rt_desk *k, struct ask *a, enum pr_rights_status st
     finish(k, a, (struct pr_store){.status = status});
 }
 
+/* Any other check is one that somebody has put on the table; 0004_authorize.sql tells them apart
+ * so, too. */
+static bool lacks_partition(const char *state, const PGresult *res)
+{
+    return strcmp(state, "23514") == 0 &&
+           strstr(rt_pg_message(res), "no partition of relation") != NULL;
+}
+
 static void on_error(struct rt_desk *k, struct ask *a, const PGresult *res)
 {
     const char *state = rt_pg_sqlstate(res);
+    bool partition = lacks_partition(state, res);
     struct pr_store m = {.status = PR_RIGHTS_DOWN, .text = pr_str(rt_pg_message(res))};
 
-    if (strcmp(state, "23514") == 0 && rt_desk_mend(k, a)) {
+    if (partition && rt_desk_mend(k, a)) {
         return;
     }
     if (strcmp(state, "57014") == 0) {
         m.status = PR_RIGHTS_CANCELED;
-    } else if (strcmp(state, "23514") == 0) {
+    } else if (partition) {
         m.status = PR_RIGHTS_PARTITION;
     } else if (strcmp(state, "25006") == 0) {
         m.status = PR_RIGHTS_READ_ONLY;
     } else if (strcmp(state, "DF002") == 0) { /* no such role: nothing is allowed to it */
         m.status = PR_RIGHTS_DONE;
         m.text = pr_str("");
-    } else if (strncmp(state, "22", 2) == 0) { /* a value that Postgres does not take */
+    } else if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) {
+        /* a value that Postgres, or a constraint of the table, does not take */
         m.status = PR_RIGHTS_DONE;
     }
     rt_desk_log(k, "UnableToStoreMessage", a, rt_pg_message(res));

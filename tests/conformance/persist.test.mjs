@@ -116,6 +116,26 @@ test('what Postgres does not take is sent, and the ack says why it was not store
   assert.deepEqual((await next(b)).payload, { text: '\u0000' })
 })
 
+test('a constraint that somebody has put on the table is told as what it is', async (t) => {
+  await allow(sql, 'u', 'p12', ALL)
+  await sql.query("alter table realtime.messages add constraint small check (topic <> 'p12' or payload is null or length(payload::text) < 20)")
+  const [a, b] = [await member(t, 'p12'), await member(t, 'p12')]
+  push(a, 'p12', '2', { text: 'x'.repeat(30) })
+  assert.match((await a.reply('2')).payload.response.error, /^it was sent and not stored: .*violates check constraint "small"/)
+  assert.deepEqual((await next(b)).payload, { text: 'x'.repeat(30) })
+  await sql.query('alter table realtime.messages drop constraint small')
+})
+
+test('replay goes by an index for both kinds of stored messages', async () => {
+  const { rows: [{ src }] } = await sql.query("select prosrc as src from pg_proc where oid = 'realtime.datafuse_replay(text, bigint, integer, bigint, bigint)'::regprocedure")
+  const values = { topic: "'t7'", since_ms: '0', most: '25', bytes: '1000000', largest: '100000' }
+  const query = src.replace(/datafuse_replay\.(\w+)/g, (_, name) => values[name])
+  await sql.query('begin; set local enable_seqscan = off')
+  const plan = (await sql.query(`explain ${query}`)).rows.map((r) => r['QUERY PLAN']).join('\n')
+  await sql.query('rollback')
+  assert.doesNotMatch(plan, /Seq Scan on messages/)
+})
+
 test('what a channel sends behind it waits: the order of a sender stays', async (t) => {
   await allow(sql, 'u', 'p7', ALL)
   const [a, b] = [await member(t, 'p7'), await member(t, 'p7', {}, 1)]
