@@ -267,22 +267,39 @@ bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, const struct cl
     return false;
 }
 
-static uint32_t find(const struct cl *cl, const struct pr_pub *pub)
+static uint32_t find(const struct cl *cl, uint64_t boot, uint32_t part, uint64_t oseq)
 {
-    uint32_t i = cl_pool_first(&cl->unconfirmed, hash_of(pub->boot, pub->part, pub->oseq));
+    uint32_t i = cl_pool_first(&cl->unconfirmed, hash_of(boot, part, oseq));
 
-    while (i != NONE && (at(cl, i)->boot != pub->boot || at(cl, i)->part != pub->part ||
-                         at(cl, i)->oseq != pub->oseq)) {
+    while (i != NONE &&
+           (at(cl, i)->boot != boot || at(cl, i)->part != part || at(cl, i)->oseq != oseq)) {
         i = cl_pool_next(&cl->unconfirmed, i);
     }
     return i;
+}
+
+void cl_confirm_resent(struct cl *cl, uint32_t node, struct pr_slice frame)
+{
+    struct cl_bits one = {{0}};
+    struct pr_frame f;
+    struct pr_event ev;
+    uint32_t i = NONE;
+
+    if (cl->unconfirmed.linked > 0 && pr_frame_next(frame, &f) > 0 &&
+        pr_event_decode(&f, &ev) == PR_OK) {
+        i = find(cl, ev.boot, ev.part, ev.oseq);
+    }
+    if (i != NONE) {
+        cl_bits_set(&one, node);
+        note_all(cl, i, &one, note_sent);
+    }
 }
 
 bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *pub,
                        uint32_t *result)
 {
     bool ack = (pub->flags & PR_PUB_ACK) != 0;
-    uint32_t i = find(cl, pub);
+    uint32_t i = find(cl, pub->boot, pub->part, pub->oseq);
 
     *result = PR_PUB_REPEAT;
 #ifdef CL_SABOTAGE_CONFIRM /* for the simulation, which must notice */

@@ -58,6 +58,9 @@ void cl_confirm_deinit(struct cl *cl);
  * confirmed later; false: it may be confirmed at once, with *result. */
 bool cl_confirm_sent(struct cl *cl, const struct cl_bits *nodes, const struct cl_bits *away,
                      struct source from, const struct pr_pub *pub, uint32_t *result);
+/* An EVENT goes to this node once more: if its publish is not over, the node is waited for, also
+ * one that was dead meanwhile. */
+void cl_confirm_resent(struct cl *cl, uint32_t node, struct pr_slice frame);
 /* A publish that was ordered before comes again. True: it still waits, and `from` is answered when
  * it is; false: it may be answered at once, with *result. O(1). */
 bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *pub,

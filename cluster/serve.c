@@ -17,6 +17,7 @@ static void replay(struct cl *cl, uint32_t to, const struct cl_remote *r, uint64
 
             pr_put(&w, k->frame, k->n);
             cl_push_link(cl, to, &w);
+            cl_confirm_resent(cl, to, pr_bytes(k->frame, k->n));
             cl->stats.replayed++;
         }
     }
