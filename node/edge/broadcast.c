@@ -10,7 +10,7 @@
 
 #define PUBLIC_NOT_STORED "{\"error\":\"persist can only be used on private channels\"}"
 #define TTL_NOT_STORED    "{\"error\":\"persist.ttl must be a whole number of seconds, at least 1\"}"
-#define TOO_MANY          "{\"reason\":\"too many messages are waiting, try again\"}"
+#define TOO_MANY          "{\"reason\":\"" RT_TOO_MANY_WAIT "\"}"
 
 struct rt_ack {
     uint64_t channel;
@@ -202,6 +202,16 @@ static char *stored_response(const struct rt_channel *ch, const struct rt_stored
     return (char *)o.p;
 }
 
+/* Trouble of the database counts for a while for all that the channel wants stored, or each would
+ * wait RT_STORE_MS behind the one before. */
+static void remember_trouble(struct rt_channel *ch, const struct pr_store *answer)
+{
+    if (answer->status != PR_RIGHTS_DONE && answer->status != PR_RIGHTS_READ_ONLY) {
+        ch->unstored = answer->status == PR_RIGHTS_AWAY ? PR_RIGHTS_DOWN : answer->status;
+        ch->unstored_ms = ch->socket->edge->now_ms + RT_RIGHTS_TROUBLE_MS;
+    }
+}
+
 static void on_stored(void *ctx, const struct rt_stored *m)
 {
     struct rt_channel *ch = ctx;
@@ -218,6 +228,7 @@ static void on_stored(void *ctx, const struct rt_stored *m)
         (void)publish(ch->socket->edge, rt_topic_key(ch->topic), &b, 0);
         return;
     }
+    remember_trouble(ch, m->answer);
     if (ch->ack) {
         response = stored_response(ch, m, &failed);
     }
@@ -249,8 +260,11 @@ static const char *store(struct rt_channel *ch, const struct pr_phx_msg *m,
 static const char *store_or_pass_on(struct rt_channel *ch, const struct pr_phx_msg *m,
                                     const struct pr_bcast *b)
 {
+    const struct pr_store trouble = {.status = ch->unstored};
+    const struct rt_stored unstored = {.answer = &trouble};
     struct persist p = {.wanted = false};
     const char *response = NULL;
+    bool failed = false;
 
     if (m->kind == PR_PHX_BROADCAST) {
         p = read_persist(m);
@@ -259,6 +273,8 @@ static const char *store_or_pass_on(struct rt_channel *ch, const struct pr_phx_m
         response = PUBLIC_NOT_STORED;
     } else if (p.wanted && p.ttl_bad) {
         response = TTL_NOT_STORED;
+    } else if (p.wanted && ch->socket->edge->now_ms < ch->unstored_ms) {
+        return pass_on(ch, b, m->ref, stored_response(ch, &unstored, &failed), true);
     } else if (p.wanted) {
         return store(ch, m, b, p.ttl_s);
     }

@@ -102,6 +102,8 @@ struct rt_channel {
     struct rt_rights *rights;    /* NULL: the channel is public */
     struct rt_replay *replay;    /* NULL: none was asked for, or long ago */
     struct rt_store *store;      /* what is sent waits behind it; NULL: nothing does */
+    uint64_t unstored_ms;        /* nothing is to be stored before that, */
+    uint32_t unstored;           /* enum pr_rights_status: for this reason */
     char *held_token;            /* pushed too soon after the last one */
     struct rt_wheel_entry timer; /* warning, expiry, or the held token */
     uint64_t refreshed_ms;

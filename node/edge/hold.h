@@ -4,7 +4,8 @@
  * on: of a join, or of what a private channel may send.
  *
  * Bounds: RT_HOLD_MESSAGES and RT_HOLD_BYTES behind a join, those of rights.h else. Overflow: the
- * message is answered "unmatched topic", as one to a topic that is not joined.
+ * message is answered "unmatched topic" behind a join, as one to a topic that is not joined, and
+ * RT_TOO_MANY_WAIT else.
  */
 #ifndef NODE_EDGE_HOLD_H
 #define NODE_EDGE_HOLD_H

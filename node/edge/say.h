@@ -35,6 +35,7 @@ void rt_say_reply(struct rt_socket *s, const struct pr_phx_addr *to, const char 
 void rt_say_ok(struct rt_socket *s, const struct pr_phx_addr *to);
 /* Reply with status error and {"reason":…}. */
 void rt_say_reason(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);
+#define RT_TOO_MANY_WAIT "too many messages are waiting, try again"
 /* "unmatched topic"; with a null join_ref whatever came. */
 void rt_say_unmatched(struct rt_socket *s, const struct pr_phx_addr *to);
 void rt_say_push(struct rt_socket *s, const struct pr_phx_addr *to, const char *event,

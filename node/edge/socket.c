@@ -260,9 +260,10 @@ void rt_socket_handle(struct rt_socket *s, struct pr_slice message, bool text)
     }
     ch = rt_channel_of_message(s, &m);
     if (ch != NULL && (ch->pending != NULL || rt_rights_holds(ch, &m))) {
-        if (!(ch->pending != NULL ? rt_pending_wait(ch, message, text)
-                                  : rt_rights_wait(ch, message, text))) {
+        if (ch->pending != NULL && !rt_pending_wait(ch, message, text)) {
             rt_say_unmatched(s, &to);
+        } else if (ch->pending == NULL && !rt_rights_wait(ch, message, text)) {
+            rt_say_reason(s, &to, pr_str(RT_TOO_MANY_WAIT));
         }
         return;
     }

@@ -18,6 +18,7 @@ struct rt_store {
     struct rt_wheel_entry end;   /* of the question */
     struct rt_wheel_entry again; /* when it is asked again */
     struct rt_ref ref;
+    size_t held; /* bytes, of rt_access_hold */
     bool binary;
     char uuid[RT_UUID_LEN + 1];
     struct pr_slice event, payload; /* of `bytes` */
@@ -34,7 +35,10 @@ static void put_ask(struct pr_outbuf *o, const void *msg)
     pr_store_ask_encode(o, msg);
 }
 
-/* If the owner is away it is sent when he is back. */
+static void ask_later(struct rt_store *s);
+
+/* If the owner is away it is sent when he is back; if he has much to read already, a little later.
+ */
 static void send_ask(struct rt_store *s)
 {
     struct rt_edge *e = edge_of(s);
@@ -54,7 +58,11 @@ static void send_ask(struct rt_store *s)
                              .payload = s->payload};
 
     rt_wheel_clear(&e->wheel, &s->again);
-    rt_link_send(e, put_ask, &m);
+    if (e->link.up && rt_ipc_queued(e->link.ipc) > RT_STORE_QUEUED_MAX) {
+        ask_later(s);
+    } else {
+        rt_link_send(e, put_ask, &m);
+    }
 }
 
 static void again_due(struct rt_wheel_entry *timer)
@@ -85,7 +93,7 @@ static void finish(struct rt_store *s, const struct pr_store *answer)
     rt_slots_del(&e->stores, s->id);
     rt_wheel_clear(&e->wheel, &s->end);
     rt_wheel_clear(&e->wheel, &s->again);
-    rt_access_release(s->q.project, s->event.n + s->payload.n);
+    rt_access_release(s->q.project, s->held);
     s->q.fn(s->q.ctx, &m);
     rt_token_unref(s->q.token);
     rt_ref_free(&s->ref);
@@ -110,18 +118,27 @@ static struct pr_slice copy(struct pr_outbuf *o, struct pr_slice s)
     return out;
 }
 
+/* What goes to the owner with the message. */
+static size_t question_bytes(const struct rt_storing *q)
+{
+    return q->topic.n + q->token->role.n + q->token->claims.n + q->token->sub.n +
+           (q->headers != NULL ? strlen(q->headers) : 0);
+}
+
 struct rt_store *rt_store_begin(const struct rt_storing *q)
 {
     struct rt_edge *e = q->project->edge;
     size_t n = q->b->event.n + q->b->payload.n;
+    size_t held = n + question_bytes(q);
     struct rt_store *s = NULL;
     struct pr_outbuf o;
 
-    if (q->token->claims.n > PR_TEXT_MAX || !rt_access_hold(q->project, n)) {
+    if (q->token->claims.n > PR_TEXT_MAX || !rt_access_hold(q->project, held)) {
         return NULL;
     }
     s = rt_calloc(1, sizeof *s + n);
     s->q = *q;
+    s->held = held;
     s->q.token = rt_token_ref(q->token);
     s->binary = q->b->form == PR_BCAST_BINARY;
     o = pr_outbuf(s->bytes, n);

@@ -8,7 +8,7 @@
  * Stored first, since a join that asks for replay sees a message in the table, or live behind its
  * question, or both, but never neither. Both have one id, so that it is shown once.
  *
- * Bounds: RT_ACCESS_BYTES_MAX bytes of all on this edge; a channel has one message at a time, and
+ * Bounds: RT_ACCESS_BYTES_MAX bytes of all on this edge, with their tokens; a channel has one message at a time, and
  * what it sends meanwhile waits (rights.h), so the order of a sender stays. A question ends after
  * RT_STORE_MS: it is not known then whether the message was stored. If this process dies amid it, a
  * message may be stored that no member got live.
@@ -16,6 +16,7 @@
 #ifndef NODE_EDGE_STORE_H
 #define NODE_EDGE_STORE_H
 
+#include "node/base/ipc.h"
 #include "node/edge/edge_in.h"
 #include "node/edge/say.h"
 #include "proto/bcast.h"
@@ -23,6 +24,9 @@
 
 /* Clients wait 10 s for an ack, which the owner gives after this. */
 #define RT_STORE_MS 5000u
+/* Bytes that wait for the owner, above which nothing is asked: when he comes back all is asked
+ * again, and beside it there is room for what else there is. */
+#define RT_STORE_QUEUED_MAX (RT_IPC_QUEUE_MAX / 4)
 
 /* What became of it, borrowed for the call. The message goes out now, whatever that is. */
 struct rt_stored {

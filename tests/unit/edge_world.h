@@ -61,6 +61,7 @@ struct rt_ipc {
     void *ctx;
     uint8_t *buf; /* to the owner */
     size_t len, cap;
+    size_t behind; /* bytes that the owner has not read, as if */
     bool closed;
 };
 
@@ -214,6 +215,10 @@ bool rt_ipc_send(struct rt_ipc *ipc, struct pr_slice frames)
     pr_put_slice(&o, frames);
     rt_ipc_commit(ipc, &o);
     return true;
+}
+size_t rt_ipc_queued(const struct rt_ipc *ipc)
+{
+    return ipc->behind;
 }
 void rt_ipc_close(struct rt_ipc *ipc)
 {

@@ -272,8 +272,8 @@ static void test_bound_of_hold(void **state)
     }
     says(c, "");
     send_text(c, "['1','9','realtime:a','broadcast',{'event':'e'}]");
-    says(c, "[null,'9','realtime:a','phx_reply',{'status':'error','response':{'reason':'unmatched "
-            "topic'}}]\n");
+    says(c, "['1','9','realtime:a','phx_reply',{'status':'error','response':{'reason':'too many "
+            "messages are waiting, try again'}}]\n");
     world_close();
 }
 

@@ -15,6 +15,7 @@ static const char *const settings[] = {"REALTIME_DATABASE_URL=postgresql://nobod
 /* Over RT_ACCESS_RETRY_MS and a tick of the wheel, and three of them below RT_STORE_MS. */
 #define SOON_MS (RT_ACCESS_RETRY_MS + 600)
 #define TIMEOUT "timeout, it was sent and may not have been stored"
+#define DOWN    "UnableToConnectToProject: Realtime was unable to connect to the project database"
 
 static struct rt_conn *sender, *member;
 static uint64_t wheel_ms; /* where the wheel was put */
@@ -161,18 +162,59 @@ static void test_texts(void **state)
         {PR_RIGHTS_BUSY, "", "IncreaseConnectionPool: Please increase your connection pool size"},
         {PR_RIGHTS_CANCELED, "", "QueryCanceled: Query was cancelled, please try again"},
         {PR_RIGHTS_READ_ONLY, "why", "UnableToSetPolicies: why"},
-        {PR_RIGHTS_DOWN, "why",
-         "UnableToConnectToProject: Realtime was unable to connect to the project database"},
+        {PR_RIGHTS_DOWN, "why", DOWN},
     };
 
     (void)state;
-    open_world();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        open_world();
         push('2', "{\"persist\":true}", '1');
         answer(cases[i].status, false, cases[i].text);
         sender_has("2", "error", "error", cases[i].want);
         member_has_1();
+        world_close();
     }
+}
+
+/* A database in trouble holds the channel up once, not with each message. */
+static void test_trouble_is_remembered(void **state)
+{
+    static const enum pr_rights_status status[] = {PR_RIGHTS_BUSY, PR_RIGHTS_DOWN,
+                                                   PR_RIGHTS_CANCELED};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof status / sizeof status[0]; i++) {
+        char *first = NULL;
+
+        open_world();
+        push('2', "{\"persist\":true}", '1');
+        answer(status[i], false, "");
+        first = strdup(heard(sender));
+        member_has_1();
+        asked("store a anon 0 json e 1\n");
+        push('2', "{\"persist\":true}", '2');
+        says(sender, first);
+        free(first);
+        says(member, "<kind 4>realtime:ae2\n");
+        asked("");
+        world_close();
+    }
+}
+
+/* What the owner has not read grows no further by it; it is asked when that is less. */
+static void test_owner_behind(void **state)
+{
+    (void)state;
+    open_world();
+    w.ipc.behind = RT_STORE_QUEUED_MAX + 1;
+    push('2', "{\"persist\":true}", '1');
+    asked("");
+    w.ipc.behind = 0;
+    advance(SOON_MS);
+    asked("store a anon 0 json e 1\n");
+    answer(PR_RIGHTS_DONE, true, "");
+    sender_has("2", "ok", "id", w.uuid);
+    member_has_1();
     world_close();
 }
 
@@ -220,10 +262,9 @@ static void test_late(void **state)
     member_has_1();
     answer(PR_RIGHTS_DONE, true, "");
     says(sender, "");
-    push('3', "{\"persist\":true}", '1'); /* nothing stays behind */
-    answer(PR_RIGHTS_DONE, true, "");
-    sender_has("3", "ok", "id", w.uuid);
-    member_has_1();
+    push('3', "{\"persist\":true}", '2'); /* nothing stays behind, and nobody is asked so soon */
+    sender_has("3", "error", "error", DOWN);
+    says(member, "<kind 4>realtime:ae2\n");
     world_close();
 }
 
@@ -259,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order), cmocka_unit_test(test_texts), cmocka_unit_test(test_lost),
         cmocka_unit_test(test_late),  cmocka_unit_test(test_gone),  cmocka_unit_test(test_full),
+        cmocka_unit_test(test_trouble_is_remembered), cmocka_unit_test(test_owner_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
