@@ -256,7 +256,7 @@ cl_ms cl_deadline(const struct cl *cl)
         due = least(due, cl_swim_deadline(cl->swim));
         due = least(due, least(cl->sum_at, least(cl->actors_at, cl->away_at)));
         due = least(due, least(cl_confirm_deadline(cl), cl_marks_deadline(cl)));
-        due = cl->leaving ? least(due, cl->leave_at) : due;
+        due = cl->leaving && !cl->left ? least(due, cl->leave_at) : due;
     }
     if (cl->park_head != NULL && cl_order_ready(cl)) {
         return cl->now;

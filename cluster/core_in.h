@@ -155,6 +155,7 @@ struct cl {
     struct cl_swim *swim; /* owned; NULL: no peers */
     bool joined;
     bool leaving;
+    bool left;        /* it has said so */
     cl_ms leave_at;   /* when it says so; until then others take over what it owns */
     cl_ms changed_at; /* last news of membership */
     cl_ms actors_at;  /* least actors_until of a node; UINT64_MAX: none */

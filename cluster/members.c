@@ -84,12 +84,13 @@ void cl_members_go_on(struct cl *cl)
     while (cl_out_reserve(&cl->out, CL_SYNC_BYTES, 2) == CL_OK && cl_swim_next(cl->swim, &a)) {
         members = take(cl, &a) || members;
     }
-    if (members) {
+    /* Who has left follows nobody anew: it would get what comes behind a hole. */
+    if (members && !cl->left) {
         cl_view_look(cl);
     }
-    if (cl->leaving && cl->now >= cl->leave_at) {
+    if (cl->leaving && !cl->left && cl->now >= cl->leave_at) {
         cl_swim_leave(cl->swim, cl->now);
-        cl->leave_at = UINT64_MAX;
+        cl->left = true;
     }
 }
 
