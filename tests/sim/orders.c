@@ -238,19 +238,42 @@ static void order_silent(struct sim *s, uint32_t n, uint32_t id)
     log_add(s, n, &e);
 }
 
+/* What waits of that node, or of that edge process, is forgotten: it comes again, or another owner
+ * has ordered it meanwhile. NOBODY: of none. */
+static void forget_taken(const struct sim *s, struct taken *t, uint32_t node, uint32_t life)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        bool of_node = node != NOBODY && t->at[i].from == node;
+
+        if (!of_node && s->pubs[t->at[i].pub].life != life) {
+            t->at[left++] = t->at[i];
+        }
+    }
+    t->n = left;
+}
+
 void sim_check_taken(struct sim *s, uint32_t n, const struct cl_event *ev)
 {
     struct taken *t = &s->node[n].taken;
-    bool frame = ev->type == CL_EV_EDGE_IN || ev->type == CL_EV_LINK_IN;
+    bool linked = ev->type == CL_EV_LINK_IN;
+    bool frame = ev->type == CL_EV_EDGE_IN || linked;
+    uint32_t from = linked || ev->type == CL_EV_LINK_DOWN ? sim_node_by_id(s, ev->id) : NOBODY;
+    struct pr_again again;
     struct pr_pub pub;
     uint32_t id = NOBODY;
 
-    if (frame && ev->frame->type == PR_T_PUB && pr_pub_decode(ev->frame, &pub) == PR_OK) {
+    if (ev->type == CL_EV_LINK_DOWN) {
+        forget_taken(s, t, from, NOBODY);
+    } else if (linked && pr_again_ok_decode(ev->frame, &again) == PR_OK) {
+        forget_taken(s, t, NOBODY, sim_life_of(s, again.gen));
+    } else if (frame && ev->frame->type == PR_T_PUB && pr_pub_decode(ev->frame, &pub) == PR_OK) {
         id = sim_pub_find(s, pub.boot, pub.part, pub.oseq);
     }
     if (id != NOBODY && !sim_peek_ordered(s->node[n].cl, pub.boot, pub.part, pub.oseq)) {
-        t->pub = sim_grow(t->pub, t->n, &t->room, sizeof *t->pub);
-        t->pub[t->n++] = id;
+        t->at = sim_grow(t->at, t->n, &t->room, sizeof *t->at);
+        t->at[t->n++] = (struct took){.pub = id, .from = from};
     }
 }
 
@@ -260,16 +283,17 @@ void sim_check_silent(struct sim *s, uint32_t n)
     uint32_t left = 0;
 
     for (uint32_t i = 0; i < t->n; i++) {
-        const struct pub *p = &s->pubs[t->pub[i]];
+        uint32_t id = t->at[i].pub;
+        const struct pub *p = &s->pubs[id];
 
-        if (ordered_here(s, n, t->pub[i]) != NULL || given_up(p) ||
+        if (ordered_here(s, n, id) != NULL || given_up(p) ||
             cl_owner_of(s->node[n].cl, p->part) != s->node[n].id) {
             continue;
         }
         if (sim_peek_ordered(s->node[n].cl, s->boot_of[p->life], p->part, p->oseq)) {
-            order_silent(s, n, t->pub[i]);
+            order_silent(s, n, id);
         } else {
-            t->pub[left++] = t->pub[i];
+            t->at[left++] = t->at[i];
         }
     }
     t->n = left;

@@ -220,7 +220,7 @@ static void free_all(struct sim *s)
     sim_processes_free(s);
     sim_links_free(s);
     for (uint32_t n = 0; n < NODES_MAX; n++) {
-        free(s->node[n].taken.pub);
+        free(s->node[n].taken.at);
         for (uint32_t i = 0; i < TOPICS_MAX; i++) {
             free(s->node[n].topic[i].log);
             free(s->node[n].topic[i].order);

@@ -196,8 +196,12 @@ struct away {
     uint64_t up_step, back;
 };
 /* Publishes that an owner process has got, until they are ordered. */
+struct took {
+    uint32_t pub;
+    uint32_t from; /* the node that passed it on; NOBODY: an own edge */
+};
 struct taken {
-    uint32_t *pub;
+    struct took *at;
     uint32_t n, room;
 };
 struct topic {
