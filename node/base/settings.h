@@ -104,7 +104,7 @@
     FLAG(changes_lsn, "REALTIME_CHANGES_LSN", false, "put lsn and seq into every change")          \
     /* Limits: all from here to the end; rt_config_limit. */                                                                                  \
     ONE(limits, "REALTIME_LIMITS", "default|supabase", "default",                                  \
-        "supabase: its limits, delays and reactions, as far as not set one by one")                \
+        "supabase: its limits and reactions, as far as not set one by one")                \
     NUM(max_clients, "REALTIME_MAX_CLIENTS", 0, 200, 0, 100000000,                                 \
         "sockets with a joined channel; 0 = no limit")                                             \
     NUM(max_channels_per_client, "REALTIME_MAX_CHANNELS_PER_CLIENT", 100, 100, 1, 100000,          \

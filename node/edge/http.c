@@ -107,15 +107,11 @@ void rt_http_answered(struct rt_conn *c)
 
 void rt_http_refuse(struct rt_conn *c, int status)
 {
-    static const struct rt_header plain[] = {{"content-type", "application/json; charset=utf-8"},
-                                             {NULL, NULL}};
-    static const struct rt_header methods[] = {
+    struct rt_header headers[] = {
         {"content-type", "application/json; charset=utf-8"},
-        {"allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+        {"access-control-allow-origin", "*"}, /* or a page cannot read it */
+        {NULL, NULL},
         {NULL, NULL}};
-    static const struct rt_header version[] = {{"content-type", "application/json; charset=utf-8"},
-                                               {"sec-websocket-version", "13"},
-                                               {NULL, NULL}};
     uint8_t text[96];
     struct pr_outbuf o = pr_outbuf(text, sizeof text);
 
@@ -125,11 +121,12 @@ void rt_http_refuse(struct rt_conn *c, int status)
     assert(pr_out_ok(&o));
     c->keep_alive = false;
     c->head_only = false;
-    answer(c, status,
-           status == 405   ? methods
-           : status == 426 ? version
-                           : plain,
-           pr_bytes(text, o.len));
+    if (status == 405) {
+        headers[2] = (struct rt_header){"allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"};
+    } else if (status == 426) {
+        headers[2] = (struct rt_header){"sec-websocket-version", "13"};
+    }
+    answer(c, status, headers, pr_bytes(text, o.len));
 }
 
 static void put_peer(const struct rt_conn *c, char *out, size_t len)

@@ -29,22 +29,25 @@ struct rate_headers {
 static const struct rt_header *rates(struct rt_project *project, struct rate_headers *r,
                                      uint32_t dropped)
 {
-    bool limited = project->cfg->max_events_per_second > 0;
     uint64_t random[2];
     uint32_t n = 0;
 
     rt_random(random, sizeof random);
     (void)snprintf(r->id, sizeof r->id, "%016llx%016llx", (unsigned long long)random[0],
                    (unsigned long long)random[1]);
-    (void)snprintf(r->limit, sizeof r->limit, "%u", project->cfg->max_events_per_second);
-    (void)snprintf(r->left, sizeof r->left, "%u",
-                   limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
-    (void)snprintf(r->dropped, sizeof r->dropped, "%u", dropped);
-    r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
-    r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
-    r->list[n++] = (struct rt_header){"x-rate-limit-remaining", r->left};
     r->list[n++] = (struct rt_header){"x-request-id", r->id};
+    if (project != NULL) {
+        bool limited = project->cfg->max_events_per_second > 0;
+
+        (void)snprintf(r->limit, sizeof r->limit, "%u", project->cfg->max_events_per_second);
+        (void)snprintf(r->left, sizeof r->left, "%u",
+                       limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
+        r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
+        r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
+        r->list[n++] = (struct rt_header){"x-rate-limit-remaining", r->left};
+    }
     if (dropped > 0) {
+        (void)snprintf(r->dropped, sizeof r->dropped, "%u", dropped);
         r->list[n++] = (struct rt_header){"x-realtime-dropped", r->dropped};
     }
     r->list[n] = (struct rt_header){NULL, NULL};
@@ -454,7 +457,8 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
 
     if (h->project == NULL) {
         rt_http_log_host(h);
-        rt_http_message(h, 401, "Tenant not found in database");
+        rt_http_broadcast_answer(h, 401, pr_str("{\"message\":\"Tenant not found in database\"}"),
+                                 0);
         return;
     }
     if (h->project->cfg->suspend) {

@@ -20,6 +20,8 @@
  * 4 MB of kernel memory before the queue's bound sees anything. */
 #define NOTSENT_LOWAT_BYTES 65536
 
+#define FULL_BODY "{\"message\":\"too many connections, try again later\"}"
+
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
 static bool is_full(const struct rt_transport *t)
@@ -32,7 +34,11 @@ static bool is_full(const struct rt_transport *t)
 static void refuse(int fd, bool tls)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n"
-                                 "content-length: 0\r\nconnection: close\r\n\r\n";
+                                 "content-type: application/json; charset=utf-8\r\n"
+                                 "access-control-allow-origin: *\r\n"
+                                 "content-length: 51\r\nconnection: close\r\n\r\n" FULL_BODY;
+
+    _Static_assert(sizeof FULL_BODY - 1 == 51, "as content-length says");
 
     if (!tls) {
         (void)send(fd, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -8,10 +8,10 @@
  * Stored first, since a join that asks for replay sees a message in the table, or live behind its
  * question, or both, but never neither. Both have one id, so that it is shown once.
  *
- * Bounds: RT_ACCESS_BYTES_MAX bytes of all on this edge, with their tokens; a channel has one message at a time, and
- * what it sends meanwhile waits (rights.h), so the order of a sender stays. A question ends after
- * RT_STORE_MS: it is not known then whether the message was stored. If this process dies amid it, a
- * message may be stored that no member got live.
+ * Bounds: RT_ACCESS_BYTES_MAX bytes of all on this edge, with their tokens; a channel has one
+ * message at a time, and what it sends meanwhile waits (rights.h), so the order of a sender stays.
+ * A question ends after RT_STORE_MS: it is not known then whether the message was stored. If this
+ * process dies amid it, a message may be stored that no member got live.
  */
 #ifndef NODE_EDGE_STORE_H
 #define NODE_EDGE_STORE_H

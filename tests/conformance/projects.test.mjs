@@ -83,6 +83,7 @@ test('case 11: a host that is no project is refused, name and alias in any case 
   const rest = await fetch(`${node.url}/api/broadcast`, { method: 'POST', headers: { apikey: key('red'), 'content-type': 'application/json' },
     body: JSON.stringify({ messages: [] }) })
   assert.deepEqual([rest.status, await rest.json()], [401, { message: 'Tenant not found in database' }])
+  assert.match(rest.headers.get('x-request-id'), /^[0-9a-f]{32}$/)
 })
 
 test('case 48: what a project broadcasts stays in it, also by REST and by SQL', async (t) => {

@@ -298,9 +298,14 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_texts), cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_late),  cmocka_unit_test(test_gone),  cmocka_unit_test(test_full),
-        cmocka_unit_test(test_trouble_is_remembered), cmocka_unit_test(test_owner_behind),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_trouble_is_remembered),
+        cmocka_unit_test(test_owner_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
