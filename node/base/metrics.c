@@ -150,8 +150,9 @@ static int map(struct rt_metrics *m, const char *runtime_dir, bool writable, str
     if (p == MAP_FAILED) {
         return rt_error_errno(err, errno, "mmap %s", path);
     }
-    m->slots = ((struct rt_metrics_file *)p)->slots;
-    m->node = ((struct rt_metrics_file *)p)->node;
+    m->file = p;
+    m->slots = m->file->slots;
+    m->node = m->file->node;
     m->map_bytes = FILE_BYTES;
     /* The mapping is kept in *m. */
     /* cppcheck-suppress memleak */
@@ -172,6 +173,7 @@ int rt_metrics_open(struct rt_metrics *m, const char *runtime_dir, enum rt_role 
         return err != NULL ? err->code : RT_ESYSTEM;
     }
     m->own = &m->slots[at];
+    m->tallies = role == RT_EDGE ? m->file->tallies[index] : NULL;
     for (uint32_t i = 0; i < RT_METRICS_COUNT; i++) {
         if (table[i].kind == RT_GAUGE && table[i].role == role) {
             rt_gauge(m, (enum rt_metric)i, 0);
@@ -192,6 +194,40 @@ void rt_metrics_of_project(struct rt_metrics *m, const char *project)
     }
 }
 
+struct rt_tally *rt_metrics_tally(const struct rt_metrics *m, const char *project)
+{
+    struct rt_tally *t = NULL;
+
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        struct rt_tally *one = &m->tallies[i];
+        bool used = atomic_load_explicit(&one->used, memory_order_relaxed) != 0;
+
+        if (used && strcmp(one->project, project) == 0) {
+            t = one;
+            break;
+        }
+        t = t == NULL && !used ? one : t;
+    }
+    if (t == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < RT_TALLY_COUNT; i++) {
+        if (t->used == 0 || table[RT_TALLY_FIRST + i].kind == RT_GAUGE) {
+            rt_tally_gauge(t, (enum rt_metric)(RT_TALLY_FIRST + i), 0);
+        }
+    }
+    (void)snprintf(t->project, sizeof t->project, "%s", project);
+    atomic_store_explicit(&t->used, 1, memory_order_release);
+    return t;
+}
+
+void rt_tally_leave(struct rt_tally *t)
+{
+    if (t != NULL) {
+        atomic_store_explicit(&t->used, 0, memory_order_relaxed);
+    }
+}
+
 void rt_metrics_leave(struct rt_metrics *m, enum rt_role role, uint32_t index)
 {
     uint32_t at;
@@ -208,18 +244,20 @@ int rt_metrics_open_reader(struct rt_metrics *m, const char *runtime_dir, struct
 
 void rt_metrics_private(struct rt_metrics *m)
 {
-    m->slots = rt_calloc(RT_SLOTS, sizeof *m->slots);
+    m->file = rt_calloc(1, sizeof *m->file);
+    m->slots = m->file->slots;
     m->own = &m->slots[RT_SLOTS - RT_EDGES_MAX];
-    m->node = "";
+    m->tallies = m->file->tallies[0];
+    m->node = m->file->node;
     m->map_bytes = 0;
 }
 
 void rt_metrics_close(struct rt_metrics *m)
 {
     if (m->map_bytes > 0) {
-        (void)munmap(m->slots, m->map_bytes);
+        (void)munmap(m->file, m->map_bytes);
     } else {
-        rt_free(m->slots);
+        rt_free(m->file);
     }
     memset(m, 0, sizeof *m);
 }
@@ -329,6 +367,27 @@ static void put_metric(struct text *t, const struct rt_metrics *m, enum rt_metri
     }
 }
 
+static void put_tallies(struct text *t, const struct rt_metrics *m, enum rt_metric id,
+                        const char *node)
+{
+    const struct rt_metric_info *info = &table[id];
+    const char *name = info->name + strlen("realtime_");
+
+    put(t, "# HELP realtime_project_%s %s, of one project\n", name, info->help);
+    put(t, "# TYPE realtime_project_%s %s\n", name, info->kind == RT_COUNTER ? "counter" : "gauge");
+    for (uint32_t i = 0; i < RT_EDGES_MAX * RT_DBS_MAX; i++) {
+        const struct rt_tally *one = &m->file->tallies[i / RT_DBS_MAX][i % RT_DBS_MAX];
+
+        if (atomic_load_explicit(&one->used, memory_order_acquire) != 0) {
+            put(t,
+                "realtime_project_%s{node=\"%s\",role=\"edge\",index=\"%u\",project=\"%s\"} "
+                "%" PRIu64 "\n",
+                name, node, i / RT_DBS_MAX, one->project,
+                atomic_load_explicit(&one->value[id - RT_TALLY_FIRST], memory_order_relaxed));
+        }
+    }
+}
+
 char *rt_metrics_text(const struct rt_metrics *m, const char *node, size_t *len)
 {
     struct text t = {.p = NULL};
@@ -337,6 +396,9 @@ char *rt_metrics_text(const struct rt_metrics *m, const char *node, size_t *len)
     label(node, name, sizeof name);
     for (uint32_t i = 0; i < RT_METRICS_COUNT; i++) {
         put_metric(&t, m, (enum rt_metric)i, name);
+    }
+    for (uint32_t i = 0; i < RT_TALLY_COUNT; i++) {
+        put_tallies(&t, m, (enum rt_metric)(RT_TALLY_FIRST + i), name);
     }
     *len = t.len;
     return t.p;

@@ -5,6 +5,7 @@
  * One slot per process (role, index), written only by it with plain 64-bit stores, read by any
  * process at any time: /metrics on an edge, `realtimectl status` when nobody answers. Counters go
  * on over a restart of their process; gauges start at 0. A new metric is a new row of the table.
+ * What clients do is counted for each project too, in a tally per edge and project.
  */
 #ifndef NODE_BASE_METRICS_H
 #define NODE_BASE_METRICS_H
@@ -160,16 +161,29 @@ struct rt_slot {
     char project[64]; /* of a db process among several, for the label; empty: there is one */
 };
 
+/* Of the metrics above, those that an edge also counts for each project. */
+#define RT_TALLY_FIRST RT_M_CONNECTIONS
+#define RT_TALLY_COUNT (RT_M_BAD_INPUT - RT_TALLY_FIRST + 1u)
+
+struct rt_tally {
+    _Atomic uint64_t used; /* 1 while it is of `project` */
+    char project[64];
+    _Atomic uint64_t value[RT_TALLY_COUNT];
+};
+
 /* What the file holds. */
 struct rt_metrics_file {
     struct rt_slot slots[RT_SLOTS];
+    struct rt_tally tallies[RT_EDGES_MAX][RT_DBS_MAX];
     char node[256]; /* name of the node, NUL at its end */
 };
 
 struct rt_metrics {
-    struct rt_slot *slots; /* RT_SLOTS, mapped */
-    const char *node;      /* mapped; empty if not known */
-    struct rt_slot *own;   /* NULL for a mere reader */
+    struct rt_metrics_file *file; /* mapped, or owned */
+    struct rt_slot *slots;        /* RT_SLOTS, of the file */
+    const char *node;             /* of the file; empty if not known */
+    struct rt_slot *own;          /* NULL for a mere reader */
+    struct rt_tally *tallies;     /* RT_DBS_MAX, of an edge; else NULL */
     size_t map_bytes;
 };
 
@@ -198,6 +212,21 @@ static inline void rt_gauge(struct rt_metrics *m, enum rt_metric id, uint64_t va
     atomic_store_explicit(&m->own->value[id], value, memory_order_relaxed);
 }
 
+/* The own edge's tally of a project of at most 63 bytes. It goes on where it was; gauges begin at
+ * 0. NULL: as many others are in use. */
+struct rt_tally *rt_metrics_tally(const struct rt_metrics *m, const char *project);
+/* The project is gone. NULL is nothing. */
+void rt_tally_leave(struct rt_tally *t);
+static inline void rt_tally_gauge(struct rt_tally *t, enum rt_metric id, uint64_t value)
+{
+    atomic_store_explicit(&t->value[id - RT_TALLY_FIRST], value, memory_order_relaxed);
+}
+static inline void rt_tally_count(struct rt_tally *t, enum rt_metric id, uint64_t n)
+{
+    uint64_t v = atomic_load_explicit(&t->value[id - RT_TALLY_FIRST], memory_order_relaxed);
+    rt_tally_gauge(t, id, v + n);
+}
+
 /* Slot of a process, NULL if index is over the bound. */
 const struct rt_slot *rt_metrics_slot(const struct rt_metrics *m, enum rt_role role,
                                       uint32_t index);
@@ -210,8 +239,9 @@ uint64_t rt_metrics_get(const struct rt_metrics *m, enum rt_role role, uint32_t 
                         enum rt_metric id);
 /* Over all processes of the metric's role. */
 uint64_t rt_metrics_sum(const struct rt_metrics *m, enum rt_metric id);
-/* Whole Prometheus text (version 0.0.4) of all slots in use, labels node, role, index. Gives a
- * string, to be freed by rt_free; its length in *len. */
+/* Whole Prometheus text (version 0.0.4) of all slots in use, labels node, role, index, and of all
+ * tallies, named realtime_project_NAME, with the label project. Gives a string, to be freed by
+ * rt_free; its length in *len. */
 char *rt_metrics_text(const struct rt_metrics *m, const char *node, size_t *len);
 /* Static description. */
 struct rt_metric_info {

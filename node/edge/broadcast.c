@@ -47,7 +47,7 @@ static void say_rate(struct rt_channel *ch)
     struct rt_system sys = {
         .extension = "system", .ok = false, .message = pr_str("Too many messages per second")};
 
-    rt_count(e->metrics, RT_M_LIMITED_EVENTS, 1);
+    rt_project_count(s->project, RT_M_LIMITED_EVENTS, 1);
     if (s->told_rate_ms != 0 && e->now_ms - s->told_rate_ms < RT_RATE_TOLD_MS) {
         return;
     }
@@ -64,14 +64,15 @@ static void put_body(struct pr_outbuf *o, const void *arg)
     pr_bcast_encode(o, arg);
 }
 
-static int publish(struct rt_edge *e, struct pr_slice key, const struct pr_bcast *b,
+static int publish(struct rt_project *project, struct pr_slice key, const struct pr_bcast *b,
                    uint64_t cookie)
 {
+    struct rt_edge *e = project->edge;
     struct pr_slice body = rt_scratch_text(e, put_body, b);
     int rv = cle_publish(e->cle, e->now_ms, key, cookie != 0 ? PR_PUB_ACK : 0, body, cookie);
 
     if (rv == CL_OK) {
-        rt_count(e->metrics, RT_M_BROADCASTS, 1);
+        rt_project_count(project, RT_M_BROADCASTS, 1);
     }
     return rv;
 }
@@ -86,7 +87,7 @@ int rt_broadcast_send(struct rt_project *project, struct pr_slice sub, bool is_p
     if (!pr_out_ok(&key)) {
         return CL_ERANGE;
     }
-    return publish(project->edge, pr_bytes(memory, key.len), b, 0);
+    return publish(project, pr_bytes(memory, key.len), b, 0);
 }
 
 /* Why a message cannot be sent: the JSON `response` of its ack, or NULL. */
@@ -94,7 +95,7 @@ static const char *trouble(struct rt_channel *ch, const struct pr_phx_msg *m,
                            const struct pr_bcast *b)
 {
     if (m->payload.n > rt_broadcast_bytes_max(ch->socket->project)) {
-        rt_count(ch->socket->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        rt_project_count(ch->socket->project, RT_M_LIMITED_PAYLOAD, 1);
         return "\"payload_size_exceeded\"";
     }
     if (m->kind == PR_PHX_BROADCAST && m->json && m->payload_error != PR_OK) {
@@ -178,7 +179,7 @@ static const char *pass_on(struct rt_channel *ch, const struct pr_bcast *b, stru
     } else {
         rt_free(response);
     }
-    if (publish(e, rt_topic_key(ch->topic), b, cookie) != CL_OK) {
+    if (publish(ch->socket->project, rt_topic_key(ch->topic), b, cookie) != CL_OK) {
         ack_free(e, cookie);
         return TOO_MANY;
     }
@@ -225,7 +226,7 @@ static void on_stored(void *ctx, const struct rt_stored *m)
     ch->store = NULL;
     b.sender = ch->id;
     if (m->answer == NULL) { /* the channel ends: nobody waits for an ack */
-        (void)publish(ch->socket->edge, rt_topic_key(ch->topic), &b, 0);
+        (void)publish(ch->socket->project, rt_topic_key(ch->topic), &b, 0);
         return;
     }
     remember_trouble(ch, m->answer);

@@ -134,7 +134,7 @@ static void deliver(struct rt_channel *ch, const struct pr_chg_body *body, struc
     }
     rt_socket_queue(ch->socket, have->frame);
     rt_pace_sent(ch->socket);
-    rt_count(e->metrics, RT_M_CHANGES_OUT, 1);
+    rt_project_count(ch->socket->project, RT_M_CHANGES_OUT, 1);
 }
 
 /* Joined, and no entry of it was refused. */

@@ -194,6 +194,8 @@ struct rt_project {
     bool replicating; /* somebody reads what the database broadcasts */
     bool late; /* somebody did before it was known here: broadcasts may have come to nobody */
     struct rt_limit limit[RT_LIMITS]; /* of all its clients, by enum rt_limit_id */
+    struct rt_tally *tally;           /* of its figures; NULL: it is gone, or there is no room */
+    uint32_t nsockets, nchannels;     /* open, joined */
     uint32_t nclients;                /* sockets with a channel */
     uint64_t elsewhere;               /* the same of other edges and nodes */
     uint32_t told;                    /* of nclients, as the owner knows it */
@@ -242,6 +244,20 @@ struct rt_edge {
     uint64_t verified_before, cached_before; /* counters of earlier lives of this process */
     bool draining, started;
 };
+
+/* A metric of the edge, and of the project; NULL: of none. */
+static inline void rt_count_for(const struct rt_edge *e, const struct rt_project *p,
+                                enum rt_metric id, uint64_t n)
+{
+    rt_count(e->metrics, id, n);
+    if (p != NULL && p->tally != NULL) {
+        rt_tally_count(p->tally, id, n);
+    }
+}
+static inline void rt_project_count(const struct rt_project *p, enum rt_metric id, uint64_t n)
+{
+    rt_count_for(p->edge, p, id, n);
+}
 
 static inline struct pr_slice rt_topic_key(const struct rt_topic *t)
 {

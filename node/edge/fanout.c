@@ -57,18 +57,18 @@ static void deliver(const struct rt_topic *t, const struct rt_seats *seats, stru
             sent++;
         }
     }
-    rt_count(t->project->edge->metrics, RT_M_DELIVERIES, sent);
+    rt_project_count(t->project, RT_M_DELIVERIES, sent);
     rt_limit_spend(t->project, RT_LIMIT_EVENTS, sent);
 }
 
 /* All members that this message would reach. Each takes its seat with it, the last one the topic.
  */
-static void shut_members(struct rt_edge *e, const struct rt_topic *t, const struct rt_channel *skip)
+static void shut_members(const struct rt_topic *t, const struct rt_channel *skip)
 {
     uint32_t at[2] = {t->seats[0].count, t->seats[1].count};
     uint32_t left = at[0] + at[1] - (skip != NULL && skip->seated);
 
-    rt_count(e->metrics, RT_M_LIMITED_EVENTS, left);
+    rt_project_count(t->project, RT_M_LIMITED_EVENTS, left);
     while (left > 0) {
         uint32_t v = at[0] > 0 ? 0 : 1;
         struct rt_channel *ch = t->seats[v].at[--at[v]].channel;
@@ -105,7 +105,7 @@ void rt_fanout_event(struct rt_edge *e, struct rt_topic *t, struct pr_slice payl
         rt_replay_event(t, payload);
     }
     if (rt_limit_shuts(t->project, RT_LIMIT_EVENTS)) {
-        shut_members(e, t, sender);
+        shut_members(t, sender);
         return;
     }
     for (uint32_t v = PR_VSN_1; v <= PR_VSN_2; v++) {

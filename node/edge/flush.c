@@ -86,7 +86,7 @@ void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
         return;
     }
     if (!push(s, f)) {
-        rt_count(e->metrics, RT_M_SLOW_CLOSED, 1);
+        rt_project_count(s->project, RT_M_SLOW_CLOSED, 1);
         rt_log(e->log, RT_WARN, "slow_reader_closed", rt_kv_x("conn", s->id),
                rt_kv_u("frames", s->out.count), rt_kv_u("queued_bytes", s->out.bytes),
                rt_kv_s("project", s->project->cfg->project));
@@ -96,9 +96,9 @@ void rt_socket_queue(struct rt_socket *s, struct rt_frame *f)
     }
     if (!s->warned && s->out.bytes > s->out.bytes_max / 2) {
         s->warned = true;
-        rt_count(e->metrics, RT_M_SLOW_WARNED, 1);
+        rt_project_count(s->project, RT_M_SLOW_WARNED, 1);
     }
-    rt_count(e->metrics, RT_M_BYTES_OUT, f->len);
+    rt_project_count(s->project, RT_M_BYTES_OUT, f->len);
     if (!s->blocked) {
         rt_socket_wake(s);
     }

@@ -455,7 +455,7 @@ void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_reque
         route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
     }
     if (route != CONNECT) {
-        rt_count(e->metrics, RT_M_REQUESTS, 1);
+        rt_count_for(e, h.project, RT_M_REQUESTS, 1);
     }
     if (pr_slice_is(r->method, "OPTIONS") && route != NOT_FOUND) {
         preflight(&h);

@@ -122,7 +122,7 @@ static const char *fault_of(const struct rt_project *project, enum field field,
         if (v->raw.n <= rt_broadcast_bytes_max(project)) {
             return NULL;
         }
-        rt_count(project->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        rt_project_count(project, RT_M_LIMITED_PAYLOAD, 1);
         return "Payload size exceeds tenant limit";
     case ID:
         return is_uuid(v) ? NULL : "is invalid";
@@ -234,7 +234,7 @@ static bool over_rate(const struct rt_http *h, uint32_t n)
     if (rt_limit_take(h->project, RT_LIMIT_EVENTS, n)) {
         return false;
     }
-    rt_count(h->edge->metrics, RT_M_LIMITED_EVENTS, 1);
+    rt_project_count(h->project, RT_M_LIMITED_EVENTS, 1);
     rt_http_broadcast_answer(
         h, 429,
         pr_str(rt_limit_left(h->project, RT_LIMIT_EVENTS) == 0
@@ -389,7 +389,7 @@ static const char *single_fault(const struct rt_http *h, const struct pr_bcast *
         return "{\"errors\":{\"persist\":[\"can only be used on private channels\"]}}";
     }
     if (b->payload.n > rt_broadcast_bytes_max(h->project)) {
-        rt_count(h->edge->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        rt_project_count(h->project, RT_M_LIMITED_PAYLOAD, 1);
         return "{\"errors\":{\"payload\":[\"Payload size exceeds tenant limit\"]}}";
     }
     if (topic.n == 0 || b->event.n == 0 || !pr_utf8_ok(topic) || !pr_utf8_ok(b->event) ||

@@ -80,7 +80,7 @@ static void refuse(const struct rt_http *h, int status, const char *code, struct
     bool retry_after = status == 503;
     struct rt_delay *d = NULL;
 
-    rt_count(e->metrics, RT_M_CONNECT_REFUSED, 1);
+    rt_count_for(e, h->project, RT_M_CONNECT_REFUSED, 1);
     rt_log(e->log, RT_INFO, "connect_refused", rt_kv_s("code", code),
            rt_kv_s("peer", h->request->peer), rt_kv_i("status", status), rt_kv_b("err", body),
            rt_kv_s("project", h->project == NULL ? "" : h->project->cfg->project));
@@ -144,12 +144,12 @@ static bool limited(const struct rt_http *h)
         return true;
     }
     if (rt_limit_clients_full(h->project)) {
-        rt_count(e->metrics, RT_M_LIMITED_CLIENTS, 1);
+        rt_project_count(h->project, RT_M_LIMITED_CLIENTS, 1);
         refuse_text(h, 429, "ConnectionRateLimitReached", "Too many connected users");
         return true;
     }
     if (rt_limit_left(h->project, RT_LIMIT_JOINS) == 0) {
-        rt_count(e->metrics, RT_M_LIMITED_JOINS, 1);
+        rt_project_count(h->project, RT_M_LIMITED_JOINS, 1);
         refuse_text(h, 429, "JoinsRateLimitReached", "Too many joins per second");
         return true;
     }

@@ -56,16 +56,16 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
         return "PrivateOnly: This project only allows private channels";
     }
     if (!client_fits(s)) {
-        rt_count(e->metrics, RT_M_LIMITED_CLIENTS, 1);
+        rt_project_count(s->project, RT_M_LIMITED_CLIENTS, 1);
         return "ConnectionRateLimitReached: Too many connected users";
     }
     if (!joins_fit(s)) {
-        rt_count(e->metrics, RT_M_LIMITED_JOINS, 1);
+        rt_project_count(s->project, RT_M_LIMITED_JOINS, 1);
         *close = true;
         return "ClientJoinRateLimitReached: Too many joins per second";
     }
     if (s->nchannels >= s->project->cfg->max_channels_per_client) {
-        rt_count(e->metrics, RT_M_LIMITED_CHANNELS, 1);
+        rt_project_count(s->project, RT_M_LIMITED_CHANNELS, 1);
         return "ChannelRateLimitReached: Too many channels";
     }
     return NULL;

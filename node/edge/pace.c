@@ -128,7 +128,7 @@ static uint64_t run(struct rt_project *project)
         return UINT64_MAX;
     }
     rt_bucket_spend(&p->left, &the_rate, (uint32_t)(e->now_ms - p->looked_ms), e->now_ms);
-    rt_count(e->metrics, RT_M_CHANGES_PACED, e->now_ms - p->looked_ms);
+    rt_project_count(project, RT_M_CHANGES_PACED, e->now_ms - p->looked_ms);
     p->looked_ms = e->now_ms;
     while (p->first != NULL && bytes < TURN_BYTES) {
         struct rt_paced *h = p->first;

@@ -130,7 +130,7 @@ static void accept_join(struct rt_channel *ch)
     bool ready = p->ready;
 
     rt_say_reply(s, &to, "ok", rt_scratch_text(s->edge, rt_changes_put_reply, ch));
-    rt_count(s->edge->metrics, RT_M_JOINS, 1);
+    rt_project_count(s->project, RT_M_JOINS, 1);
     rt_replay_joined(ch);
     rt_rights_joined(ch);
     for (uint32_t i = 0; i < p->nbad; i++) {

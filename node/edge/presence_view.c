@@ -261,16 +261,17 @@ static void tell_diff(struct rt_edge *e, struct rt_topic *t, const struct rt_sho
     }
     rt_frame_unref(frame[0]);
     rt_frame_unref(frame[1]);
-    rt_count(e->metrics, RT_M_DELIVERIES, r->seats.count);
+    rt_project_count(t->project, RT_M_DELIVERIES, r->seats.count);
     rt_limit_spend(t->project, RT_LIMIT_PRESENCE, r->seats.count);
 }
 
 /* All that a diff would reach. Each takes its seat with it, the last one the roster and more. */
-static void shut_roster(struct rt_edge *e, const struct rt_roster *r)
+static void shut_roster(const struct rt_topic *t)
 {
+    const struct rt_roster *r = t->roster;
     uint32_t left = r->seats.count;
 
-    rt_count(e->metrics, RT_M_LIMITED_PRESENCE, left);
+    rt_project_count(t->project, RT_M_LIMITED_PRESENCE, left);
     while (left-- > 0) {
         rt_channel_shut(r->seats.at[left].channel, pr_str(TOO_MANY), false);
     }
@@ -295,7 +296,7 @@ void rt_presence_diff(struct rt_edge *e, struct rt_topic *t, const struct pr_p_d
         return;
     }
     if (rt_limit_shuts(t->project, RT_LIMIT_PRESENCE)) {
-        shut_roster(e, t->roster);
+        shut_roster(t);
         return;
     }
     roster_forget_text(t->roster);
@@ -358,9 +359,7 @@ static void fail(struct rt_channel *ch, const struct pr_phx_addr *to, const char
 static void limited(struct rt_channel *ch, const struct pr_phx_addr *to, const char *code,
                     const char *reason)
 {
-    struct rt_edge *e = ch->socket->edge;
-
-    rt_count(e->metrics, RT_M_LIMITED_PRESENCE, 1);
+    rt_project_count(ch->socket->project, RT_M_LIMITED_PRESENCE, 1);
     if (ch->socket->project->cfg->limits_supabase) {
         rt_channel_shut(ch, pr_str(reason), false);
     } else {
@@ -391,7 +390,6 @@ static int put_meta(struct rt_channel *ch, struct pr_slice meta)
 static void track(struct rt_channel *ch, const struct pr_phx_addr *to,
                   const struct pr_json *payload)
 {
-    struct rt_edge *e = ch->socket->edge;
     struct pr_slice object = payload->raw.n == 0 ? pr_str("{}") : payload->raw;
     struct pr_outbuf meta;
     int rv = 0;
@@ -405,7 +403,7 @@ static void track(struct rt_channel *ch, const struct pr_phx_addr *to,
         return;
     }
     if (object.n > rt_broadcast_bytes_max(ch->socket->project)) {
-        rt_count(e->metrics, RT_M_LIMITED_PAYLOAD, 1);
+        rt_project_count(ch->socket->project, RT_M_LIMITED_PAYLOAD, 1);
         rt_channel_shut(ch, pr_str("Track message size exceeded"), false);
         return;
     }

@@ -54,6 +54,7 @@ static int add(struct rt_edge *e, const struct rt_config *cfg, struct rt_setting
     p->changes = rt_regs_new(e->now_ms);
     p->casts = rt_casts_new();
     point_to(p, cfg, s);
+    p->tally = rt_metrics_tally(e->metrics, cfg->project);
     e->projects[e->nprojects++] = p;
     rt_ready_begin(p);
     rt_limits_begin(p);
@@ -230,6 +231,8 @@ static void leave(struct rt_edge *e, uint32_t at)
         e->projects[i] = e->projects[i + 1];
     }
     p->gone = true;
+    rt_tally_leave(p->tally);
+    p->tally = NULL;
     rt_observers_leave(p);
     rt_ready_leave(p);
     rt_limits_leave(p);

@@ -218,12 +218,10 @@ static void put_words(struct pr_outbuf *o, const void *arg)
 
 static void queue(struct rt_channel *ch, struct rt_frame *f)
 {
-    struct rt_edge *e = ch->socket->edge;
-
     if (f != NULL) {
         rt_socket_queue(ch->socket, f);
         rt_frame_unref(f);
-        rt_count(e->metrics, RT_M_DELIVERIES, 1);
+        rt_project_count(ch->socket->project, RT_M_DELIVERIES, 1);
         rt_limit_spend(ch->socket->project, RT_LIMIT_EVENTS, 1);
     }
 }

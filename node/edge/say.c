@@ -259,7 +259,7 @@ static struct rt_frame *refusal(struct rt_socket *s, const struct pr_phx_addr *t
     struct rt_edge *e = s->edge;
     struct words w = {.kind = REPLY, .to = to, .text = "error"};
 
-    rt_count(e->metrics, RT_M_JOIN_REFUSED, 1);
+    rt_project_count(s->project, RT_M_JOIN_REFUSED, 1);
     rt_log(e->log, RT_INFO, "join_refused", rt_kv_x("conn", s->id), rt_kv_b("topic", to->topic),
            rt_kv_b("err", reason), rt_kv_s("project", s->project->cfg->project));
     w.json = rt_scratch_text(e, put_reason, &reason);

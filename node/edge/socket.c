@@ -102,14 +102,31 @@ struct rt_socket *rt_socket_new(struct rt_project *project, struct rt_conn *c, e
     return s;
 }
 
+/* How many there are now. */
+static void gauges(const struct rt_socket *s)
+{
+    const struct rt_edge *e = s->edge;
+    const struct rt_project *p = s->project;
+
+    rt_gauge(e->metrics, RT_M_CONNECTIONS, e->nsockets);
+    rt_gauge(e->metrics, RT_M_CHANNELS, e->nchannels);
+    rt_gauge(e->metrics, RT_M_CLIENTS, e->nclients);
+    if (p->tally != NULL) {
+        rt_tally_gauge(p->tally, RT_M_CONNECTIONS, p->nsockets);
+        rt_tally_gauge(p->tally, RT_M_CHANNELS, p->nchannels);
+        rt_tally_gauge(p->tally, RT_M_CLIENTS, p->nclients);
+    }
+}
+
 void rt_socket_opened(struct rt_socket *s)
 {
     struct rt_edge *e = s->edge;
 
     s->open = true;
     e->nsockets++;
-    rt_gauge(e->metrics, RT_M_CONNECTIONS, e->nsockets);
-    rt_count(e->metrics, RT_M_CONNECTS, 1);
+    s->project->nsockets++;
+    gauges(s);
+    rt_project_count(s->project, RT_M_CONNECTS, 1);
     clock_arm(s);
     if (e->draining) {
         rt_socket_close(s, 1012, "restarting");
@@ -166,7 +183,8 @@ void rt_socket_gone(struct rt_socket *s)
     }
     if (s->open) {
         e->nsockets--;
-        rt_gauge(e->metrics, RT_M_CONNECTIONS, e->nsockets);
+        s->project->nsockets--;
+        gauges(s);
     }
     rt_project_unref(s->project);
     rt_free(s);
@@ -178,14 +196,14 @@ void rt_socket_count(struct rt_socket *s, int change)
 
     s->nchannels = (uint32_t)((int64_t)s->nchannels + change);
     e->nchannels = (uint32_t)((int64_t)e->nchannels + change);
-    rt_gauge(e->metrics, RT_M_CHANNELS, e->nchannels);
+    s->project->nchannels = (uint32_t)((int64_t)s->project->nchannels + change);
     if ((s->nchannels > 0) != s->client) {
         s->client = s->nchannels > 0;
         e->nclients = s->client ? e->nclients + 1 : e->nclients - 1;
         s->project->nclients = s->client ? s->project->nclients + 1 : s->project->nclients - 1;
-        rt_gauge(e->metrics, RT_M_CLIENTS, e->nclients);
         rt_limit_clients_changed(s->project);
     }
+    gauges(s);
     if (s->nchannels == 0) {
         s->empty_since_ms = e->now_ms;
         if (s->open && s->close_code == 0) {
@@ -222,7 +240,7 @@ static void malformed(struct rt_socket *s, int err, bool text)
 {
     struct rt_edge *e = s->edge;
 
-    rt_count(e->metrics, RT_M_BAD_INPUT, 1);
+    rt_project_count(s->project, RT_M_BAD_INPUT, 1);
     rt_log(e->log, RT_WARN, "malformed_message", rt_kv_x("conn", s->id),
            rt_kv_s("code", text ? "MalformedWebSocketMessage" : "UnknownErrorOnWebSocketMessage"),
            rt_kv_i("error", err));
@@ -273,8 +291,8 @@ void rt_socket_handle(struct rt_socket *s, struct pr_slice message, bool text)
 void rt_socket_message(struct rt_socket *s, struct pr_slice message, bool text)
 {
     rt_socket_alive(s);
-    rt_count(s->edge->metrics, RT_M_MESSAGES_IN, 1);
-    rt_count(s->edge->metrics, RT_M_BYTES_IN, message.n);
+    rt_project_count(s->project, RT_M_MESSAGES_IN, 1);
+    rt_project_count(s->project, RT_M_BYTES_IN, message.n);
     rt_backlog_run(s); /* came before it */
     if (s->close_code == 0) {
         rt_socket_handle(s, message, text);

@@ -163,6 +163,20 @@ test('a db process that dies is that of its project alone', async (t) => {
   assert.ok(nodes.every((n) => n.pids().filter((p) => p.role === 'db').length <= 2))
 })
 
+test('what a project does and is refused is counted for it', async (t) => {
+  const text = async (n) => (await fetch(`${n.adminUrl}/metrics`)).text()
+  const figure = async (name, project) => (await Promise.all(nodes.map(text))).join('\n').split('\n')
+    .filter((l) => l.startsWith(`realtime_project_${name}{`) && l.includes(`project="${project}"`))
+    .reduce((sum, l) => sum + Number(l.split(' ')[1]), 0)
+  const figures = (project) => Promise.all(['joins_total', 'limited_channels_total', 'clients'].map((name) => figure(name, project)))
+  const before = { red: await figures('red'), blue: await figures('blue') }
+  const blue = await client(t, 'blue')
+  for (const ref of ['1', '2']) await blue.join(`realtime:${ref}`, {}, { ref })
+  await blue.join('realtime:3', {}, { ref: '3', refused: true })
+  assert.deepEqual(await figures('blue'), [before.blue[0] + 2, before.blue[1] + 1, before.blue[2] + 1])
+  assert.deepEqual(await figures('red'), before.red)
+})
+
 test('SIGHUP adds a project, changes one and removes one; the others notice nothing', async (t) => {
   const red = await client(t, 'red')
   const blue = await client(t, 'blue')

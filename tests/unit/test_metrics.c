@@ -120,6 +120,63 @@ static void prometheus_text(void **state)
     rt_metrics_close(&m);
 }
 
+#define TALLY(name, project, value)                                                                \
+    "realtime_project_" name "{node=\"n1\",role=\"edge\",index=\"0\",project=\"" project           \
+    "\"} " value "\n"
+
+static bool shows(const struct rt_metrics *m, const char *line)
+{
+    size_t len;
+    char *text = rt_metrics_text(m, "n1", &len);
+    bool found = strstr(text, line) != NULL;
+
+    rt_free(text);
+    return found;
+}
+
+/* Goal: figures of a project outlive its edge process, and end with the project. */
+static void projects_have_their_own(void **state)
+{
+    const struct dir *d = *state;
+    struct rt_metrics edge, owner;
+    struct rt_tally *red, *blue;
+    struct rt_error err = {0};
+
+    assert_int_equal(rt_metrics_create(d->path, "n1", &err), 0);
+    assert_int_equal(rt_metrics_open(&edge, d->path, RT_EDGE, 0, &err), 0);
+    assert_int_equal(rt_metrics_open(&owner, d->path, RT_OWNER, 0, &err), 0);
+    red = rt_metrics_tally(&edge, "red");
+    blue = rt_metrics_tally(&edge, "blue");
+    rt_tally_count(red, RT_M_JOINS, 2);
+    rt_tally_gauge(red, RT_M_CLIENTS, 1);
+    rt_tally_count(blue, RT_M_BAD_INPUT, 3);
+    assert_true(shows(&owner,
+                      "# HELP realtime_project_joins_total Channels joined, of one project\n"
+                      "# TYPE realtime_project_joins_total counter\n"));
+    assert_true(shows(&owner, TALLY("joins_total", "red", "2") TALLY("joins_total", "blue", "0")));
+    assert_true(shows(&owner, TALLY("bad_input_total", "blue", "3")));
+    rt_metrics_close(&edge);
+    assert_int_equal(rt_metrics_open(&edge, d->path, RT_EDGE, 0, &err), 0);
+    assert_int_equal(rt_metrics_tally(&edge, "blue") - rt_metrics_tally(&edge, "red"), 1);
+    assert_true(shows(&owner, TALLY("joins_total", "red", "2")));
+    assert_true(shows(&owner, TALLY("clients", "red", "0")));
+    rt_tally_leave(rt_metrics_tally(&edge, "red"));
+    rt_tally_leave(NULL);
+    assert_false(shows(&owner, "project=\"red\""));
+    (void)rt_metrics_tally(&edge, "green"); /* in its place, from nothing */
+    assert_true(
+        shows(&owner, TALLY("joins_total", "green", "0") TALLY("joins_total", "blue", "0")));
+    for (uint32_t i = 2; i < RT_DBS_MAX; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "p%u", i);
+        assert_non_null(rt_metrics_tally(&edge, name));
+    }
+    assert_null(rt_metrics_tally(&edge, "more"));
+    rt_metrics_close(&edge);
+    rt_metrics_close(&owner);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -148,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(processes_share_the_file, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(refuses, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(projects_have_their_own, make_dir, drop_dir),
         cmocka_unit_test(prometheus_text),
         cmocka_unit_test(names),
     };
