@@ -63,6 +63,12 @@ test('case 7: signed with another secret', () => refused(socket(sign(anon, 'x'.r
 test('case 8: kid not in the JWKS', () => refused(socket(sign(anon, keys.rsa.privateKey, { alg: 'RS256', kid: 'zz' })), 401,
   error('Failed to generate JWT signer for key ID (kid) "zz", check your JWT secret or JWKS configuration')))
 
+test('case 8: kid not in the JWKS, at a join', async (t) => {
+  const access_token = sign(anon, keys.rsa.privateKey, { alg: 'RS256', kid: 'zz' })
+  const { payload } = await (await connect(t, node)).join('realtime:a', {}, { payload: { config: {}, access_token }, refused: true })
+  assert.equal(payload.response.reason, 'JwtSignerError: Failed to generate JWT signer for key ID (kid) "zz", check your JWT secret or JWKS configuration')
+})
+
 test('case 9: every algorithm with its key, and no other', async () => {
   await accepted(socket(sign(anon, keys.rsa.privateKey, { alg: 'RS256', kid: 'r' })))
   await accepted(socket(sign(anon, keys.ec.privateKey, { alg: 'ES256', kid: 'e' })))

@@ -42,7 +42,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     assert.equal(await refusal(await open(t), { config: {}, access_token: sign({}, node.secret) }),
       'InvalidJWTToken: Fields `role` and `exp` are required in JWT'))
 
-  test(`${vsn} bad signature and unknown kid`, async (t) => {
+  test(`${vsn} bad signature and no signature`, async (t) => {
     const s = await open(t)
     assert.equal(await refusal(s, { config: {}, access_token: sign({ role: 'anon' }, 'y'.repeat(40)) }), 'JwtSignatureError: Failed to validate JWT signature')
     assert.equal(await refusal(s, { config: {}, access_token: sign({ role: 'anon' }, '', { alg: 'none' }) }),
@@ -54,6 +54,22 @@ for (const vsn of ['1.0.0', '2.0.0']) {
 
   test(`${vsn} case 28: user_token`, async (t) =>
     void await (await open(t)).join('realtime:a', {}, { payload: { config: {}, user_token: node.token({ sub: 'u' }) } }))
+
+  test(`${vsn} case 28: user_token counts before access_token, whether it is good or not`, async (t) => {
+    const s = await open(t)
+    await s.join('realtime:a', {}, { payload: { config: {}, user_token: node.token({ sub: 'u' }), access_token: 'potato' } })
+    assert.equal(await refusal(s, { config: {}, user_token: 'potato', access_token: node.token({ sub: 'u' }) }), 'MalformedJWT: The token provided is not a valid JWT')
+  })
+
+  test(`${vsn} a join that is wrong in several ways is told the first of them`, async (t) => {
+    const s = await open(t)
+    const all = { config: { private: 'maybe', broadcast: { replay: { since: 1 } } }, access_token: 'potato' }
+    const one = { ...all, config: { broadcast: { replay: { since: 1 } } } }
+    assert.match(await refusal(s, all, 'realtime:'), /^TopicNameRequired: /)
+    assert.match(await refusal(s, all), /^InvalidJoinPayload: /)
+    assert.match(await refusal(s, one), /^MalformedJWT: /)
+    assert.match(await refusal(s, { config: one.config }), /^UnableToReplayMessages: Replay is not allowed for public channels/)
+  })
 
   test(`${vsn} case 29: booleans as text`, async (t) => {
     const s = await open(t)

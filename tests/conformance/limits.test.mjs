@@ -97,6 +97,8 @@ test('case 94: a batch larger than the rest of the rate', async (t) => {
     if (more.status === 429) assert.equal(more.body, '{"message":"You have exceeded your rate limit"}')
     return more.status === 429
   })
+  const single = await fetch(`${node.url}/api/broadcast/r94/events/e`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', apikey: node.anonKey } })
+  assert.deepEqual([single.status, await single.json()], [429, { message: 'You have exceeded your rate limit' }])
   await until('the rate to be there again', async () => (await batch(node, messages(1))).status === 202)
 })
 

@@ -70,6 +70,18 @@ test('partitions that are missing are made, and the join goes on', async (t) => 
   assert.equal((await s.join('realtime:pp', {}, { ref: '1', payload: payload('u') })).payload.status, 'ok')
 })
 
+test('partitions that are missing and cannot be made', async (t) => {
+  await sql.query(`create function public.no_tables() returns event_trigger language plpgsql as $$ begin raise 'no more tables'; end $$`)
+  await sql.query("create event trigger no_tables on ddl_command_start when tag in ('CREATE TABLE') execute function public.no_tables()")
+  t.after(() => sql.query('drop event trigger no_tables'))
+  for (const { part } of (await sql.query("select inhrelid::regclass::text as part from pg_inherits where inhparent = 'realtime.messages'::regclass")).rows) await sql.query(`drop table ${part}`)
+  const s = await connect(t, node)
+  assert.equal((await s.join('realtime:pp', {}, { ref: '1', payload: payload('w'), refused: true })).payload.response.reason,
+    'MissingPartition: Realtime was unable to find the expected messages partition')
+  const single = await fetch(`${node.url}/api/broadcast/pp/events/e?private=true`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', authorization: `Bearer ${node.token({ sub: 'w' })}` } })
+  assert.deepEqual([single.status, await single.json()], [422, { message: 'Missing messages partition' }])
+})
+
 test('changed policies reach channels that are joined, by themselves', async (t) => {
   await allow(sql, 'u', 'pc', ALL)
   const s = await connect(t, node)

@@ -81,6 +81,15 @@ test('case 91: single with bytes; other content types; private and persist', asy
   const got = kind4((await v2.take('kind 4', binary)).binary)
   assert.deepEqual([got.encoding, [...got.bytes]], [0, [1, 2]])
   await v1.nothing(300)
+  const empty = await post('/api/broadcast/r91/events/b', Buffer.alloc(0), { ...auth, 'content-type': 'application/octet-stream' })
+  assert.equal(empty.status, 202)
+  const nothing = kind4((await v2.take('kind 4', binary)).binary)
+  assert.deepEqual([nothing.encoding, nothing.bytes.length], [0, 0])
+  for (const value of ['1', 'TRUE', 'false', '']) { // only "true" is private
+    assert.equal((await post(`/api/broadcast/r91/events/b?private=${value}`, '{}')).status, 202, value)
+    assert.deepEqual(kind4((await v2.take('kind 4', binary)).binary).payload, {})
+    await v1.event('realtime:r91', 'broadcast')
+  }
   const text = await post('/api/broadcast/r91/events/b', 'x', { ...auth, 'content-type': 'text/plain' })
   assert.deepEqual([text.status, JSON.parse(text.body)], [415, { error: 'Unsupported Media Type. Use application/json or application/octet-stream' }])
   const closed = await post('/api/broadcast/r91/events/b?private=true', '{}')

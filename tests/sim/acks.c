@@ -82,7 +82,8 @@ uint32_t sim_waited_for(const struct sim *s, uint32_t owner, uint32_t topic)
 }
 
 /* The first SUB of a link counts: later ones are of other wishes. */
-static void take_sub(struct away *a, const struct pr_frame *f, uint32_t topic, bool first)
+static void take_sub(const struct sim *s, uint32_t n, struct away *a, const struct pr_frame *f,
+                     uint32_t topic, bool first)
 {
     uint64_t bit = UINT64_C(1) << topic;
     struct pr_sub sub;
@@ -92,10 +93,11 @@ static void take_sub(struct away *a, const struct pr_frame *f, uint32_t topic, b
         a->back &= ~bit;
     } else if (first && pr_sub_decode(f, &sub) == PR_OK && sub.epoch.boot != 0) {
         a->back |= bit;
+        a->seq[topic] = sim_run_of(s, &sub.epoch) == s->node[n].run ? sub.seq : 0;
     }
 }
 
-static void take_frame(const struct sim *s, struct away *a, const struct pr_frame *f,
+static void take_frame(const struct sim *s, uint32_t n, struct away *a, const struct pr_frame *f,
                        uint64_t heard)
 {
     struct pr_sub_all all;
@@ -103,7 +105,7 @@ static void take_frame(const struct sim *s, struct away *a, const struct pr_fram
     uint32_t topic = sim_sub_topic(s, f, &on);
 
     if (topic != NOBODY) {
-        take_sub(a, f, topic, (heard >> topic & 1) == 0);
+        take_sub(s, n, a, f, topic, (heard >> topic & 1) == 0);
     } else if (f->type == PR_T_VIEW) {
         a->all = 0;
     } else if (f->type == PR_T_SUB_ALL && pr_sub_all_decode(f, &all) == PR_OK) {
@@ -133,7 +135,7 @@ void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
             : NOBODY;
 
     if (peer != NOBODY && ev->type == CL_EV_LINK_IN) {
-        take_frame(s, &p->away[peer], ev->frame, p->heard_node[peer]);
+        take_frame(s, n, &p->away[peer], ev->frame, p->heard_node[peer]);
     } else if (peer != NOBODY && ev->type == CL_EV_LINK_UP) {
         p->away[peer].linked = true;
         p->away[peer].since = s->now;
@@ -193,7 +195,8 @@ void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f)
     }
 }
 
-/* Whoever follows no more, or anew from now on, has no use for it. */
+/* Whoever follows no more, or anew from now on, has no use for it; nor has a node whose processes
+ * are others now, which came in behind it. */
 static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const struct ordered *o)
 {
     const struct away *a = &s->node[n].away[follower];
@@ -202,7 +205,7 @@ static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const stru
     if ((o->away >> follower & 1) == 0 && a->linked && a->up_step < o->step) {
         return (sim_followers(s, n, topic) >> follower & 1) != 0;
     }
-    return ((a->topics | a->back) >> topic & 1) != 0;
+    return (a->topics >> topic & 1) != 0 || ((a->back >> topic & 1) != 0 && o->seq > a->seq[topic]);
 }
 
 /* A node that follows and has not got it; NOBODY. */
