@@ -264,10 +264,8 @@ int cle_presence_want(struct cle *c, cl_ms now, uint32_t handle, bool on)
         push_sub(c, t);
     }
     t->presence = on;
-    if (!on) {
-        t->views_stale = t->views; /* diffs are missed from here on: nothing follows from them */
-        t->view_due = false;
-    }
+    t->views_stale = t->views; /* diffs behind them are missed: nothing follows from them */
+    t->view_due = t->view_due && on;
     return CL_OK;
 }
 
@@ -417,7 +415,7 @@ void cle_topics_link_down(struct cle *c)
         t->asked = false;
         t->full_due = t->told || t->pres_count > 0;
         t->reset_due = false;
-        t->view_due = t->view_due || t->views > 0;
+        t->view_due = t->view_due || t->views > t->views_stale;
         t->views = 0;
         t->views_stale = 0;
         t->view_open = false;
