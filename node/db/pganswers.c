@@ -88,7 +88,7 @@ static void answer_text(struct rt_pg *pg, PGresult *res)
 {
     struct rt_pg_wait w = *pg->head;
 
-    pg->kept = NULL;
+    pg->last = NULL;
     rt_pg_pop(pg);
     w.fn(w.ctx, res);
     PQclear(res);
@@ -104,14 +104,14 @@ void rt_pg_text_answers(struct rt_pg *pg)
         PGresult *res = PQgetResult(pg->conn);
 
         if (res == NULL) {
-            answer_text(pg, pg->kept);
+            answer_text(pg, pg->last);
         } else if (PQresultStatus(res) == PGRES_COPY_BOTH) {
-            PQclear(pg->kept);
+            PQclear(pg->last);
             answer_text(pg, res);
             return;
-        } else if (pg->kept == NULL || !is_error(pg->kept)) {
-            PQclear(pg->kept);
-            pg->kept = res;
+        } else if (pg->last == NULL || !is_error(pg->last)) {
+            PQclear(pg->last);
+            pg->last = res;
         } else {
             PQclear(res);
         }

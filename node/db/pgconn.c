@@ -59,7 +59,10 @@ static void end(struct rt_pg *pg)
     pg->state = RT_PG_CLOSED;
     drop_watch(pg);
     rt_loop_undefer(pg->loop, &pg->defer);
-    PQclear(pg->kept);
+    PQclear(pg->last);
+    pg->last = NULL;
+    rt_pg_kept_free(pg);
+    rt_free(pg->kept);
     pg->kept = NULL;
     PQfinish(pg->conn);
     pg->conn = NULL;
@@ -362,14 +365,19 @@ static struct rt_pg_wait *add_wait(struct rt_pg *pg, rt_pg_fn fn, void *ctx)
     return w;
 }
 
+void rt_pg_asked(struct rt_pg *pg, int sent, rt_pg_fn fn, void *ctx)
+{
+    assert(pg->kind == RT_PG_PIPELINE && pg->state == RT_PG_UP);
+    (void)sent;
+    (void)add_wait(pg, fn, ctx);
+    flush_later(pg);
+}
+
 void rt_pg_query(struct rt_pg *pg, const char *sql, int nparams, const char *const *params,
                  rt_pg_fn fn, void *ctx)
 {
-    assert(pg->kind == RT_PG_PIPELINE && pg->state == RT_PG_UP);
-    (void)add_wait(pg, fn, ctx);
-    /* A failure shows at the next flush, which ends the connection and answers with NULL. */
-    (void)PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL, 0);
-    flush_later(pg);
+    rt_pg_asked(pg, PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL, 0), fn,
+                ctx);
 }
 
 void rt_pg_sync(struct rt_pg *pg)

@@ -63,6 +63,24 @@ void rt_pg_end(struct rt_pg *pg);
 void rt_pg_query(struct rt_pg *pg, const char *sql, int nparams, const char *const *params,
                  rt_pg_fn fn, void *ctx);
 void rt_pg_sync(struct rt_pg *pg);
+
+/*
+ * RT_PG_PIPELINE: statements that come again are prepared once for each role (pgkept.c). Who may
+ * not have them any more, or any of this went wrong, has an error of rt_pg_execute, and asks by
+ * rt_pg_query instead.
+ */
+#define RT_PG_KEPT_MAX 64u
+#define RT_PG_KEPT_MS  5000u
+/* Its name, valid until the next rt_pg_forget; "": it is to be asked by rt_pg_query; NULL: it may
+ * be prepared. */
+const char *rt_pg_prepared(const struct rt_pg *pg, struct pr_slice role, const char *sql);
+/* For rt_pg_prepared NULL. A statement of a segment, behind the one that sets the role. */
+void rt_pg_prepare(struct rt_pg *pg, struct pr_slice role, const char *sql);
+void rt_pg_execute(struct rt_pg *pg, const char *name, int nparams, const char *const *params,
+                   rt_pg_fn fn, void *ctx);
+/* Between two segments: what was prepared RT_PG_KEPT_MS ago is forgotten. */
+void rt_pg_forget(struct rt_pg *pg);
+
 /* RT_PG_SIMPLE and RT_PG_REPLICATION: a text; several statements are one transaction. Gives the
  * last result, or the first error. */
 void rt_pg_script(struct rt_pg *pg, const char *sql, rt_pg_fn fn, void *ctx);

@@ -21,6 +21,12 @@ struct rt_pg_watch {
     struct rt_pg *pg; /* NULL: the connection has another watch */
 };
 
+/* A statement that is being prepared. */
+struct rt_pg_preparing {
+    struct rt_pg *pg;
+    uint64_t number;
+};
+
 enum rt_pg_state { RT_PG_CONNECTING = 1, RT_PG_UP, RT_PG_COPYING, RT_PG_CLOSED };
 
 struct rt_pg {
@@ -35,7 +41,10 @@ struct rt_pg {
     struct rt_timer timer; /* connecting must end; or copies are left */
     struct rt_defer defer; /* flush */
     struct rt_pg_wait *head, *tail;
-    PGresult *kept; /* RT_PG_SIMPLE: last result, or first error, of the running text */
+    PGresult *last;          /* RT_PG_SIMPLE: last result, or first error, of the running text */
+    struct rt_pg_kept *kept; /* RT_PG_KEPT_MAX; NULL: none yet */
+    uint32_t nkept;
+    uint64_t last_kept, kept_ms; /* number of the last one; when the first was prepared */
     bool paused;
     bool want_write;
 };
@@ -45,6 +54,13 @@ void rt_pg_down(struct rt_pg *pg, const char *why, const char *sqlstate);
 void rt_pg_lost(struct rt_pg *pg);
 /* RT_PG_SIMPLE: sends the next text if none is running. */
 void rt_pg_send_next(struct rt_pg *pg);
+
+/* RT_PG_PIPELINE: a question was given to libpq, which answered `sent`: a failure shows at the next
+ * flush, which ends the connection and answers with NULL. */
+void rt_pg_asked(struct rt_pg *pg, int sent, rt_pg_fn fn, void *ctx);
+
+/* pgkept.c: the connection ends, or all was told to be forgotten. */
+void rt_pg_kept_free(struct rt_pg *pg);
 
 /* pganswers.c: takes the first question off. */
 void rt_pg_pop(struct rt_pg *pg);

@@ -113,12 +113,30 @@ static bool stale(struct rt_job *j, const PGresult *res)
     return false;
 }
 
-static void question(struct rt_job *j, const char *sql, int n, const char *const *params,
-                     rt_pg_fn fn, void *ctx)
+/* `name`: of the prepared statement, or "". */
+static void question(struct rt_job *j, const char *name, const char *sql, int n,
+                     const char *const *params, rt_pg_fn fn, void *ctx)
 {
     j->out++;
     rt_count(j->rls->metrics, RT_M_DB_RLS_CHECKS, 1);
-    rt_pg_query(j->pg, sql, n, params, fn, ctx);
+    if (name[0] != '\0') {
+        rt_pg_execute(j->pg, name, n, params, fn, ctx);
+    } else {
+        rt_pg_query(j->pg, sql, n, params, fn, ctx);
+    }
+}
+
+/* Statements that depend on no role. */
+static const char *name_of(struct rt_job *j, const char *sql)
+{
+    const char *name = rt_pg_prepared(j->pg, pr_str(""), sql);
+
+    if (name == NULL) {
+        rt_pg_prepare(j->pg, pr_str(""), sql);
+        rt_pg_sync(j->pg);
+        name = rt_pg_prepared(j->pg, pr_str(""), sql);
+    }
+    return name;
 }
 
 static void on_setting(void *ctx, const PGresult *res)
@@ -149,7 +167,10 @@ static void on_rows(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
-    if (PQresultStatus(res) != PGRES_TUPLES_OK) {
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept) {
+        a->plain = true; /* whatever it was, the statement itself says it */
+        a->next_row = 0;
+    } else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
         if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
             rt_ask_log_failure(j->rls, a, res);
         }
@@ -169,22 +190,42 @@ static void on_rows(void *ctx, const PGresult *res)
     next_ask(j);
 }
 
+/* Name of a group's statement, prepared under its role. */
+static const char *name_for(struct rt_ask *a, const char *sql, const char *const *who,
+                            const char *claims_name)
+{
+    struct rt_job *j = a->job;
+    const char *name = a->plain ? "" : rt_pg_prepared(j->pg, a->group->role, sql);
+
+    if (name == NULL) {
+        question(j, claims_name, claims_sql, 2, who, on_setting, a);
+        rt_pg_prepare(j->pg, a->group->role, sql);
+        rt_pg_sync(j->pg);
+        name = rt_pg_prepared(j->pg, a->group->role, sql);
+    }
+    return name;
+}
+
 static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
 {
     struct rt_job *j = a->job;
     char *role = rt_strndup(a->group->role.p, a->group->role.n);
     char *claims = rt_strndup(a->group->claims.p, a->group->claims.n);
     const char *who[2] = {role, claims};
+    const char *sql = rt_text_end(&s->sql);
+    const char *claims_name = a->plain ? "" : name_of(j, claims_sql);
+    const char *name = name_for(a, sql, who, claims_name);
     const char *params[RT_KEYS_MAX];
 
+    a->kept = name[0] != '\0' || claims_name[0] != '\0';
     if (a->single) {
-        question(j, short_sql, 0, NULL, on_setting, a);
+        question(j, "", short_sql, 0, NULL, on_setting, a);
     }
-    question(j, claims_sql, 2, who, on_setting, a);
+    question(j, claims_name, claims_sql, 2, who, on_setting, a);
     for (int i = 0; i < s->nparams; i++) {
         params[i] = rt_text_end(&s->param[i]);
     }
-    question(j, rt_text_end(&s->sql), s->nparams, params, on_rows, a);
+    question(j, name, sql, s->nparams, params, on_rows, a);
     rt_pg_sync(j->pg);
     rt_free(claims);
     rt_free(role);
@@ -328,6 +369,11 @@ static void on_guard(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && !j->plain) {
+        j->plain = true; /* a policy may have dropped what was prepared */
+        ask_guard(j);
+        return;
+    }
     if (PQresultStatus(res) != PGRES_TUPLES_OK) {
         rt_log(r->log, RT_ERROR, "guard_failed", rt_kv_s("err", rt_pg_message(res)));
     } else if (strcmp(PQgetvalue(res, 0, 0), "t") == 0) {
@@ -365,7 +411,7 @@ static void ask_guard(struct rt_job *j)
     }
     rt_text_puts(&xids, "}");
     params[0] = rt_text_end(&xids);
-    question(j, guard_sql, 1, params, on_guard, j);
+    question(j, j->plain ? "" : name_of(j, guard_sql), guard_sql, 1, params, on_guard, j);
     rt_pg_sync(j->pg);
     rt_free(xids.p);
 }
@@ -387,6 +433,7 @@ void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch 
     j->done = b->done;
     j->ctx = b->ctx;
     rt_job_gather(j);
+    rt_pg_forget(pg);
     ask_guard(j);
 }
 

@@ -28,6 +28,8 @@ struct rt_ask {
     uint32_t *at; /* rows of the statement that is out */
     uint32_t nat;
     bool image;  /* the table was asked; now the rows' own images are judged */
+    bool kept;   /* the statement that is out was prepared before, */
+    bool plain;  /* and one of that kind failed: none any more */
     bool single; /* a statement failed: row by row */
     uint32_t next_row;
     bool only_generated; /* no verdict: reads generated columns */
@@ -45,6 +47,7 @@ struct rt_job {
     uint32_t nasks, asks_cap, started, running;
     uint32_t out; /* answers that are to come */
     bool lost;
+    bool plain; /* the guard failed: its prepared statement is used no more */
 };
 
 struct rt_rls {

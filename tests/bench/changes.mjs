@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row changes from COMMIT to the sockets, for so many claims sets under row level security (0: a table without), beside
 // pg_recvlogical draining the same rows from its own slot. Each row is for one of the claims sets; all are asked.
-// Usage: node changes.mjs ROWS ROUNDS [CLAIMS,...]
+// Usage: node changes.mjs ROWS ROUNDS [CLAIMS,...]; 100q: 100 claims sets, and a policy that only Postgres can judge.
 import { execFileSync, spawn } from 'node:child_process'
 import { sign } from '../harness/jwt.mjs'
 import { SECRET, startNode, startPostgres, until } from '../harness/process.mjs'
@@ -9,7 +9,7 @@ import WebSocket from 'ws'
 
 const ROWS = Number(process.argv[2] ?? 20000)
 const ROUNDS = Number(process.argv[3] ?? 5)
-const CLAIMS = (process.argv[4] ?? '0,1,100,1000').split(',').map(Number)
+const CLAIMS = (process.argv[4] ?? '0,1,100,1000').split(',')
 // Questions (claims sets × rows) of one round at most: 1 000 sets would take minutes with all rows.
 const ASKED_MAX = 2_000_000
 const PACED_PER_S = 1000
@@ -86,8 +86,10 @@ async function paced({ sql, table, sets, state }, rows) {
   return [...committed].map(([i, ns]) => Math.max(0, state.ids.get(i) - ns) / 1000).sort((a, b) => a - b)
 }
 
-async function measure(db, sql, node, claims) {
-  const table = `b${claims}`
+async function measure(db, sql, node, what) {
+  const claims = parseInt(what, 10)
+  const asked = what.endsWith('q') ? ' and length(v) > 0' : ''
+  const table = `b${what}`
   const sets = Math.max(1, claims)
   const state = { count: 0 }
   const world = { db, sql, node, table, sets, state }
@@ -96,7 +98,7 @@ async function measure(db, sql, node, claims) {
     alter publication supabase_realtime add table ${table}`)
   if (claims > 0) {
     await sql.query(`alter table ${table} enable row level security;
-      create policy own on ${table} for select to authenticated using (owner = (select auth.uid()))`)
+      create policy own on ${table} for select to authenticated using (owner = (select auth.uid())${asked})`)
   }
   const sockets = []
   for (let i = 0; i < sets; i += 50) {
@@ -109,9 +111,9 @@ async function measure(db, sql, node, claims) {
     baseline.push(of.baseline)
   }
   const x = median(ours), y = median(baseline)
-  console.log(`changes/claims=${claims} rows_per_s ${x.toFixed(0)} ${y.toFixed(0)} ${(x / y).toFixed(2)}`)
+  console.log(`changes/claims=${what} rows_per_s ${x.toFixed(0)} ${y.toFixed(0)} ${(x / y).toFixed(2)}`)
   const us = await paced(world, Math.min(rows, 2 * PACED_PER_S))
-  console.log(`changes/claims=${claims} commit_to_socket_us p50 ${at(us, 0.5).toFixed(0)} p99 ${at(us, 0.99).toFixed(0)}`)
+  console.log(`changes/claims=${what} commit_to_socket_us p50 ${at(us, 0.5).toFixed(0)} p99 ${at(us, 0.99).toFixed(0)}`)
   state.over = true
   for (const ws of sockets) ws.terminate()
 }

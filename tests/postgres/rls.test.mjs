@@ -132,6 +132,32 @@ test('case 44: a policy that writes is denied, and has written nothing', async (
   assert.match(readerOf(node).logText(), /RlsPolicyError/)
 })
 
+test('a policy that drops what was prepared hides no row', async (t) => {
+  await sql.query("create function forgetful() returns boolean language plpgsql as $$ begin execute 'deallocate all'; return true; end $$")
+  const T = await table('id int primary key', 'alter table % enable row level security', 'create policy f on % for select using (forgetful())')
+  const other = await table('id int primary key, user_id uuid, v text', 'alter table % enable row level security', 'create policy o on % for select using (user_id = auth.uid() and length(v) > 0)')
+  const s = await subscriber(t, node, [all(T)[0], all(other)[0]])
+  const [got] = await after(sql, Array.from({ length: 20 }, (_, i) => [`insert into ${T} values (${i})`, `insert into ${other} values (${i}, '${U1}', 'x'), (${100 + i}, '${U2}', 'x')`]).flat(), s)
+  for (const name of [T, other]) assert.deepEqual(got.filter((d) => d.table === name).map((d) => d.record.id), Array.from({ length: 20 }, (_, i) => i), name)
+})
+
+test('a role that leaves a group is shown no more of what the group sees', async (t) => {
+  await sql.query('create role staff nologin; create role clerk nologin inherit; grant staff to clerk; grant clerk to realtime_check; grant usage on schema public to clerk')
+  const T = await table('id int primary key, v text', 'alter table % enable row level security', 'create policy g on % for select to staff using (length(v) > 0)')
+  await sql.query(`grant select on ${T}, marker to clerk`)
+  const s = await subscriber(t, node, all(T), { role: 'clerk' })
+  let id = 0
+  const shown = async (rows) => { // memberships are looked at every 5 s
+    while ((await after(sql, [`insert into ${T} values (${++id}, 'x')`], s))[0].length !== rows) {
+      assert.ok(id < 300, `the membership was never noticed: ${rows}`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  await shown(1)
+  await sql.query('revoke staff from clerk')
+  await shown(0)
+})
+
 test('a policy that raises for other rows of the table does not hide this one', async (t) => {
   // By a numeric key Postgres finds no row before the policies: its equality is not leakproof.
   for (const type of ['int', 'numeric', 'uuid', 'text']) {
