@@ -289,10 +289,15 @@ void cl_confirm_resent(struct cl *cl, uint32_t node, struct pr_slice frame)
         pr_event_decode(&f, &ev) == PR_OK) {
         i = find(cl, ev.boot, ev.part, ev.oseq);
     }
-    if (i != NONE) {
-        cl_bits_set(&one, node);
-        note_all(cl, i, &one, note_sent);
+    if (i == NONE) {
+        return;
     }
+    if (at(cl, i)->state == CL_CONFIRM_WAITS && ready(at(cl, i))) { /* it waits for room no more */
+        list_remove(cl, &cl->waiting, i);
+        list_add_last(cl, &cl->waiting, i);
+    }
+    cl_bits_set(&one, node);
+    note_all(cl, i, &one, note_sent);
 }
 
 bool cl_confirm_repeat(struct cl *cl, struct source from, const struct pr_pub *pub,

@@ -353,8 +353,10 @@ static void join_if_due(struct cl *cl)
     if (cl->now >= cl->start + CL_JOIN_MS ||
         (linked && all && cl->now >= cl->changed_at + CL_JOIN_QUIET_MS)) {
         cl->joined = true;
-        cl_swim_ready(cl->swim, cl->now);
-        cl_view_look(cl);
+        if (!cl->left) {
+            cl_swim_ready(cl->swim, cl->now);
+            cl_view_look(cl);
+        }
     }
 }
 

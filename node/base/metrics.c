@@ -228,6 +228,16 @@ void rt_tally_leave(struct rt_tally *t)
     }
 }
 
+void rt_metrics_tally_leave(const struct rt_metrics *m,
+                            bool (*lives)(const void *ctx, const char *project), const void *ctx)
+{
+    for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
+        if (m->tallies[i].used != 0 && !lives(ctx, m->tallies[i].project)) {
+            rt_tally_leave(&m->tallies[i]);
+        }
+    }
+}
+
 void rt_metrics_leave(struct rt_metrics *m, enum rt_role role, uint32_t index)
 {
     uint32_t at;

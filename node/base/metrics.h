@@ -217,6 +217,9 @@ static inline void rt_gauge(struct rt_metrics *m, enum rt_metric id, uint64_t va
 struct rt_tally *rt_metrics_tally(const struct rt_metrics *m, const char *project);
 /* The project is gone. NULL is nothing. */
 void rt_tally_leave(struct rt_tally *t);
+/* Of the own edge, those of projects that are gone since a life before. */
+void rt_metrics_tally_leave(const struct rt_metrics *m,
+                            bool (*lives)(const void *ctx, const char *project), const void *ctx);
 static inline void rt_tally_gauge(struct rt_tally *t, enum rt_metric id, uint64_t value)
 {
     atomic_store_explicit(&t->value[id - RT_TALLY_FIRST], value, memory_order_relaxed);

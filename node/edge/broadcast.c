@@ -207,7 +207,8 @@ static char *stored_response(const struct rt_channel *ch, const struct rt_stored
  * wait RT_STORE_MS behind the one before. */
 static void remember_trouble(struct rt_channel *ch, const struct pr_store *answer)
 {
-    if (answer->status != PR_RIGHTS_DONE && answer->status != PR_RIGHTS_READ_ONLY) {
+    /* With a text it is what the database said of this message alone. */
+    if (answer->status != PR_RIGHTS_DONE && answer->text.n == 0) {
         ch->unstored = answer->status == PR_RIGHTS_AWAY ? PR_RIGHTS_DOWN : answer->status;
         ch->unstored_ms = ch->socket->edge->now_ms + RT_RIGHTS_TROUBLE_MS;
     }

@@ -64,10 +64,16 @@ static int add(struct rt_edge *e, const struct rt_config *cfg, struct rt_setting
     return 0;
 }
 
+static bool is_configured(const void *cfg, const char *name)
+{
+    return rt_config_project(cfg, pr_str(name)) != NULL;
+}
+
 int rt_projects_start(struct rt_edge *e, const char **why)
 {
     int rv = 0;
 
+    rt_metrics_tally_leave(e->metrics, is_configured, e->cfg);
     for (uint32_t i = 0; rv == 0 && i < e->cfg->nprojects; i++) {
         rv = add(e, &e->cfg->projects[i], NULL, why);
     }

@@ -81,6 +81,18 @@ uint32_t sim_waited_for(const struct sim *s, uint32_t owner, uint32_t topic)
     return nodes;
 }
 
+/* What this owner process has ordered last in the topic; 0: nothing. */
+static uint64_t last_place(const struct sim *s, uint32_t n, uint32_t topic)
+{
+    const struct node_topic *t = &s->node[n].topic[topic];
+    uint64_t seq = 0;
+
+    for (uint32_t i = t->norder; i > 0 && t->order[i - 1].run == s->node[n].run; i--) {
+        seq = t->order[i - 1].seq > seq ? t->order[i - 1].seq : seq;
+    }
+    return seq;
+}
+
 /* The first SUB of a link counts: later ones are of other wishes. */
 static void take_sub(const struct sim *s, uint32_t n, struct away *a, const struct pr_frame *f,
                      uint32_t topic, bool first)
@@ -94,6 +106,8 @@ static void take_sub(const struct sim *s, uint32_t n, struct away *a, const stru
     } else if (first && pr_sub_decode(f, &sub) == PR_OK && sub.epoch.boot != 0) {
         a->back |= bit;
         a->seq[topic] = sim_run_of(s, &sub.epoch) == s->node[n].run ? sub.seq : 0;
+    } else if (first) {
+        a->seq[topic] = last_place(s, n, topic);
     }
 }
 
@@ -195,8 +209,8 @@ void sim_note_overflow(struct sim *s, uint32_t to, const struct pr_frame *f)
     }
 }
 
-/* Whoever follows no more, or anew from now on, has no use for it; nor has a node whose processes
- * are others now, which came in behind it. */
+/* Whoever follows no more, or anew from now on, has no use for it; nor has who came in behind it,
+ * since the edges of the time before are gone. */
 static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const struct ordered *o)
 {
     const struct away *a = &s->node[n].away[follower];
@@ -205,7 +219,7 @@ static bool wants(const struct sim *s, uint32_t n, uint32_t follower, const stru
     if ((o->away >> follower & 1) == 0 && a->linked && a->up_step < o->step) {
         return (sim_followers(s, n, topic) >> follower & 1) != 0;
     }
-    return (a->topics >> topic & 1) != 0 || ((a->back >> topic & 1) != 0 && o->seq > a->seq[topic]);
+    return ((a->topics | a->back) >> topic & 1) != 0 && (o->seq == 0 || o->seq > a->seq[topic]);
 }
 
 /* A node that follows and has not got it; NOBODY. */

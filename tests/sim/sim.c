@@ -268,7 +268,7 @@ static bool run_seed(struct sim *s)
         run(s, s->faults_at + SETTLE_MS);
         sim_check_quiet(s);
     }
-    if (!s->failed && s->k.tight && s->k.overflow) {
+    if (!s->failed && s->k.tight && s->overflowed > 0) {
         /* If a full link dropped the last event of a topic, the next one shows the hole; it is
          * asked for too, and without room to keep it, it is lost and counted as well. */
         sim_check_probe_start(s);

@@ -192,7 +192,7 @@ struct away {
     bool linked;  /* again */
     uint64_t all; /* view of its last SUB_ALL; 0: none on this link, or another VIEW came since */
     /* The step when the link came up, and what it has subscribed to on it since, going on from a
-     * place before; where, in the order of this owner process, 0: of another. */
+     * place before; behind what it follows, in the order of this owner process. */
     uint64_t up_step, back;
     uint64_t seq[TOPICS_MAX];
 };

@@ -199,6 +199,15 @@ static void test_trouble_is_remembered(void **state)
         asked("");
         world_close();
     }
+    open_world();
+    push('2', "{\"persist\":true}", '1');
+    answer(PR_RIGHTS_DOWN, false, "why"); /* what was said of one message counts for that one */
+    sender_has("2", "error", "error", DOWN);
+    member_has_1();
+    asked("store a anon 0 json e 1\n");
+    push('3', "{\"persist\":true}", '2');
+    asked("store a anon 0 json e 2\n");
+    world_close();
 }
 
 /* What the owner has not read grows no further by it; it is asked when that is less. */
