@@ -197,7 +197,8 @@ static void on_poll(void *ctx)
 {
     struct rt_db *d = ctx;
 
-    if (d->control != NULL && d->ups == 2) { /* also when the first look failed */
+    /* Also when the last look failed. Nobody needs it while nothing is registered. */
+    if (d->control != NULL && d->ups == 2 && (d->nregs > 0 || d->polls_done < d->polls_started)) {
         rt_tables_poll(d);
     }
     if (d->up) {

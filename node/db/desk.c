@@ -242,6 +242,7 @@ bool rt_desk_full(const struct rt_desk *k)
 void rt_desk_add(struct rt_desk *k, struct ask *a)
 {
     a->since_ms = rt_now_ms(k->d->loop);
+    k->wanted_ms = a->since_ms;
     if (k->tail != NULL) {
         k->tail->next = a;
     } else {
@@ -270,6 +271,7 @@ void rt_desk_init(struct rt_db *d)
 {
     d->desk = rt_calloc(1, sizeof *d->desk);
     d->desk->d = d;
+    d->desk->wanted_ms = rt_now_ms(d->loop);
     rt_timer_init(d->loop, &d->desk->timer, on_timer, d->desk);
 }
 

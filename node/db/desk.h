@@ -35,7 +35,8 @@ void rt_desk_store(struct rt_db *d, const struct pr_store_ask *m);
 void rt_desk_ready(struct rt_db *d);
 /* The owner is gone: what waits is forgotten, edges ask again. */
 void rt_desk_forget(struct rt_db *d);
-/* Looks whether the policies are others than before; if so all edges are told. */
+/* Looks whether the policies are others than before, as long as somebody may go by them; if they
+ * are all edges are told. */
 void rt_desk_look(struct rt_db *d);
 
 #endif

@@ -54,7 +54,8 @@ struct rt_desk {
     bool lack;    /* the last connection was refused for want of a place */
     uint32_t failures;
     uint64_t retry_ms, logged_ms;
-    char policies[40]; /* fingerprint */
+    char policies[40];  /* fingerprint */
+    uint64_t wanted_ms; /* when something was asked last; at first the start */
 };
 
 /* Puts it at the end of the queue, which takes it. The caller has looked at rt_desk_full. */

@@ -287,6 +287,9 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
     rt_chains_add(&d->regs, &r->link, hash_of(r->boot, r->handle));
     d->nregs++;
     rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
+    if (d->nregs == 1 && d->up) {
+        rt_tables_poll(d); /* nobody has looked while there was none */
+    }
     kick(r);
 }
 

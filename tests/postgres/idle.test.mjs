@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: a node that nobody uses asks the database nothing, and is there at once when somebody does.
+import { test, after } from 'node:test'
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startNode, startPostgres, until } from '../harness/process.mjs'
+import { connect } from '../harness/phx.mjs'
+
+const LOOK_MS = 5000 // what is published, roles and policies are looked at so often while somebody needs it
+
+test('no statement while nobody subscribes; what changed meanwhile is known when somebody does', async (t) => {
+  const database = await startPostgres({ after })
+  const node = await startNode({ after }, { database, env: { REALTIME_AUTH_RECHECK: '1' } })
+  const sql = await database.connect()
+  const last = async () => (await sql.query(`select max(query_start)::text as at, now() - max(query_start) > interval '${2 * LOOK_MS + 1000} ms' as quiet
+    from pg_stat_activity where application_name like 'datafuse:%' and backend_type = 'client backend'`)).rows[0]
+  const s = await connect(t, node)
+  const payload = { config: { private: true }, access_token: node.token({ sub: 'u' }) }
+  await s.join('realtime:p', {}, { ref: '1', payload, refused: true })
+  await until('two looks to be left out', async () => (await last()).quiet, 60000)
+
+  await sql.query('create table meanwhile (id int primary key); grant select on meanwhile to anon; alter publication supabase_realtime add table meanwhile')
+  await s.join('realtime:c', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 'meanwhile' }] }, { ref: '2' })
+  assert.equal((await s.event('realtime:c', 'system')).payload.message, 'Subscribed to PostgreSQL')
+  await sql.query('insert into meanwhile values (1)')
+  assert.equal((await s.event('realtime:c', 'postgres_changes')).payload.data.record.id, 1)
+  const { at } = await last()
+  await delay(LOOK_MS + 1000)
+  assert.notEqual((await last()).at, at, 'it is looked at again as long as somebody is there')
+})
