@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c - rows gathered, judged (sift.h, then rls.h) and routed.
+ * batch.c - rows gathered, judged (sift.h, then rls.h), completed (tojson.h) and routed.
  *
  * Two batches at most: one that is judged, one that gathers meanwhile. Rows are taken while there
  * is room; then the stream is not read, and TCP holds the server. An idle system has batches of one
@@ -13,6 +13,7 @@
 #include "node/db/rls_in.h"
 #include "node/db/policy.h"
 #include "node/db/sift.h"
+#include "node/db/tojson.h"
 
 #define ROWS_MAX  256u
 #define BYTES_MAX ((size_t)1024 * 1024)
@@ -56,6 +57,7 @@ struct rt_batch {
     struct gathered *work; /* is judged or waits for the owner; NULL: none */
     struct rt_rls_row judged[ROWS_MAX];
     struct rt_sift *sift;
+    struct rt_tojson *tojson;
     bool asks; /* the sieves and policies, about `work` */
     struct rt_timer wait;
 };
@@ -305,21 +307,36 @@ static bool in_shadow(const struct rt_db *d)
     return strcmp(d->cfg->rls_compile, "shadow") == 0;
 }
 
-static void on_judged(void *ctx, bool ok)
+static void on_rendered(void *ctx, bool ok)
 {
     struct rt_db *d = ctx;
 
     d->batch->asks = false;
     rt_db_regs_try(d);
-    if (ok && in_shadow(d)) {
-        rt_count(d->metrics, RT_M_DB_RLS_DIFFER,
-                 rt_policies_differ(d->batch->judged, d->batch->work->count));
-    }
     if (ok) {
         on_wait(d);
     } else {
         rt_stream_drop(d); /* the check connection ended: the rows come again */
         rt_stream_kick(d);
+    }
+}
+
+/* What somebody gets may need Postgres once more. */
+static void on_judged(void *ctx, bool ok)
+{
+    struct rt_db *d = ctx;
+    struct rt_batch *b = d->batch;
+
+    if (ok && in_shadow(d)) {
+        rt_count(d->metrics, RT_M_DB_RLS_DIFFER, rt_policies_differ(b->judged, b->work->count));
+    }
+    if (!ok || !rt_tojson_needed(b->judged, b->work->count)) {
+        on_rendered(d, ok);
+    } else if (d->check != NULL) {
+        b->asks = true;
+        rt_tojson_run(b->tojson, d->check, b->judged, b->work->count, on_rendered, d);
+    } else {
+        on_rendered(d, false);
     }
 }
 
@@ -410,6 +427,7 @@ void rt_batch_reset(struct rt_db *d)
 
     rt_sift_cancel(b->sift);
     rt_rls_cancel(d->rls);
+    rt_tojson_cancel(b->tojson);
     rt_timer_clear(&b->wait);
     gathered_free(b->work);
     b->work = NULL;
@@ -426,6 +444,7 @@ void rt_batch_init(struct rt_db *d)
     d->batch = rt_calloc(1, sizeof *d->batch);
     d->batch->now = gathered_new();
     d->batch->sift = rt_sift_new(d->loop, d->log, &events, d);
+    d->batch->tojson = rt_tojson_new(d->loop, d->log);
     rt_timer_init(d->loop, &d->batch->wait, on_wait, d);
 }
 
@@ -440,6 +459,7 @@ static void free_batch(void *ctx)
 void rt_batch_free(struct rt_db *d)
 {
     rt_sift_free(d->batch->sift);
+    rt_tojson_free(d->batch->tojson);
     gathered_free(d->batch->work);
     gathered_free(d->batch->now);
     rt_timer_close(&d->batch->wait, free_batch);

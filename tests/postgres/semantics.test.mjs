@@ -148,6 +148,7 @@ test('case 22: select', async (t) => {
 
 test('case 24: every type', async (t) => {
   await sql.query("create type feeling as enum ('sad','ok'); create domain positive as int check (value > 0); create type pair as (a int, b text)")
+  await sql.query('create extension hstore; create extension citext; create domain words as hstore; create type labelled as (n int, l hstore)')
   const T = await table(`id int primary key, ${types.map(([name, type]) => `${name} ${type}`).join(', ')}`)
   const s = await subscriber(t, node, all(T))
   const values = types.map(([, , literal]) => literal).join(', ')

@@ -46,6 +46,14 @@ const rows = [
   ['ajson', 'jsonb[]', "array['{\"x\":1}'::jsonb]", [{ x: 1 }]],
   ['pair_', 'pair', "row(1,'x y')", { a: 1, b: 'x y' }],
   ['apair', 'pair[]', "array[row(1,'x')::pair]", [{ a: 1, b: 'x' }]],
+  ['hstore_', 'hstore', "'a=>1, b=>NULL'", { a: '1', b: null }],
+  ['ahstore', 'hstore[]', "array['a=>\"x y\"'::hstore, null]", [{ a: 'x y' }, null]],
+  ['dhstore', 'words', "'k=>v'", { k: 'v' }],
+  ['chstore', 'labelled', "row(1, 'k=>v')", { n: 1, l: { k: 'v' } }],
+  ['citext_', 'citext', "'CiText'", 'CiText'],
+  ['cidr_', 'cidr', "'10.0.0.0/8'", '10.0.0.0/8'],
+  ['circle_', 'circle', "'<(1,2),3>'", '<(1,2),3>'],
+  ['multi_', 'int4multirange', "'{[1,3),[5,7)}'", '{[1,3),[5,7)}'],
 ]
 export const types = rows
 export const golden = Object.fromEntries(rows.map(([name, , , json]) => [name, json]))
