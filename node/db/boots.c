@@ -165,15 +165,16 @@ bool rt_boots_behind(struct rt_db *d, struct pr_pos pos)
 
 static void owe(struct rt_db *d, struct rt_boot *b, void *ctx)
 {
-    (void)ctx;
-    if (pr_pos_cmp(b->acked, d->stream.routed) >= 0) {
+    const bool *first = ctx;
+
+    if (*first || pr_pos_cmp(b->acked, d->stream.routed) >= 0) {
         b->acked_ms = rt_now_ms(d->loop);
     }
 }
 
-void rt_boots_owe(struct rt_db *d)
+void rt_boots_owe(struct rt_db *d, bool first)
 {
-    each(d, owe, NULL);
+    each(d, owe, &first);
 }
 
 static void unacked(struct rt_db *d, struct rt_boot *b, void *ctx)

@@ -212,8 +212,10 @@ void rt_boots_drop_unanswered(struct rt_db *d);
 uint32_t rt_boots_lacking(struct rt_db *d, struct pr_pos pos);
 /* Is there one that has not, and said something of others a moment ago? */
 bool rt_boots_behind(struct rt_db *d, struct pr_pos pos);
-/* Something was routed: the time to acknowledge begins for those that had everything until now. */
-void rt_boots_owe(struct rt_db *d);
+/* Something is routed: the time to acknowledge begins for those that had everything until now; for
+ * all, if it is the `first` that waits for it: positions that nobody had to have move on silently.
+ */
+void rt_boots_owe(struct rt_db *d, bool first);
 /* Positions of another server or timeline mean nothing. */
 void rt_boots_new_history(struct rt_db *d);
 /* An edge has everything up to here. */

@@ -220,8 +220,8 @@ void rt_stream_routed(struct rt_db *d, struct pr_pos last, struct pr_pos cast, u
     struct rt_stream *s = &d->stream;
     struct rt_sent batch = {.pos = last, .cast = cast, .end_lsn = end_lsn};
 
+    rt_boots_owe(d, s->sent.count == 0);
     rt_sent_add(&s->sent, &batch);
-    rt_boots_owe(d);
     s->routed = last;
     if (s->sent.count == 1) {
         rt_stream_acked(d);

@@ -28,3 +28,26 @@ test('no statement while nobody subscribes; what changed meanwhile is known when
   await delay(LOOK_MS + 1000)
   assert.notEqual((await last()).at, at, 'it is looked at again as long as somebody is there')
 })
+
+test('after a quiet time an edge has its whole time to acknowledge', async (t) => {
+  const database = await startPostgres({ after })
+  const node = await startNode({ after }, { database, edges: 1 })
+  const nodes = node.nodes ?? [node]
+  const sql = await database.connect()
+  await sql.query('create table loud (id int); create table quiet (id int primary key); grant select on quiet to anon; alter publication supabase_realtime add table loud, quiet')
+  const s = await connect(t, node)
+  await s.join('realtime:q', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 'quiet' }] }, { ref: '1' })
+  assert.equal((await s.event('realtime:q', 'system')).payload.message, 'Subscribed to PostgreSQL')
+  for (let i = 0; i < 11; i++) { // positions move on, and nothing of it is for an edge; 10 s are what one has to acknowledge
+    await sql.query('insert into loud values ($1)', [i])
+    await delay(1000)
+  }
+  const edges = nodes.map((n) => n.pid('edge', 0))
+  for (const pid of edges) process.kill(pid, 'SIGSTOP')
+  await sql.query('insert into quiet values (1)')
+  await delay(3000)
+  for (const pid of edges) process.kill(pid, 'SIGCONT')
+  assert.equal((await s.event('realtime:q', 'postgres_changes')).payload.data.record.id, 1)
+  await s.nothing()
+  for (const n of nodes) assert.doesNotMatch(n.logText(), /changes_not_acknowledged/)
+})
