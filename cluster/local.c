@@ -21,6 +21,23 @@ uint64_t cl_local_bit(const struct cl *cl, uint64_t boot)
     return 0;
 }
 
+/* It asks again on its next connection, and takes the first answer there for that of then. */
+static void forget_asked(struct cl *cl, struct cl_topic *topic, uint32_t edge)
+{
+    struct cl_asked **at = &topic->asked;
+
+    while (*at != NULL) {
+        struct cl_asked *a = *at;
+
+        if (a->edge == edge) {
+            *at = a->next;
+            cl->mem->put(cl->mem->ctx, a, sizeof *a);
+        } else {
+            at = &a->next;
+        }
+    }
+}
+
 /* Its subscriptions end. What they were followed for at other nodes is given up by the next step
  * that finds room: a topic without edges is not followed (view.c). */
 static void detach(struct cl *cl, uint32_t i)
@@ -30,6 +47,7 @@ static void detach(struct cl *cl, uint32_t i)
 
     for (struct cl_topic *t = cl_topics_next(&cl->topics, &at); t != NULL;
          t = cl_topics_next(&cl->topics, &at)) {
+        forget_asked(cl, t, i);
         if ((t->edges & bit) != 0) {
             cl_topics_unsub(&cl->topics, cl->now, t, i);
             if (t->follow != CL_F_NONE && (t->edges == 0 || t->presence_edges == 0)) {

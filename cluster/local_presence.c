@@ -102,8 +102,7 @@ int cl_local_views(struct cl *cl, struct cl_topic *topic)
 {
     while (topic->asked != NULL && complete(cl, topic)) {
         struct cl_asked *a = topic->asked;
-        bool up = cl->edge[a->edge].up && cl->edge[a->edge].boot == a->boot;
-        int rv = up ? answer_view(cl, a->edge, cl_topic_name(topic)) : CL_OK;
+        int rv = answer_view(cl, a->edge, cl_topic_name(topic));
 
         if (rv != CL_OK) {
             return rv;
@@ -127,7 +126,7 @@ static int on_p_view_get(struct cl *cl, uint32_t i, const struct pr_p_view_get *
     if (a == NULL) {
         return CL_ENOMEM;
     }
-    *a = (struct cl_asked){.next = topic->asked, .edge = i, .boot = cl->edge[i].boot};
+    *a = (struct cl_asked){.next = topic->asked, .edge = i};
     topic->asked = a;
     return CL_OK;
 }

@@ -36,8 +36,7 @@ struct cl_kept;
 /* A question for the state of presence that waits until this node has it. */
 struct cl_asked {
     struct cl_asked *next;
-    uint32_t edge;
-    uint64_t boot; /* of the edge that asked */
+    uint32_t edge; /* on its present connection */
 };
 
 /* The other nodes of a topic, and the last events, for those that missed some. */
