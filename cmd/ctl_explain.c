@@ -13,7 +13,8 @@ struct walk {
     const struct rt_ctl *c;
     const json_t *binding; /* row of an edge */
     const char *schema, *table;
-    json_t *key; /* {column: value}, NULL: no row is named */
+    const char *event; /* asked about; NULL: those that the binding hears */
+    json_t *key;       /* {column: value}, NULL: no row is named */
     struct rt_rows out;
     bool stopped; /* something on the way drops it */
 };
@@ -83,9 +84,10 @@ static bool walk_edge(struct walk *w)
 static bool walk_reader(struct walk *w, bool *problem)
 {
     struct rt_rows answer;
-    json_t *args = json_pack("{s:s, s:s, s:s, s:s, s:O*}", "boot", rt_ctl_text(w->binding, "boot"),
-                             "handle", rt_ctl_text(w->binding, "handle"), "schema", w->schema,
-                             "table", w->table, "key", w->key);
+    json_t *args =
+        json_pack("{s:s, s:s, s:s, s:s, s:s*, s:O*}", "boot", rt_ctl_text(w->binding, "boot"),
+                  "handle", rt_ctl_text(w->binding, "handle"), "schema", w->schema, "table",
+                  w->table, "event", w->event, "key", w->key);
     bool ok;
     size_t i;
     json_t *row;
@@ -189,18 +191,29 @@ static int walk_all(struct walk *w, const char *topic, const char *conn)
     return ok && !problem && !w->stopped ? RT_CTL_OK : RT_CTL_PROBLEM;
 }
 
+static bool is_event(const char *text)
+{
+    return strcmp(text, "INSERT") == 0 || strcmp(text, "UPDATE") == 0 ||
+           strcmp(text, "DELETE") == 0;
+}
+
 int rt_ctl_explain(const struct rt_ctl *c, char **argv)
 {
     struct walk w = {.c = c, .schema = "public"};
     const char *conn = NULL;
     bool named = rt_ctl_option(argv, "--conn", &conn);
+    bool told = rt_ctl_option(argv, "--event", &w.event);
     char *schema = NULL;
     const char *dot;
     int rv = RT_CTL_OK;
 
     if (argv[0] == NULL || argv[1] == NULL || (named && conn == NULL)) {
-        return rt_ctl_usage("explain takes TOPIC, TABLE, then COLUMN=VALUE of a row, --conn ID",
+        return rt_ctl_usage("explain takes TOPIC, TABLE, then COLUMN=VALUE of a row, --event, "
+                            "--conn ID",
                             NULL);
+    }
+    if (told && (w.event == NULL || !is_event(w.event))) {
+        return rt_ctl_usage("--event is INSERT, UPDATE or DELETE", w.event);
     }
     dot = strchr(argv[1], '.');
     w.table = dot == NULL ? argv[1] : dot + 1;

@@ -5,9 +5,9 @@
 #include "cmd/ctl.h"
 
 /*
- * explain TOPIC [SCHEMA.]TABLE [COLUMN=VALUE]... [--conn ID]: walks the way of a change of that
- * table, or of that row, to each binding of the topic's channels. Gives the exit code: 1 if
- * something on the way drops it, or nobody would get it.
+ * explain TOPIC [SCHEMA.]TABLE [COLUMN=VALUE]... [--event INSERT|UPDATE|DELETE] [--conn ID]: walks
+ * the way of a change of that table, or of that row, to each binding of the topic's channels. Gives
+ * the exit code: 1 if something on the way drops it, or nobody would get it.
  */
 int rt_ctl_explain(const struct rt_ctl *c, char **argv);
 

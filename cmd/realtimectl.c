@@ -29,7 +29,7 @@ static const char usage_text[] =
     "  events [-n N]             what happened to the cluster: members, links, owners, reader\n"
     "  doctor                    checks nodes, mesh, clocks, keys and database; says how to "
     "repair\n"
-    "  explain TOPIC [SCHEMA.]TABLE [COLUMN=VALUE]... [--conn ID]\n"
+    "  explain TOPIC [SCHEMA.]TABLE [COLUMN=VALUE]... [--event INSERT|UPDATE|DELETE] [--conn ID]\n"
     "                            why clients of a topic get changes of a table, or of that row, or "
     "not\n"
     "  tail TOPIC                print the broadcasts of a topic as every node delivers them\n"

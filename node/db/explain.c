@@ -21,6 +21,7 @@ struct exam {
     uint32_t id;
     uint32_t out; /* answers that are to come */
     char *role, *claims, *filter_text, *schema, *table;
+    char *event;    /* that is asked about, else the registration's */
     uint8_t *arena; /* of `filter` */
     struct pr_filter filter;
     uint32_t nkeys;
@@ -62,6 +63,7 @@ static void exam_free(struct exam *e)
     rt_free(e->role);
     rt_free(e->claims);
     rt_free(e->filter_text);
+    rt_free(e->event);
     rt_free(e->schema);
     rt_free(e->table);
     rt_free(e->arena);
@@ -98,6 +100,18 @@ static void say_condition(const struct exam *e, const struct pr_cond *cond, cons
     say(e, "filter", holds ? "passes" : "drops", detail, NULL);
 }
 
+/* Would the row come with its values? */
+static void say_size(const struct exam *e, uint64_t bytes)
+{
+    uint32_t most = e->d->cfg->max_record_bytes;
+    char detail[128];
+
+    (void)snprintf(detail, sizeof detail, "about %llu bytes of %u%s", (unsigned long long)bytes,
+                   most, bytes > most ? ": Error 413 comes, with short values only" : "");
+    say(e, "limit", bytes > most ? "error" : "passes", detail,
+        bytes > most ? "raise REALTIME_MAX_RECORD_BYTES, or publish fewer columns" : NULL);
+}
+
 static void on_row(void *ctx, const PGresult *res)
 {
     struct exam *e = ctx;
@@ -114,6 +128,7 @@ static void on_row(void *ctx, const PGresult *res)
         for (uint32_t i = 0; i < e->filter.count; i++) {
             say_condition(e, &e->filter.conds[i], res, (int)(2 * i));
         }
+        say_size(e, rt_pg_number(PQgetvalue(res, 0, (int)(2 * e->filter.count))));
     }
     answered(e);
 }
@@ -152,6 +167,31 @@ static void put_conditions(const struct exam *e, const struct rt_relation *rel, 
         rt_free(column.p);
     }
     rt_sieve_put_path(path, parts, e->filter.count);
+}
+
+/*
+ * A column of the answer: bytes of the change's JSON, but for what is escaped in it. The database
+ * counts them, so that no large value comes here.
+ */
+static void put_size(const struct exam *e, const struct rt_relation *rel, struct rt_text *sql)
+{
+    const struct rt_rights *rights = rt_relation_rights(rel, pr_str(e->role));
+    bool twice = rel->identity == 'f' && strcmp(e->event, "UPDATE") == 0; /* the old row too */
+    size_t frame = sizeof "\"columns\":[],\"record\":{}";
+
+    rt_text_puts(sql, twice ? "2 * (0::bigint" : "(0::bigint");
+    for (uint32_t i = 0; rights != NULL && i < rel->ncolumns; i++) {
+        const struct rt_column *c = &rel->columns[i];
+
+        if (rights->may_select[i]) {
+            rt_text_puts(sql, " + coalesce(pg_catalog.octet_length(t.");
+            rt_text_identifier(sql, c->name);
+            rt_text_puts(sql, "::pg_catalog.text), 4)");
+            frame +=
+                sizeof "\"\":\"\",{\"name\":\"\",\"type\":\"\"}," + 2 * c->name.n + c->typname.n;
+        }
+    }
+    rt_text_number(sql, ") + ", (uint32_t)frame, "");
 }
 
 /* Sends the segment; `params` are those of `sql`. */
@@ -209,7 +249,8 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
     }
     rt_text_puts(&sql, "select ");
     put_conditions(e, rel, &sql, params, &path);
-    rt_text_puts(&sql, "1 from ");
+    put_size(e, rel, &sql);
+    rt_text_puts(&sql, " from ");
     rt_text_slice(&sql, rt_rel_sql(rel)->name);
     rt_text_puts(&sql, " t");
     for (uint32_t k = 0; k < e->nkeys; k++) {
@@ -234,7 +275,10 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
 
 static void say_registration(const struct exam *e, const struct rt_reg *r)
 {
-    if (r->state == RT_REG_REFUSED) {
+    if (r->state == RT_REG_REFUSED && r->cancelled) {
+        say(e, "limit", "drops", r->refusal,
+            "join again, with a filter that fails for no row and is quick to evaluate");
+    } else if (r->state == RT_REG_REFUSED) {
         say(e, "registration", "drops", r->refusal, NULL);
     } else if (r->state == RT_REG_VALID) {
         say(e, "registration", "passes", "it is live", NULL);
@@ -255,6 +299,29 @@ static void say_stream(const struct exam *e)
     }
 }
 
+/* `bound` is the registration's event. */
+static void say_event(const struct exam *e, const char *bound, bool asked)
+{
+    char text[96];
+
+    if (strcmp(bound, "*") == 0) {
+        say(e, "event", "passes", "it hears INSERT, UPDATE and DELETE", NULL);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "it hears %.20s only", bound);
+    if (!asked) {
+        say(e, "event", "note", text, "--event asks about one operation");
+    } else if (strcmp(bound, e->event) == 0) {
+        say(e, "event", "passes", text, NULL);
+    } else {
+        char fix[96];
+
+        (void)snprintf(fix, sizeof fix, ".on('postgres_changes', { event: '%.20s', ... })",
+                       e->event);
+        say(e, "event", "drops", text, fix);
+    }
+}
+
 static void on_catalog(void *ctx, const PGresult *res)
 {
     struct exam *e = ctx;
@@ -271,9 +338,9 @@ static void on_catalog(void *ctx, const PGresult *res)
     answered(e);
 }
 
-static void ask_catalog(struct exam *e, const char *event)
+static void ask_catalog(struct exam *e)
 {
-    const char *params[] = {e->d->cfg->publication, e->schema, e->table, e->role, event};
+    const char *params[] = {e->d->cfg->publication, e->schema, e->table, e->role, e->event};
 
     e->out++;
     rt_pg_query(e->d->control, rt_explain_catalog_sql, 5, params, on_catalog, e);
@@ -281,14 +348,14 @@ static void ask_catalog(struct exam *e, const char *event)
 }
 
 /* Looks for the row, if one is named and anything but its key is asked of it. */
-static void ask_table(struct exam *e, const char *event)
+static void ask_table(struct exam *e)
 {
     struct rt_table *t = e->d->tables;
 
     if (e->nkeys == 0) {
         return;
     }
-    if (strcmp(event, "DELETE") == 0) {
+    if (strcmp(e->event, "DELETE") == 0) {
         say(e, "row", "note",
             "a deleted row is judged by its key alone, and policies are not asked", NULL);
         return;
@@ -305,8 +372,12 @@ static void ask_table(struct exam *e, const char *event)
 static void explain(struct exam *e, const struct rt_reg *r)
 {
     struct pr_outbuf arena, err = pr_outbuf(NULL, 0);
-    char *event = rt_strndup(r->m.event.p, r->m.event.n);
+    char *bound = rt_strndup(r->m.event.p, r->m.event.n);
+    bool asked = e->event != NULL;
 
+    if (!asked) {
+        e->event = rt_strdup(bound);
+    }
     e->role = rt_strndup(r->m.role.p, r->m.role.n);
     e->claims = rt_strndup(r->m.claims.p, r->m.claims.n);
     e->filter_text = rt_strndup(r->m.filter.p, r->m.filter.n);
@@ -318,14 +389,15 @@ static void explain(struct exam *e, const struct rt_reg *r)
     }
     say_registration(e, r);
     say_stream(e);
+    say_event(e, bound, asked);
     if (e->d->control == NULL || e->d->check == NULL || !e->d->up) {
         say(e, "table", "drops", "there is no connection to the database",
             "realtimectl doctor tells what the database answers");
     } else {
-        ask_catalog(e, event);
-        ask_table(e, event);
+        ask_catalog(e);
+        ask_table(e);
     }
-    rt_free(event);
+    rt_free(bound);
 }
 
 /* ---- the question ---- */
@@ -388,6 +460,7 @@ void rt_db_explain(struct rt_db *d, uint32_t id, struct pr_slice args)
     *e = (struct exam){.d = d, .owner = d->owner, .id = id, .out = 1};
     e->schema = text_of(args, "schema");
     e->table = text_of(args, "table");
+    e->event = text_of(args, "event");
     boot = text_of(args, "boot");
     handle = text_of(args, "handle");
     if (e->schema == NULL || e->table == NULL || boot == NULL || handle == NULL ||

@@ -3,12 +3,12 @@
  * explain.h - why a registration gets a change of a table, or not: the questions of `realtimectl
  * explain`.
  *
- * The way of a change is walked in its order: the registration, the stream, the publication, key,
- * rights and policies of the table, and, if a row is named, that row as the registration's role and
- * claims see it now, condition by condition. A row of the answer is {"step", "result", "detail",
- * "fix"}; result is passes, note, error (an error message comes in place of the row) or drops; fix
- * is the statement that changes it, or null. Only the db that reads knows registrations: the others
- * answer nothing.
+ * The way of a change is walked in its order: the registration, the stream, the event, the
+ * publication, key, rights and policies of the table, and, if a row is named, that row as the
+ * registration's role and claims see it now, condition by condition, and its size. A row of the
+ * answer is {"step", "result", "detail", "fix"}; result is passes, note, error (an error message
+ * comes in place of the row) or drops; fix is the statement that changes it, or null. Only the db
+ * that reads knows registrations: the others answer nothing.
  */
 #ifndef NODE_DB_EXPLAIN_H
 #define NODE_DB_EXPLAIN_H
@@ -19,8 +19,9 @@
 #define RT_EXPLAIN_ROW_MS "500"
 
 /*
- * Answers the CTL question of this id. `args` is {"boot", "handle", "schema", "table":
- * text, "key": {column: text, ...}}; without key no row is looked at.
+ * Answers the CTL question of this id. `args` is {"boot", "handle", "schema", "table", "event":
+ * text, "key": {column: text, ...}}; without event it is about those that the registration hears,
+ * without key no row is looked at.
  */
 void rt_db_explain(struct rt_db *d, uint32_t id, struct pr_slice args);
 

@@ -8,11 +8,11 @@ import { after, all, prepare, subscriber, tableMaker, U1, U2 } from './subscribe
 const stops = (rows) => rows.filter((r) => r.result === 'drops' || r.result === 'error')
 const name = (s) => s.topic.slice('realtime:'.length)
 
-async function world(t) {
+async function world(t, env) {
   const database = await startPostgres(t)
   const sql = await database.connect()
   await prepare(sql)
-  const node = await startNode(t, { database, nodes: 1 })
+  const node = await startNode(t, { database, nodes: 1, env })
   /** Rows about bindings of this table. */
   const explain = (s, table, ...more) => {
     const { status, rows } = node.ask('explain', name(s), table, ...more)
@@ -83,6 +83,55 @@ test('explain: tables, topics and bindings that cannot work', async (t) => {
     alter publication supabase_realtime add table "odd ""one"."t ""2"; insert into "odd ""one"."t ""2" values (1)`)
   const odd = await subscriber(t, node, [{ event: '*', schema: 'odd "one', table: 't "2', filter: 'k "1=eq.1' }])
   assert.deepEqual(stops(explain(odd, 'odd "one.t "2', 'k "1=1')), [])
+})
+
+test('explain: the event that a binding hears, and the one asked about', async (t) => {
+  const { sql, node, make, explain } = await world(t)
+  const table = await make('id int primary key', 'grant select on % to authenticated', 'insert into % values (1)')
+  const s = await subscriber(t, node, [{ event: 'UPDATE', schema: 'public', table }])
+  const event = (...more) => explain(s, table, ...more).filter((r) => r.step === 'event').map((r) => [r.result, r.detail])
+  assert.deepEqual(event('id=1'), [['note', 'it hears UPDATE only']])
+  assert.deepEqual(event('id=1', '--event', 'UPDATE'), [['passes', 'it hears UPDATE only']])
+  const [dropped] = stops(explain(s, table, 'id=1', '--event', 'INSERT'))
+  assert.deepEqual([dropped.step, dropped.detail, dropped.fix], ['event', 'it hears UPDATE only', ".on('postgres_changes', { event: 'INSERT', ... })"])
+  assert.equal(node.ask('explain', name(s), table, '--event', 'insert').status, 2)
+  assert.equal(node.ask('explain', name(s), table, '--event').status, 2)
+
+  const any = await subscriber(t, node, all(table))
+  await sql.query(`alter publication supabase_realtime set (publish = 'update')`)
+  await until('the publication to drop', () => stops(explain(any, table, '--event', 'DELETE')).some((r) => r.detail === 'publication supabase_realtime does not publish DELETE'))
+  assert.deepEqual(stops(explain(any, table, '--event', 'UPDATE')), [])
+})
+
+test('explain: limits of a row, of a filter, of a socket', async (t) => {
+  const { sql, node, make, explain } = await world(t, { REALTIME_MAX_RECORD_BYTES: '65536', REALTIME_MAX_QUEUE_BYTES: '1073741824' })
+  const table = await make('id int primary key, t text, hidden text', 'alter table % replica identity full',
+    'revoke all on % from authenticated', 'grant select (id, t) on % to authenticated',
+    `insert into % values (1, repeat('x', 40000), repeat('x', 99999)), (2, repeat('x', 70000), null)`)
+  const s = await subscriber(t, node, all(table))
+  const limit = (...more) => explain(s, table, ...more).find((r) => r.step === 'limit')
+  const small = limit('id=1')
+  assert.equal(small.result, 'passes')
+  assert.match(small.detail, /^about 40\d\d\d bytes of 65536$/)
+  assert.equal(limit('id=1', '--event', 'UPDATE').result, 'error') // the old row comes too
+  const large = limit('id=2')
+  assert.match(large.detail, /^about 70\d\d\d bytes of 65536: Error 413 comes/)
+  assert.match(large.fix, /REALTIME_MAX_RECORD_BYTES/)
+  const [got] = await after(sql, [`update ${table} set t = t || 'y' where id = 1`, `insert into ${table} values (3, repeat('x', 70000)), (4, repeat('x', 40000))`], s)
+  assert.deepEqual(got.map((d) => d.errors), [['Error 413: Payload Too Large'], ['Error 413: Payload Too Large'], null])
+
+  s.s.ws.pause()
+  await sql.query(`insert into ${table} select i, repeat('x', 40000) from generate_series(100, 400) i`)
+  const socket = await until('bytes to wait for the client', () => explain(s, table).find((r) => r.step === 'socket'))
+  assert.match(socket.detail, /wait: the client reads slowly/)
+  assert.match(socket.fix, /REALTIME_MAX_QUEUE_BYTES/)
+  s.s.ws.resume()
+
+  const slow = await subscriber(t, node, all(table, { filter: 't=match.^(x+)(x+)\\1\\2(x+)\\3y$' })) // takes a cube of steps
+  await sql.query(`insert into ${table} select i, repeat('x', 3001) || 'y' from generate_series(10, 12) i`)
+  const cancelled = await until('the filter to be cancelled', () => stops(explain(slow, table)).find((r) => r.step === 'limit'))
+  assert.match(cancelled.detail, /is cancelled, because it failed for three rows within a minute/)
+  assert.match(cancelled.fix, /join again/)
 })
 
 test('explain: three nodes, whoever is asked', async (t) => {
