@@ -23,6 +23,9 @@
 #define MIGRATE_AGAIN_MS 10000u
 /* A restart of a second or two is not worth a message to clients. */
 #define TELL_AFTER_MS 2000u
+/* Connections beside the pool: control, check, migrations, and replication on the node that reads.
+ */
+#define OWN_CONNS 4u
 /* Catalog questions are short; a lock on a catalog must not stop them for ever. */
 static const char control_options[] = "-c statement_timeout=5s -c jit=off -c TimeZone=UTC -c "
                                       "DateStyle=ISO,MDY -c IntervalStyle=postgres";
@@ -276,6 +279,8 @@ int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_desk_init(d);
     rt_db_link_init(d);
     if (cfg->database_url != NULL) {
+        rt_log(d->log, RT_INFO, "database_connections",
+               rt_kv_u("at_most", OWN_CONNS + cfg->db_pool), rt_kv_u("pool", cfg->db_pool));
         start(d);
     } else {
         rt_log_plain(d->log, RT_INFO, "no_database");
