@@ -129,7 +129,7 @@ static bool parse_num(const char *text, uint32_t *out)
     return true;
 }
 
-static bool parse_flag(const char *text, bool *out)
+bool rt_config_flag(const char *text, bool *out)
 {
     static const char *const yes[] = {"on", "true", "yes", "1", "t", "y"};
     static const char *const no[] = {"off", "false", "no", "0", "f", "n"};
@@ -211,7 +211,7 @@ static void set_value(struct rt_config *cfg, const struct setting *s, const stru
         break;
     case SET_FLAG:
         *(bool *)field_of(cfg, s) = s->num != 0;
-        if (raw->text != NULL && !parse_flag(raw->text, field_of(cfg, s))) {
+        if (raw->text != NULL && !rt_config_flag(raw->text, field_of(cfg, s))) {
             rt_config_note(r, true, "%s is '%.80s' (%s); it must be on or off", s->name, raw->text,
                            raw->from);
         }

@@ -2,8 +2,8 @@
 /*
  * config.h - the settings of a node, read once from the environment and the file of --config.
  *
- * Precedence: environment, then file, then aliases of Supabase's container (DB_HOST DB_PORT DB_USER
- * DB_PASSWORD DB_NAME API_JWT_SECRET API_JWT_JWKS JWT_CLAIM_VALIDATORS PORT), then the default.
+ * Precedence: environment, then file, then the names of Supabase's container (config_supabase.c),
+ * then the default.
  * Every role reads them anew from its own environment; nobody changes them afterwards.
  */
 #ifndef NODE_BASE_CONFIG_H

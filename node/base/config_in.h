@@ -28,6 +28,8 @@ extern const uint32_t rt_setting_count;
 bool rt_setting_of_project(uint32_t i);
 /* Index of a name in any case, -1 if there is none. */
 int rt_setting_find(const char *name);
+/* on/off, true/false, yes/no, 1/0, t/f, y/n in any case; false: it is none of them. */
+bool rt_config_flag(const char *text, bool *out);
 void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -51,6 +53,14 @@ struct raw_settings {
 void rt_config_raw(struct raw_settings *s, char *const *env, const char *path,
                    struct rt_config_report *r);
 void rt_config_raw_free(struct raw_settings *s);
+/* Value of a variable, borrowed; NULL if it is not set, or empty. */
+const char *rt_config_env(char *const *env, const char *name);
+
+/*
+ * config_supabase.c: what the environment of Supabase's container says goes to settings that have
+ * no value yet; a note for each group of its names that have no effect.
+ */
+void rt_config_supabase(struct raw_value *raw, char *const *env, struct rt_config_report *r);
 
 /*
  * config_projects.c: fills cfg->projects from the sections, or one from the node's own values.

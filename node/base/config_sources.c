@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config_sources.c - where texts of settings come from: environment, INI file, aliases. */
-#include <ctype.h>
+/* config_sources.c - where texts of settings come from: environment and INI file. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +14,7 @@
 #define FROM_FILE      "file"
 #define PREFIX         "REALTIME_"
 
-static const char *env_get(char *const *env, const char *name)
+const char *rt_config_env(char *const *env, const char *name)
 {
     size_t n = strlen(name);
 
@@ -159,104 +158,6 @@ static void read_file(const char *path, struct raw_settings *raw, struct rt_conf
     }
 }
 
-static void put_percent(char *out, size_t cap, size_t *n, const char *text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-
-    for (; *text != '\0' && *n + 4 < cap; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if (isalnum(c) || strchr("-._~", c) != NULL) {
-            out[(*n)++] = (char)c;
-        } else {
-            out[(*n)++] = '%';
-            out[(*n)++] = hex[c >> 4];
-            out[(*n)++] = hex[c & 15];
-        }
-    }
-    out[*n] = '\0';
-}
-
-static void put_plain(char *out, size_t cap, size_t *n, const char *text)
-{
-    while (*text != '\0' && *n + 1 < cap) {
-        out[(*n)++] = *text++;
-    }
-    out[*n] = '\0';
-}
-
-static const char *env_or(char *const *env, const char *name, const char *other)
-{
-    const char *v = env_get(env, name);
-
-    return v != NULL ? v : other;
-}
-
-/* Defaults as in Supabase's container. */
-static char *url_of_parts(char *const *env)
-{
-    const struct {
-        const char *before, *text;
-    } parts[] = {{"postgresql://", env_or(env, "DB_USER", "supabase_admin")},
-                 {":", env_or(env, "DB_PASSWORD", "postgres")},
-                 {"@", env_get(env, "DB_HOST")},
-                 {":", env_or(env, "DB_PORT", "5432")},
-                 {"/", env_or(env, "DB_NAME", "postgres")}};
-    size_t cap = 64;
-    size_t n = 0;
-    char *out;
-
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        cap += 3 * strlen(parts[i].text);
-    }
-    out = rt_malloc(cap);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        put_plain(out, cap, &n, parts[i].before);
-        put_percent(out, cap, &n, parts[i].text);
-    }
-    return out;
-}
-
-static void set_alias(struct raw_value *raw, const char *name, char *text, const char *from)
-{
-    int at = rt_setting_find(name);
-
-    if (at >= 0 && raw[at].text == NULL) {
-        raw[at].text = text;
-        raw[at].from = from;
-    } else {
-        rt_free(text);
-    }
-}
-
-static void read_aliases(char *const *env, struct raw_value *raw)
-{
-    static const struct {
-        const char *alias, *name;
-    } same[] = {{"API_JWT_SECRET", "REALTIME_JWT_SECRET"},
-                {"API_JWT_JWKS", "REALTIME_JWT_JWKS"},
-                {"JWT_CLAIM_VALIDATORS", "REALTIME_JWT_CLAIMS"}};
-    const char *port = env_get(env, "PORT");
-
-    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
-        const char *v = env_get(env, same[i].alias);
-
-        if (v != NULL) {
-            set_alias(raw, same[i].name, rt_strdup(v), same[i].alias);
-        }
-    }
-    if (port != NULL) {
-        size_t n = strlen(port) + sizeof "0.0.0.0:";
-        char *text = rt_malloc(n);
-
-        (void)snprintf(text, n, "0.0.0.0:%s", port);
-        set_alias(raw, "REALTIME_LISTEN", text, "PORT");
-    }
-    if (env_get(env, "DB_HOST") != NULL) {
-        set_alias(raw, "REALTIME_DATABASE_URL", url_of_parts(env), "DB_HOST");
-    }
-}
-
 /* A misspelt name would otherwise be found only when its setting is missed. */
 static void warn_unknown(char *const *env, struct rt_config_report *r)
 {
@@ -285,7 +186,7 @@ void rt_config_raw(struct raw_settings *s, char *const *env, const char *path,
         read_file(path, s, r);
     }
     for (uint32_t i = 0; i < rt_setting_count; i++) {
-        const char *v = env_get(env, rt_setting[i].name);
+        const char *v = rt_config_env(env, rt_setting[i].name);
 
         if (v != NULL) {
             rt_free(s->node[i].text);
@@ -293,7 +194,7 @@ void rt_config_raw(struct raw_settings *s, char *const *env, const char *path,
             s->node[i].from = "environment";
         }
     }
-    read_aliases(env, s->node);
+    rt_config_supabase(s->node, env, r);
     warn_unknown(env, r);
 }
 

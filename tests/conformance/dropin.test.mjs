@@ -17,7 +17,7 @@ database.psql('-c', `create role supabase_admin superuser login replication pass
   '-c', 'alter publication supabase_realtime add table items', '-c', 'grant all on items to anon, authenticated')
 const port = await freePort()
 const ours = ['JWT_SECRET', 'LISTEN', 'DATABASE_URL', 'DATABASE_CHECK_URL', 'AUTH_HELPERS']
-await startNode({ after }, {
+const node = await startNode({ after }, {
   nodes: 1, database, ready: false,
   env: {
     ...Object.fromEntries(ours.map((name) => [`REALTIME_${name}`, undefined])),
@@ -43,4 +43,15 @@ test('the gateway passes the broadcast API on without its prefix', async () => {
     body: JSON.stringify({ messages: [{ topic: 'room', event: 'hi', payload: {} }] }),
   })
   assert.equal(res.status, 202)
+})
+
+test('its start says which names have no effect, and how many connections the database gets', async () => {
+  const warnings = node.logText().split('\n').filter((l) => l.startsWith('realtimed: warning: in the environment'))
+  const said = (name) => warnings.filter((l) => l.includes(name))
+  assert.match(said('METRICS_JWT_SECRET')[0], /without effect here: METRICS_JWT_SECRET; .*REALTIME_ADMIN_TOKEN/)
+  for (const name of ['DB_ENC_KEY', 'SECRET_KEY_BASE', 'ERL_AFLAGS', 'SEED_SELF_HOST', 'RUN_JANITOR']) assert.equal(said(name).length, 1, name)
+  for (const name of ['DB_HOST', 'API_JWT_SECRET', 'PORT,', 'DNS_NODES', 'APP_NAME']) assert.deepEqual(said(name), [], name)
+  const most = Number(/ev=database_connections at_most=(\d+)/.exec(node.logText())[1])
+  const open = Number(database.psql('-Atc', "select count(*) from pg_stat_activity where application_name like 'datafuse:%'"))
+  assert.ok(open >= 3 && open <= most, `${open} of ${most}`)
 })
