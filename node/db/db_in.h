@@ -61,7 +61,7 @@ struct rt_table {
     bool fetching;
     bool gone;  /* the catalog does not have it any more */
     bool unfit; /* a row had values that the types did not have: they were read again for it */
-    uint32_t messages; /* Relation messages so far */
+    uint32_t messages; /* Relation messages and other names so far */
     /* The last Relation message; ncolumns 0: none has come. */
     uint32_t ncolumns;
     struct rt_stream_column *columns;
@@ -166,6 +166,7 @@ struct rt_db {
     struct rt_rels *rels;
     struct rt_table *tables;
     bool tables_asked, tables_again; /* a poll is out; and one more was wanted since */
+    bool tables_renamed;             /* since the last look at what is published */
     uint64_t polls_started, polls_done;
     char roles[40]; /* hash of roles and memberships at the last look */
     struct rt_stream stream;

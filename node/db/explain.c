@@ -360,10 +360,11 @@ static void ask_table(struct exam *e)
             "a deleted row is judged by its key alone, and policies are not asked", NULL);
         return;
     }
-    while (t != NULL && (strcmp(t->schema, e->schema) != 0 || strcmp(t->name, e->table) != 0)) {
-        t = t->next;
+    while (t != NULL &&
+           (!t->published || strcmp(t->schema, e->schema) != 0 || strcmp(t->name, e->table) != 0)) {
+        t = t->next; /* one that is gone may have had the name */
     }
-    if (t != NULL && t->published) {
+    if (t != NULL) {
         e->out++;
         rt_tables_fetch(e->d, t, pr_str(e->role), on_table, e);
     }

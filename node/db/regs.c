@@ -122,6 +122,12 @@ static bool attached(const struct rt_reg *r, uint32_t oid)
     return false;
 }
 
+bool rt_db_reg_wants(const struct rt_reg *r, const struct rt_table *t)
+{
+    return t->published && (pr_slice_is(r->m.schema, "*") || pr_slice_is(r->m.schema, t->schema)) &&
+           (pr_slice_is(r->m.table, "*") || pr_slice_is(r->m.table, t->name));
+}
+
 static bool concerned(const struct rt_reg *r, const struct rt_table *t)
 {
     if (t != NULL) {
@@ -133,7 +139,7 @@ static bool concerned(const struct rt_reg *r, const struct rt_table *t)
     for (uint32_t i = 0; i < r->noids; i++) {
         const struct rt_table *mine = rt_tables_of(r->db, r->oids[i]);
 
-        if (mine == NULL || !mine->published) {
+        if (mine == NULL || !rt_db_reg_wants(r, mine)) {
             return true;
         }
     }
@@ -158,27 +164,10 @@ void rt_db_regs_again(struct rt_db *d, const struct rt_table *t)
     each(d, again_one, t);
 }
 
-static void detach(struct rt_reg *r, uint32_t oid)
-{
-    const struct rt_table *t = rt_tables_of(r->db, oid);
-
-    if (t != NULL) {
-        rt_subs_detach(r->db->subs, r->boot, r->handle, pr_str(t->schema), pr_str(t->name));
-    }
-}
-
 void rt_db_reg_set_tables(struct rt_reg *r, uint32_t *oids, uint32_t count)
 {
-    for (uint32_t i = 0; i < r->noids; i++) {
-        bool stays = false;
-
-        for (uint32_t k = 0; k < count; k++) {
-            stays = stays || oids[k] == r->oids[i];
-        }
-        if (!stays) {
-            detach(r, r->oids[i]);
-        }
-    }
+    /* By OID: a table that is made again, or renamed, has the name of another one. */
+    rt_subs_retain(r->db->subs, r->boot, r->handle, oids, count);
     rt_free(r->oids);
     r->oids = oids;
     r->noids = count;

@@ -42,6 +42,8 @@ struct rt_reg {
 
 /* NULL if there is none. */
 struct rt_reg *rt_db_reg_find(struct rt_db *d, uint64_t boot, uint32_t handle);
+/* Is the table published, and one that it is about? */
+bool rt_db_reg_wants(const struct rt_reg *r, const struct rt_table *t);
 /* Every change of `state` goes through here: rt_db.unsettled counts with it. */
 void rt_db_reg_state(struct rt_reg *r, enum rt_reg_state state);
 /* validate.c: starts to check; ends in rt_db_reg_checked. */

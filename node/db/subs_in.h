@@ -44,6 +44,7 @@ struct entry {
 struct attachment {
     struct reg *reg;
     struct table *table;
+    uint32_t oid; /* of the relation it was attached by */
     struct attachment *next_of_reg;
     struct attachment *prev, *next;         /* of the bucket's unindexed list, if index is NULL */
     struct attachment *prev_all, *next_all; /* of the table */

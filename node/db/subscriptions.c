@@ -292,6 +292,7 @@ int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const stru
         a->sieve = rt_sieve_of(&s->sieves, rel, r->group->role, f->parts, f->nparts);
     }
     a->reg = r;
+    a->oid = rel->oid;
     a->table = table_of(s, rel->schema, rel->table);
     a->next_of_reg = r->attachments;
     r->attachments = a;
@@ -304,13 +305,37 @@ int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const stru
     return 0;
 }
 
-void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr_slice schema,
-                    struct pr_slice table)
+/* Is it one of the tables, and by the name that was attached last? Newer ones stand before it. */
+static bool stays(const struct attachment *a, const uint32_t *oids, uint32_t count)
+{
+    uint32_t i = 0;
+
+    for (const struct attachment *b = a->reg->attachments; b != a; b = b->next_of_reg) {
+        if (b->oid == a->oid) {
+            return false;
+        }
+    }
+    while (i < count && oids[i] != a->oid) {
+        i++;
+    }
+    return i < count;
+}
+
+void rt_subs_retain(struct rt_subs *s, uint64_t boot, uint32_t handle, const uint32_t *oids,
+                    uint32_t count)
 {
     struct reg *r = find_reg(s, boot, handle);
+    struct attachment **at = r == NULL ? NULL : &r->attachments;
 
-    if (r != NULL) {
-        detach(s, r, schema, table);
+    while (at != NULL && *at != NULL) {
+        struct attachment *a = *at;
+
+        if (stays(a, oids, count)) {
+            at = &a->next_of_reg;
+        } else {
+            *at = a->next_of_reg;
+            free_attachment(s, a);
+        }
     }
 }
 

@@ -78,9 +78,10 @@ struct rt_sub_filter {
 };
 int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const struct rt_relation *rel,
                    const struct rt_sub_filter *f);
-/* No longer concerns the table. Not attached: nothing happens. */
-void rt_subs_detach(struct rt_subs *s, uint64_t boot, uint32_t handle, struct pr_slice schema,
-                    struct pr_slice table);
+/* No longer concerns other tables than those with these OIDs, nor these by a name from before their
+ * last attach. No such registration: nothing happens. */
+void rt_subs_retain(struct rt_subs *s, uint64_t boot, uint32_t handle, const uint32_t *oids,
+                    uint32_t count);
 /* RT_SUBS_ENOENT if there is none. */
 int rt_subs_remove(struct rt_subs *s, uint64_t boot, uint32_t handle);
 /* All registrations of an edge process. Returns how many there were. */

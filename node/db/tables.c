@@ -36,6 +36,8 @@ struct rt_table *rt_tables_add(struct rt_db *d, uint32_t oid, struct pr_slice sc
         rt_free(t->name);
         rt_rel_unref(t->rel);
         t->rel = NULL;
+        t->messages++; /* an answer that is on its way may have the name of before */
+        d->tables_renamed = true;
     }
     t->schema = rt_strndup(schema.p, schema.n);
     t->name = rt_strndup(name.p, name.n);
@@ -84,7 +86,7 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
         to->identity = c.identity;
         names += c.name.n;
     }
-    if (!t->published) { /* it may have been added just now */
+    if (!t->published || d->tables_renamed) { /* it may have been added just now */
         rt_tables_poll(d);
     }
     /* Rows behind this message are read with what the catalog says now. */
@@ -265,6 +267,8 @@ static void on_published(void *ctx, const PGresult *res)
         changed = changed || !t->published;
         t->published = true;
     }
+    changed = changed || d->tables_renamed;
+    d->tables_renamed = false;
     rt_db_tables_known(d, changed);
     if (d->tables_again) {
         rt_tables_poll(d);

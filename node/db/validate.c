@@ -53,9 +53,6 @@ void rt_check_end(struct rt_reg *r, const struct pr_outbuf *text, bool unpublish
 
         assert(pr_out_ok(text));
         refusal = rt_strndup(told.p, told.n);
-        /* Tables before the one that refused are attached: known as such, so that they go. */
-        rt_db_reg_set_tables(r, r->check->oids, r->check->table);
-        r->check->oids = NULL;
     }
     rt_db_reg_check_drop(r);
     rt_db_reg_checked(r, refusal, unpublished);
@@ -191,19 +188,13 @@ static void next_table(struct rt_reg *r)
     rt_check_end(r, NULL, false);
 }
 
-static bool wanted(const struct rt_reg *r, const struct rt_table *t)
-{
-    return t->published && (pr_slice_is(r->m.schema, "*") || pr_slice_is(r->m.schema, t->schema)) &&
-           (pr_slice_is(r->m.table, "*") || pr_slice_is(r->m.table, t->name));
-}
-
 static void expand(struct rt_reg *r)
 {
     struct rt_check *c = r->check;
     uint32_t cap = 0;
 
     for (struct rt_table *t = r->db->tables; t != NULL; t = t->next) {
-        if (wanted(r, t)) {
+        if (rt_db_reg_wants(r, t)) {
             if (c->noids == cap) {
                 cap = cap == 0 ? 8 : cap * 2;
                 c->oids = rt_realloc(c->oids, cap * sizeof *c->oids);

@@ -68,6 +68,67 @@ test('case 30: a column list and a row filter of the publication', async (t) => 
     ['DELETE', undefined, { id: 2, n: 7 }], ['DELETE', undefined, { id: 1, n: 9 }]])
 })
 
+const insert = (T, id) => `insert into ${T} (id, v) values (${id}, 'v')`
+const publish = (T) => `alter publication supabase_realtime add table ${T}`
+const transaction = (...statements) => sql.query(['begin', ...statements, 'commit'].join(';'))
+let looks = 0
+/** A look at what is published, begun after this was called: only then is the join for a new name refused. */
+const look = (t) => subscriber(t, node, all(`nowhere${++looks}`), undefined, { status: 'error' })
+/** Ids that each gets of rows written before, between and after two such looks. */
+async function flow(t, T, ids, ...subscribers) {
+  const got = subscribers.map(() => [])
+  for (const id of ids) {
+    const lists = await after(sql, [insert(T, id)], ...subscribers)
+    lists.forEach((list, i) => got[i].push(...list.map((d) => d.record.id)))
+    if (id !== ids.at(-1)) await look(t)
+  }
+  return got
+}
+const untaken = (s) => s.s.frames.filter((f) => f.event === 'system').map((f) => f.payload.message)
+
+test('a table that is made again in one transaction is heard under its name', async (t) => {
+  const T = await table('id int primary key, v text')
+  const subs = [await subscriber(t, node, all(T)), await subscriber(t, node, all(T, { filter: 'v=eq.v' })), await subscriber(t, node, all('*'))]
+  const again = [`drop table ${T}`, `create table ${T} (v text, more int, id int primary key)`, publish(T)]
+  const each = (ids) => subs.map(() => ids)
+  await transaction(...again)
+  assert.deepEqual(await flow(t, T, [1, 2, 3], ...subs), each([1, 2, 3]))
+  await transaction(...again)
+  await look(t) // the look comes before the first row
+  assert.deepEqual(await flow(t, T, [8, 9], ...subs), each([8, 9]))
+  assert.deepEqual(subs.flatMap(untaken), [])
+
+  await transaction(`drop table ${T}`, `create table ${T} (id int primary key, v text)`)
+  const told = async (s) => (await s.s.event(s.topic, 'system', 30000)).payload.message
+  for (const s of subs.slice(0, 2)) assert.match(await told(s), /^Unable to subscribe to changes with given parameters\. Please check Realtime is enabled/)
+  await sql.query(publish(T))
+  for (const s of subs.slice(0, 2)) assert.equal(await told(s), 'Subscribed to PostgreSQL')
+  assert.deepEqual(await flow(t, T, [10, 11], ...subs), each([10, 11]))
+})
+
+test('tables that are renamed are heard under the names that they have', async (t) => {
+  const T = await table('id int primary key, v text')
+  const subs = [await subscriber(t, node, all(T)), await subscriber(t, node, all('*'))]
+  const swap = [`alter table ${T} rename to ${T}_old`, `alter table ${T}_new rename to ${T}`]
+  await transaction(`create table ${T}_new (v text, id int primary key)`, ...swap, publish(T))
+  assert.deepEqual(await flow(t, T, [1, 2, 3], ...subs), [[1, 2, 3], [1, 2, 3]])
+  assert.deepEqual(await flow(t, `${T}_old`, [4, 5], ...subs), [[], [4, 5]])
+
+  // Both are published all the time.
+  await transaction(`alter table ${T} rename to ${T}_new`, `alter table ${T}_old rename to ${T}`, `alter table ${T}_new rename to ${T}_old`)
+  await look(t)
+  assert.deepEqual(await flow(t, T, [11, 12, 13], ...subs), [[11, 12, 13], [11, 12, 13]])
+  assert.deepEqual(await flow(t, `${T}_old`, [14, 15], ...subs), [[], [14, 15]])
+  assert.deepEqual(subs.flatMap(untaken), [])
+
+  await sql.query(`alter table ${T} rename to ${T}_gone`)
+  const { message } = (await subs[0].s.event(subs[0].topic, 'system', 30000)).payload
+  assert.match(message, /^Unable to subscribe to changes with given parameters\. Please check Realtime is enabled/)
+  await sql.query(`alter table ${T}_gone rename to ${T}`)
+  assert.equal((await subs[0].s.event(subs[0].topic, 'system', 30000)).payload.message, 'Subscribed to PostgreSQL')
+  assert.deepEqual(await flow(t, T, [21, 22], ...subs), [[21, 22], [21, 22]])
+})
+
 test('case 67: types that are altered under a subscription', async (t) => {
   await sql.query(`create type feeling as enum ('sad', 'ok'); create type pair as (a int, b text); create domain small as int check (value < 10);
     create type deep as (p pair, ps pair[])`)

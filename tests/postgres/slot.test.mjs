@@ -9,10 +9,12 @@ import { connect } from '../harness/phx.mjs'
 const LOST = 'Changes may be missing: the replication slot was lost'
 const OF_OURS = "from pg_replication_slots where slot_name like 'datafuse%'"
 
+const TABLE = 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t'
+
 async function world(t, settings) {
   const database = await startPostgres(t, { settings })
   const sql = await database.connect()
-  await sql.query('create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+  await sql.query(TABLE)
   const node = await startNode(t, { database })
   const s = await connect(t, node)
   await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
@@ -63,6 +65,31 @@ test('case 54: more WAL than max_slot_wal_keep_size while the slot is not read',
   const texts = await told(s)
   assert.equal(texts.filter((m) => m === LOST).length, 1, texts.join('; '))
   await row(2)
+})
+
+test('the database is dropped and created again', async (t) => {
+  const server = await startPostgres(t)
+  const sql = await server.connect()
+  const app = server.another('app')
+  app.psql('-c', TABLE)
+  const node = await startNode(t, { database: app })
+  const s = await connect(t, node)
+  await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+  assert.equal((await s.event('realtime:t', 'system')).payload.message, 'Subscribed to PostgreSQL')
+  let made
+  await shutOut(sql, async () => {
+    await sql.query(`select pg_drop_replication_slot(slot_name) ${OF_OURS}`)
+    await sql.query('drop database app with (force)')
+    made = server.another('app')
+    made.psql('-c', TABLE)
+  })
+  const texts = await told(s)
+  assert.equal(texts.filter((m) => m === LOST).length, 1, texts.join('; '))
+  for (let id = 1; id < 9; id++) { // also after what is published was looked at again, every 5 s
+    made.psql('-c', `insert into t values (${id})`)
+    assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, id)
+    await new Promise((resolve) => setTimeout(resolve, 800))
+  }
 })
 
 test('case 68: load in another database moves the slot of an idle one', async (t) => {

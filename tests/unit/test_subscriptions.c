@@ -216,6 +216,8 @@ static void test_registry(void **state)
     struct rt_relation other = the_table();
 
     (void)state;
+    rel.oid = 1;
+    other.oid = 2;
     other.table = pr_str("other");
     assert_int_equal(add_reg(s, 7, 1, "*", "authenticated", "{}"), 0);
     assert_int_equal(add_reg(s, 7, 1, "*", "authenticated", "{}"), RT_SUBS_EEXIST);
@@ -234,9 +236,9 @@ static void test_registry(void **state)
     assert_int_equal(attach(s, 7, 1, &rel, "id=eq.2"), 0); /* replaced */
     assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("1", NULL, NULL, NULL)), "2");
     assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("2", NULL, NULL, NULL)), "1");
-    rt_subs_detach(s, 7, 1, rel.schema, rel.table);
-    rt_subs_detach(s, 7, 1, rel.schema, rel.table);
-    rt_subs_detach(s, 7, 99, rel.schema, rel.table);
+    rt_subs_retain(s, 7, 1, &other.oid, 1);
+    rt_subs_retain(s, 7, 1, &other.oid, 1);
+    rt_subs_retain(s, 7, 99, NULL, 0);
     assert_string_equal(on_row(s, &rel, PR_K_INSERT, ROW("2", NULL, NULL, NULL)), "");
     assert_string_equal(on_row(s, &other, PR_K_INSERT, ROW("2", NULL, NULL, NULL)), "1");
     assert_int_equal(rt_subs_remove(s, 7, 1), 0);
@@ -246,6 +248,42 @@ static void test_registry(void **state)
     assert_int_equal(rt_subs_drop_boot(s, 8), 0);
     assert_int_equal(rt_subs_count(s), 0);
     assert_false(rt_subs_concern(s, rel.schema, rel.table));
+    rt_subs_free(s);
+}
+
+/* Goal: a name that another table has now is that one's, whichever was attached first; the name
+ * that a table had before is nobody's. */
+static void test_names(void **state)
+{
+    struct rt_subs *s = rt_subs_new();
+    struct rt_relation one = the_table(), two = the_table();
+    const uint32_t oids[] = {1, 2};
+
+    (void)state;
+    one.oid = 1;
+    two.oid = 2;
+    assert_int_equal(add_reg(s, 7, 1, "*", "authenticated", "{}"), 0);
+    assert_int_equal(attach(s, 7, 1, &one, ""), 0);
+    assert_int_equal(attach(s, 7, 1, &two, ""), 0); /* made again under its name */
+    rt_subs_retain(s, 7, 1, &oids[1], 1);
+    assert_string_equal(on_row(s, &two, PR_K_INSERT, ROW("1", NULL, NULL, NULL)), "1");
+
+    two.table = pr_str("second");
+    assert_int_equal(attach(s, 7, 1, &one, ""), 0);
+    assert_int_equal(attach(s, 7, 1, &two, ""), 0);
+    rt_subs_retain(s, 7, 1, oids, 2);
+    one.table = pr_str("second");
+    two.table = pr_str("first");
+    for (uint32_t i = 0; i < 2; i++) { /* until all are attached, each is heard by a name it had */
+        assert_string_equal(on_row(s, &one, PR_K_INSERT, ROW("1", NULL, NULL, NULL)), "1");
+        assert_int_equal(attach(s, 7, 1, i == 0 ? &one : &two, ""), 0);
+    }
+    rt_subs_retain(s, 7, 1, oids, 2);
+    assert_string_equal(on_row(s, &one, PR_K_INSERT, ROW("1", NULL, NULL, NULL)), "1");
+    assert_string_equal(on_row(s, &two, PR_K_INSERT, ROW("1", NULL, NULL, NULL)), "1");
+    assert_false(rt_subs_concern(s, pr_str("public"), pr_str("t")));
+    rt_subs_retain(s, 7, 1, NULL, 0);
+    assert_false(rt_subs_concern(s, one.schema, one.table));
     rt_subs_free(s);
 }
 
@@ -409,7 +447,8 @@ int main(void)
         cmocka_unit_test(test_more_filters), cmocka_unit_test(test_sieves),
         cmocka_unit_test(test_registry),     cmocka_unit_test(test_versions),
         cmocka_unit_test(test_errors),       cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_roles),        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
