@@ -7,6 +7,8 @@
 #include <xxhash.h>
 
 #include "node/db/regs_in.h"
+#include "node/db/sqltext.h"
+#include "proto/json_scan.h"
 
 static uint64_t hash_of(uint64_t boot, uint32_t handle)
 {
@@ -234,7 +236,7 @@ static struct pr_slice copy(uint8_t **at, struct pr_slice s)
     return pr_bytes(p, s.n);
 }
 
-void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
+static void add(struct rt_db *d, const struct pr_chg_reg *m)
 {
     struct rt_reg *r = rt_db_reg_find(d, m->boot, m->handle);
     size_t n = m->project.n + m->event.n + m->schema.n + m->table.n + m->filter.n + m->select.n +
@@ -280,6 +282,51 @@ void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
         rt_tables_poll(d); /* nobody has looked while there was none */
     }
     kick(r);
+}
+
+static bool is_passed(const struct rt_list *names, struct pr_slice key)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (pr_json_str_is(key, names->items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The members of these names, as the token has them. */
+static void put_claims(struct rt_text *t, const struct rt_list *names, struct pr_slice claims)
+{
+    struct pr_json_iter it;
+    struct pr_slice key;
+    struct pr_json v;
+    int rv = pr_json_open(&it, claims);
+
+    rt_text_puts(t, "{");
+    while (rv == PR_OK && pr_json_next(&it, &key, &v) == 1) {
+        if (is_passed(names, key)) {
+            rt_text_puts(t, t->len > 1 ? ",\"" : "\"");
+            rt_text_slice(t, key);
+            rt_text_puts(t, "\":");
+            rt_text_slice(t, v.raw);
+        }
+    }
+    rt_text_puts(t, "}");
+}
+
+/* What is not passed to policies is forgotten here, so that nothing behind can depend on it, and
+ * who differs in it alone is of one group. The role is beside the claims. */
+void rt_db_regs_add(struct rt_db *d, const struct pr_chg_reg *m)
+{
+    struct pr_chg_reg reg = *m;
+    struct rt_text claims = {0};
+
+    if (d->cfg->rls_claims.count > 0) {
+        put_claims(&claims, &d->cfg->rls_claims, m->claims);
+        reg.claims = pr_bytes(claims.p, claims.len);
+    }
+    add(d, &reg);
+    rt_free(claims.p);
 }
 
 void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle)
