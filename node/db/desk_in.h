@@ -11,6 +11,11 @@
 
 #define RT_ASK_PARAMS 10u
 #define RT_DESK_CONNS 64u /* REALTIME_DB_POOL's bound */
+/* $1, the role of a token; one that is too powerful is asked for as one that nobody may take: a
+ * check login that is a superuser could become it. */
+#define RT_ASK_ROLE                                                                                \
+    "case when exists (select from pg_catalog.pg_roles where rolname = $1::text"                   \
+    " and (rolsuper or rolreplication or rolname = session_user)) then 'none' else $1::text end"
 
 struct ask;
 

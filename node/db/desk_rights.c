@@ -132,8 +132,9 @@ static void on_rights(struct rt_desk *k, struct ask *a, const PGresult *res)
 }
 
 static const struct ask_kind rights = {
-    .sql = "select extension, can_read, can_write, error"
-           " from realtime.datafuse_authorize($1, $2, $3, $4, $5, $6::text[], $7::text[])",
+    .sql =
+        "select extension, can_read, can_write, error from realtime.datafuse_authorize(" RT_ASK_ROLE
+        ", $2, $3, $4, $5, $6::text[], $7::text[])",
     .nparams = 7,
     .answer = on_rights,
     .fail = finish_as};

@@ -86,8 +86,8 @@ static void on_stored(struct rt_desk *k, struct ask *a, const PGresult *res)
 }
 
 static const struct ask_kind store = {
-    .sql = "select stored, error from realtime.datafuse_store($1, $2, $3, $4, $5, $6, $7, $8,"
-           " $9, $10)",
+    .sql = "select stored, error from realtime.datafuse_store(" RT_ASK_ROLE
+           ", $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     .nparams = RT_ASK_PARAMS,
     .answer = on_stored,
     .fail = finish_as};
