@@ -8,7 +8,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort, root, until } from '../harness/process.mjs'
-import { behindTheGateway, supabaseEnv } from '../harness/supabase.mjs'
+import { behindTheGateway, supabaseDatabase, supabaseEnv } from '../harness/supabase.mjs'
 import { Stack } from '../harness/compose.mjs'
 import { Crowd } from '../harness/crowd.mjs'
 
@@ -28,7 +28,7 @@ async function timed(what, fn) {
 }
 
 describe('docker compose', () => {
-  let stack, crowd, failed = false
+  let stack, crowd, image, failed = false
 
   before(async () => { stack = await Stack.make() })
   after(async () => {
@@ -262,14 +262,14 @@ describe('docker compose', () => {
     say(`insert told to all in ${await allTold('upgraded')} ms`)
   })
   step('the image stands in for that of a self-hosted Supabase, with its environment and its health check', async () => {
-    const image = (await stack.docker('inspect', '-f', '{{.Config.Image}}', await stack.id('realtime'))).trim()
+    image = (await stack.docker('inspect', '-f', '{{.Config.Image}}', await stack.id('realtime'))).trim()
     const network = (await stack.docker('inspect', '-f', '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}', await stack.id('postgres'))).trim()
     const { JWT_SECRET, ANON_KEY } = stack.secrets
     const env = supabaseEnv({ host: 'postgres', port: 5432, password: 'swap', secret: JWT_SECRET })
     const port = await freePort()
     await crowd.leave()
     await stack.compose('stop', 'realtime')
-    await stack.sql("create role supabase_admin superuser login replication password 'swap'; create schema _realtime authorization supabase_admin")
+    await stack.sql(supabaseDatabase('swap'))
     const id = (await stack.docker('run', '-d', '--network', network, '-p', `127.0.0.1:${port}:4000`,
       '--health-interval', '1s', '--health-cmd', `curl -sSfL --head -o /dev/null -H "Authorization: Bearer ${ANON_KEY}" http://localhost:4000/api/tenants/realtime-dev/health`,
       ...Object.entries({ ...env, PORT: '4000' }).flatMap(([name, value]) => ['-e', `${name}=${value}`]), image)).trim()
@@ -279,5 +279,12 @@ describe('docker compose', () => {
     } finally {
       await stack.docker('rm', '-f', id)
     }
+  })
+
+  step('the image, with the environment of a self-hosted Supabase, does what clients are promised', async () => {
+    const files = ['frames', 'join', 'broadcast', 'presence', 'rest', 'changes']
+    const out = await stack.run('env', '-u', 'NODE_TEST_CONTEXT', 'TEST_ENV=supabase', `TEST_IMAGE=${image}`, process.execPath, '--test', '--test-concurrency=2',
+      ...files.map((f) => join(root, `tests/conformance/${f}.test.mjs`)))
+    say(out.match(/tests \d+/)[0])
   })
 })

@@ -5,14 +5,12 @@ import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { sign } from '../harness/jwt.mjs'
 import { freePort, startNode, startPostgres, until } from '../harness/process.mjs'
-import { behindTheGateway, supabaseEnv } from '../harness/supabase.mjs'
+import { behindTheGateway, supabaseDatabase, supabaseEnv } from '../harness/supabase.mjs'
 
 const secret = 'your-super-secret-jwt-token-with-at-least-32-characters-long'
 const password = 'your-super-secret-and-long-postgres-password'
 const database = await startPostgres({ after })
-// What its database image has: a superuser of its own, and the schema that is on the search path.
-database.psql('-c', `create role supabase_admin superuser login replication password '${password}'`,
-  '-c', 'create schema _realtime authorization supabase_admin',
+database.psql('-c', supabaseDatabase(password),
   '-c', 'create table items (id serial primary key, name text)',
   '-c', 'alter publication supabase_realtime add table items', '-c', 'grant all on items to anon, authenticated')
 const port = await freePort()

@@ -3,7 +3,7 @@
 import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
-import { startNode } from '../harness/process.mjs'
+import { startNode, supabase } from '../harness/process.mjs'
 import { connect, kind4 } from '../harness/phx.mjs'
 import { sign } from '../harness/jwt.mjs'
 
@@ -92,12 +92,13 @@ test('case 91: single with bytes; other content types; private and persist', asy
   }
   const text = await post('/api/broadcast/r91/events/b', 'x', { ...auth, 'content-type': 'text/plain' })
   assert.deepEqual([text.status, JSON.parse(text.body)], [415, { error: 'Unsupported Media Type. Use application/json or application/octet-stream' }])
+  const denied = supabase ? [403, { message: 'Unauthorized' }] : [422, { message: 'Tenant database unavailable' }] // none is configured
   const closed = await post('/api/broadcast/r91/events/b?private=true', '{}')
-  assert.deepEqual([closed.status, JSON.parse(closed.body)], [422, { message: 'Tenant database unavailable' }]) // none is configured
+  assert.deepEqual([closed.status, JSON.parse(closed.body)], denied)
   const persist = await post('/api/broadcast/r91/events/b?persist=true', '{}')
   assert.deepEqual([persist.status, JSON.parse(persist.body)], [422, { errors: { persist: ['can only be used on private channels'] } }])
   const stored = await post('/api/broadcast/r91/events/b?private=true&persist%5Bttl%5D=60', '{}')
-  assert.deepEqual([stored.status, JSON.parse(stored.body)], [422, { message: 'Tenant database unavailable' }])
+  assert.deepEqual([stored.status, JSON.parse(stored.body)], denied)
   for (const ttl of ['0', '-1', '1.5', 'x', '', '3155760001']) {
     const bad = await post(`/api/broadcast/r91/events/b?private=true&persist%5Bttl%5D=${ttl}`, '{}')
     assert.deepEqual([bad.status, JSON.parse(bad.body)], [422, { errors: { persist: ['ttl must be a whole number of seconds, at least 1'] } }], ttl)

@@ -11,10 +11,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { sign } from './jwt.mjs'
+import { supabaseDatabase, supabaseEnv } from './supabase.mjs'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const SECRET = 'a-secret-for-tests-of-at-least-32-characters'
 const build = process.env.BUILD_DIR ?? join(root, 'build')
+// TEST_ENV=supabase: nodes get the environment of Supabase's compose file, databases what its image has in them.
+export const supabase = process.env.TEST_ENV === 'supabase'
+// TEST_IMAGE=NAME: nodes run in containers of it.
+const image = process.env.TEST_IMAGE
 
 // Ports from 21000 up, below the range of outgoing connections. Each process of the test runner has a block of its
 // own, so that a server that a test has stopped finds its port free again though other files run beside: the
@@ -68,27 +73,41 @@ export async function until(what, fn, ms = 20000) {
 
 const tail = (file) => existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-50).join('\n') : '(no log)'
 
+/** By our names: who may come in, where, and the database. */
+const ourEnv = (opts, host, port, secret) => ({
+  REALTIME_JWT_SECRET: secret,
+  REALTIME_LISTEN: `${host}:${port}`,
+  REALTIME_EDGES: '2',
+  REALTIME_NODE: 'test',
+  ...(opts.database && {
+    REALTIME_DATABASE_URL: opts.database.realtimeUrl,
+    REALTIME_DATABASE_CHECK_URL: opts.database.checkUrl,
+    REALTIME_AUTH_HELPERS: 'on',
+  }),
+})
+
 /** The environment of one node, complete: what is not here is not set. */
 function nodeEnv(opts, dir, port, admin) {
   const host = opts.place?.host ?? '127.0.0.1'
+  const secret = opts.secret ?? SECRET
   const env = {
     PATH: process.env.PATH,
-    REALTIME_JWT_SECRET: opts.secret ?? SECRET,
-    REALTIME_LISTEN: `${host}:${port}`,
+    ...(supabase
+      ? { ...supabaseEnv({ host: '127.0.0.1', port: opts.database.port, password: 'x', secret }), PORT: String(port) }
+      : ourEnv(opts, host, port, secret)),
+    // What would be in the way of the nodes beside it.
     REALTIME_ADMIN_LISTEN: `127.0.0.1:${admin}`,
-    REALTIME_EDGES: String(opts.edges ?? 2),
-    REALTIME_NODE: 'test',
     REALTIME_RUNTIME_DIR: join(dir, 'run'),
-    ...(opts.database && {
-      REALTIME_DATABASE_URL: opts.database.realtimeUrl,
-      REALTIME_DATABASE_CHECK_URL: opts.database.checkUrl,
-      REALTIME_AUTH_HELPERS: 'on',
-    }),
+    ...(opts.edges && { REALTIME_EDGES: String(opts.edges) }),
     ...opts.env,
   }
   for (const name of Object.keys(env)) if (env[name] === undefined) delete env[name]
   return env
 }
+
+/** What runs a container with this environment, on the network of the machine, as the owner of `dir`. */
+const container = (env, dir) => ['docker', 'run', '--rm', '--network', 'host', '-v', `${dir}:${dir}`, '-u', `${process.getuid()}:${process.getgid()}`,
+  ...Object.entries(env).flatMap(([name, value]) => name === 'PATH' ? [] : ['-e', `${name}=${value}`]), image]
 
 /** Starts a node and does not wait for it. */
 async function spawnNode(t, opts) {
@@ -98,7 +117,8 @@ async function spawnNode(t, opts) {
   const admin = await freePort()
   const { host, within } = opts.place ?? { host: '127.0.0.1', within: [] }
   const env = nodeEnv(opts, dir, port, admin)
-  const [command, ...args] = [...within, join(build, 'realtimed'), ...opts.args ?? []]
+  const secret = env.REALTIME_JWT_SECRET ?? env.API_JWT_SECRET
+  const [command, ...args] = [...image ? container(env, dir) : [...within, join(build, 'realtimed')], ...opts.args ?? []]
   const kill = (pid, signal) => { try { process.kill(pid, signal) } catch { /* gone */ } }
   let child, exit, ended
   mkdirSync(join(dir, 'run'))
@@ -108,13 +128,13 @@ async function spawnNode(t, opts) {
     realtimectl: join(build, 'realtimectl'),
     mesh: env.REALTIME_CLUSTER_LISTEN,
     runtimeDir: env.REALTIME_RUNTIME_DIR,
-    secret: env.REALTIME_JWT_SECRET,
+    secret,
     url: `http://${host}:${port}`,
     adminUrl: `http://127.0.0.1:${admin}`,
     ws: `ws://${host}:${port}`,
-    anonKey: env.REALTIME_JWT_SECRET && sign({ role: 'anon' }, env.REALTIME_JWT_SECRET),
+    anonKey: secret && sign({ role: 'anon' }, secret),
     get child() { return child },
-    token: (claims) => sign({ role: 'authenticated', ...claims }, env.REALTIME_JWT_SECRET),
+    token: (claims) => sign({ role: 'authenticated', ...claims }, secret),
     pids() {
       return readFileSync(join(env.REALTIME_RUNTIME_DIR, 'pids'), 'utf8').trim().split('\n')
         .map((line) => line.split(' ')).map(([role, index, pid]) => ({ role, index: Number(index), pid: Number(pid) }))
@@ -137,7 +157,7 @@ async function spawnNode(t, opts) {
     /** As after a power cut or its end: a new life of the same node. */
     start() {
       const fd = openSync(log, 'a')
-      child = spawn(command, args, { env, stdio: ['ignore', fd, fd] })
+      child = spawn(command, args, { env: image ? process.env : env, stdio: ['ignore', fd, fd] })
       closeSync(fd)
       exit = null
       ended = once(child, 'exit').then(([code, signal]) => { exit = { code, signal } })
@@ -191,6 +211,7 @@ async function spawnNode(t, opts) {
 export async function startNode(t, opts = {}) {
   const count = opts.nodes ?? Number(process.env.TEST_NODES ?? 1)
   if (!Number.isInteger(count) || count < 1) throw new Error(`TEST_NODES is '${process.env.TEST_NODES}', it must be a number from 1`)
+  if (supabase && !opts.database) opts = { ...opts, database: await startPostgres(t) }
   if (count > 1) return spread(await startCluster(t, { ...opts, nodes: count }))
   const node = await spawnNode(t, opts)
   if (opts.ready !== false) await node.ready()
@@ -295,6 +316,7 @@ export async function startPostgres(t, opts = {}) {
     const url = (user) => `postgresql://${user}:x@${host}:${port}/${name}`
     const psql = (...args) => execFileSync(`${bin}/psql`, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', url('postgres'), ...args], { encoding: 'utf8', stdio: 'pipe' })
     psql('-v', 'realtime_password=x', '-v', 'check_password=x', '-f', join(root, 'deploy/sql/dev.sql'))
+    if (supabase) psql('-c', supabaseDatabase('x'), '-f', join(root, 'deploy/sql/0003_auth_helpers.sql'))
     return {
       port, psql,
       url: url('postgres'),

@@ -15,6 +15,10 @@ export const supabaseEnv = ({ host, port, password, secret }) => ({
   SEED_SELF_HOST: 'true', RUN_JANITOR: 'true', DISABLE_HEALTHCHECK_LOGGING: 'true',
 })
 
+/** What its database image has: a superuser of its own, and the schema that is on the search path. */
+export const supabaseDatabase = (password) => `create role supabase_admin superuser login replication password '${password}';
+  create schema _realtime authorization supabase_admin`
+
 /** Two clients at the address that the gateway passes on to: broadcast, presence, and the row that `insert` makes. */
 export async function behindTheGateway(url, key, table, insert) {
   const clients = [0, 1].map(() => new RealtimeClient(url, { params: { apikey: key }, transport: WebSocket }))
