@@ -100,7 +100,8 @@
         "claims passed to policies of tables; default: all")                                       \
     ONE(rls_compile, "REALTIME_RLS_COMPILE", "on|off|shadow", "on",                                \
         "evaluate simple policies without Postgres; shadow: both, differences are counted")        \
-    FLAG(delete_rls, "REALTIME_DELETE_RLS", false, "judge deletes by policies too")                \
+    FLAG(delete_rls, "REALTIME_DELETE_RLS", false,                                                 \
+         "policies judge deleted and old rows too; a DELETE that they cannot judge is not sent")   \
     FLAG(changes_lsn, "REALTIME_CHANGES_LSN", false, "put lsn and seq into every change")          \
     /* Limits: all from here to the end; rt_config_limit. */                                                                                  \
     ONE(limits, "REALTIME_LIMITS", "default|supabase", "default",                                  \

@@ -167,6 +167,7 @@ void rt_batch_add(struct rt_db *d, struct rt_relation *rel, enum pr_op_kind kind
         .commit_us = d->stream.commit_us,
         .xid = d->stream.xid,
         .old_kind = m->old_kind,
+        .judges_old = d->cfg->delete_rls,
         .row = kind != PR_K_DELETE ? row->values : NULL,
         .old = m->old_kind != 0 ? row->values + n : NULL,
     };

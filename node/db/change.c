@@ -31,6 +31,11 @@ struct rt_value rt_change_old(const struct rt_change *c, uint32_t i)
     return c->old[i];
 }
 
+struct rt_value rt_change_image(const struct rt_change *c, bool old, uint32_t i)
+{
+    return old || c->row[i].kind == RT_V_ABSENT ? rt_change_old(c, i) : c->row[i];
+}
+
 struct rt_value rt_change_value(const struct rt_change *c, uint32_t i)
 {
     if (c->kind == PR_K_DELETE) {

@@ -73,6 +73,7 @@ struct rt_change {
     int64_t commit_us; /* of its transaction, since 2000-01-01 UTC */
     uint32_t xid;
     uint8_t old_kind;           /* 0 none, 'K' key columns only, 'O' whole old row */
+    bool judges_old;            /* policies say who sees the old row too: REALTIME_DELETE_RLS */
     const struct rt_value *row; /* per column of rel; NULL for DELETE */
     const struct rt_value *old; /* per column of rel; NULL if old_kind is 0 */
 };
@@ -83,6 +84,9 @@ const struct rt_rights *rt_relation_rights(const struct rt_relation *rel, struct
 int rt_relation_column(const struct rt_relation *rel, struct pr_slice name);
 /* Value of column `i` in the old image; absent if it is not part of it. */
 struct rt_value rt_change_old(const struct rt_change *c, uint32_t i);
+/* Value by which policies judge column `i`: of the new row (unchanged TOAST: of the old one if it
+ * is known), or with `old` of the old row. A DELETE has an old row only. */
+struct rt_value rt_change_image(const struct rt_change *c, bool old, uint32_t i);
 /* Value by which filters judge column `i`: of the new row (unchanged TOAST: of the old one if it is
  * known), for DELETE of the old row's identity columns. */
 struct rt_value rt_change_value(const struct rt_change *c, uint32_t i);

@@ -176,10 +176,10 @@ static void ask_all(struct exam *e)
         on_clock, e);
     for (size_t i = 0; i < rt_checks_count; i++) {
         const struct rt_check *c = &rt_checks[i];
-        const char *params[] = {d->cfg->publication};
+        const char *params[] = {d->cfg->publication, d->cfg->delete_rls ? "on" : "off"};
 
         e->items[i] = (struct item){.exam = e, .check = c};
-        ask(c->by_check_login ? d->check : d->control, c->sql, c->publication, params, on_check,
+        ask(c->by_check_login ? d->check : d->control, c->sql, c->nparams, params, on_check,
             &e->items[i]);
     }
     ask(d->control, "select name from realtime.datafuse_migrations", 0, NULL, on_schema, e);

@@ -19,7 +19,7 @@ void rt_db_doctor(struct rt_db *d, uint32_t id);
 struct rt_check {
     const char *name;
     bool by_check_login; /* on the connection that evaluates policies */
-    bool publication;    /* $1 is its name; else there are no parameters */
+    int nparams;         /* $1: the publication's name, $2: REALTIME_DELETE_RLS */
     const char *sql;     /* rows: level, detail, fix (may be null) */
     const char *good;    /* detail if there is no row */
 };

@@ -143,7 +143,12 @@ static const char policies_sql[] = PUBLISHED
 static const char old_rows_sql[] = PUBLISHED
     "select 'advice', format('%s has identity full: the old row of an UPDATE is shown to who may "
     "see the new one', full_name), 'REALTIME_DELETE_RLS=on judges old rows too' "
-    "from t where relrowsecurity and relreplident = 'f'" AT_MOST;
+    "from t where not $2::pg_catalog.bool and relrowsecurity and relreplident = 'f' "
+    "union all select 'advice', format('%s has row level security without identity full: a DELETE "
+    "that policies cannot judge by its key reaches nobody', full_name), format('alter table %s "
+    "replica identity full;', full_name) from t "
+    "where $2::pg_catalog.bool and relkind = 'r' and relrowsecurity and relreplident <> "
+    "'f'" AT_MOST;
 
 /* Columns that a policy reads, as Postgres remembers them. */
 static const char policy_index_sql[] = PUBLISHED
@@ -175,25 +180,25 @@ static const char timeouts_sql[] =
     "when v ~ '^[0-9]+(us|ms|s|min|h|d)$' then v::interval < interval '3s' end";
 
 const struct rt_check rt_checks[] = {
-    {"server", false, false, server_sql, ""},
-    {"writable", false, false, writable_sql, "the server takes writes"},
-    {"wal_level", false, false, wal_level_sql, "wal_level is logical"},
-    {"login", false, false, login_sql, "the login has what it needs"},
-    {"check_login", true, false, check_login_sql,
+    {"server", false, 0, server_sql, ""},
+    {"writable", false, 0, writable_sql, "the server takes writes"},
+    {"wal_level", false, 0, wal_level_sql, "wal_level is logical"},
+    {"login", false, 0, login_sql, "the login has what it needs"},
+    {"check_login", true, 0, check_login_sql,
      "the login that evaluates policies has what it needs, and no more"},
-    {"connections", false, false, connections_sql, ""},
-    {"senders", false, false, senders_sql, ""},
-    {"slots", false, false, slots_sql, ""},
-    {"slot", false, false, slot_sql, "the slot is in use, or not needed yet"},
-    {"wal_kept", false, false, keep_sql, "max_slot_wal_keep_size is set"},
-    {"publication", false, true, publication_sql,
+    {"connections", false, 0, connections_sql, ""},
+    {"senders", false, 0, senders_sql, ""},
+    {"slots", false, 0, slots_sql, ""},
+    {"slot", false, 0, slot_sql, "the slot is in use, or not needed yet"},
+    {"wal_kept", false, 0, keep_sql, "max_slot_wal_keep_size is set"},
+    {"publication", false, 1, publication_sql,
      "the publication is there, has tables, and the right owner"},
-    {"identity", false, true, identity_sql, "all published tables have a replica identity"},
-    {"policies", false, true, policies_sql, "no published table is closed to everybody"},
-    {"old_rows", false, true, old_rows_sql, "no old row is shown that policies hide"},
-    {"policy_index", false, true, policy_index_sql, "columns that policies read have an index"},
-    {"partitions", false, false, partitions_sql,
+    {"identity", false, 1, identity_sql, "all published tables have a replica identity"},
+    {"policies", false, 1, policies_sql, "no published table is closed to everybody"},
+    {"old_rows", false, 2, old_rows_sql, "no old row is shown that policies hide"},
+    {"policy_index", false, 1, policy_index_sql, "columns that policies read have an index"},
+    {"partitions", false, 0, partitions_sql,
      "realtime.messages has partitions for today and tomorrow"},
-    {"timeouts", false, false, timeouts_sql, "no role has a short statement_timeout"},
+    {"timeouts", false, 0, timeouts_sql, "no role has a short statement_timeout"},
 };
 const size_t rt_checks_count = sizeof rt_checks / sizeof rt_checks[0];

@@ -357,7 +357,10 @@ static void ask_table(struct exam *e)
     }
     if (strcmp(e->event, "DELETE") == 0) {
         say(e, "row", "note",
-            "a deleted row is judged by its key alone, and policies are not asked", NULL);
+            e->d->cfg->delete_rls
+                ? "filter and policies judge a deleted row as far as its replica identity goes"
+                : "a deleted row is judged by its key alone, and policies are not asked",
+            NULL);
         return;
     }
     while (t != NULL &&

@@ -404,15 +404,37 @@ uint32_t rt_subs_match(struct rt_subs *s, const struct rt_change *c, struct rt_m
     return out->count - before;
 }
 
-bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m)
+/* Do policies say what the match's group sees of the table? */
+static bool under_rls(const struct rt_change *c, const struct rt_match *m)
 {
     const struct rt_rights *rights = NULL;
 
-    if (!c->rel->rls || c->kind == PR_K_DELETE || m->error != RT_MATCH_OK || m->judged) {
+    if (!c->rel->rls || m->error != RT_MATCH_OK) {
         return false;
     }
     rights = rt_relation_rights(c->rel, m->group->role);
     return rights == NULL || !rights->sees_all_rows;
+}
+
+bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m)
+{
+    return (c->kind != PR_K_DELETE || c->judges_old) && !m->judged && under_rls(c, m);
+}
+
+static bool old_has_more_than_key(const struct rt_change *c)
+{
+    for (uint32_t i = 0; i < c->rel->ncolumns; i++) {
+        if (!c->rel->columns[i].primary_key && rt_change_old(c, i).kind != RT_V_ABSENT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rt_match_old_needs_rls(const struct rt_change *c, const struct rt_match *m)
+{
+    return c->kind == PR_K_UPDATE && c->judges_old && !m->old_judged && under_rls(c, m) &&
+           old_has_more_than_key(c);
 }
 
 void rt_matches_free(struct rt_matches *m)

@@ -110,6 +110,7 @@ struct run {
     const struct rt_policy *p;
     const struct rt_policy_claims *claims;
     const struct rt_change *c;
+    bool old;
 };
 
 /* A value's text. TRUE: it is there; UNKNOWN: it is NULL; UNSURE. */
@@ -137,10 +138,7 @@ static enum rt_truth text_of(const struct run *r, const struct policy_node *n,
         }
         return RT_UNSURE;
     }
-    v = r->c->row[n->column];
-    if (v.kind == RT_V_ABSENT) { /* a long value that did not change */
-        v = rt_change_old(r->c, n->column);
-    }
+    v = rt_change_image(r->c, r->old, n->column);
     *text = v.text;
     if (v.kind == RT_V_NULL) {
         return RT_UNKNOWN;
@@ -261,9 +259,9 @@ static enum rt_truth evaluate(const struct run *r, uint32_t i)
 }
 
 enum rt_truth rt_policy_holds(const struct rt_policy *p, const struct rt_policy_claims *claims,
-                              const struct rt_change *c)
+                              const struct rt_change *c, bool old)
 {
-    return evaluate(&(struct run){.p = p, .claims = claims, .c = c}, p->root);
+    return evaluate(&(struct run){.p = p, .claims = claims, .c = c, .old = old}, p->root);
 }
 
 /* ---- a batch ---- */
@@ -313,6 +311,13 @@ static const struct rt_policy *policy_of(const struct rt_relation *rel, struct p
     return NULL;
 }
 
+static enum rt_truth sees(struct bounds *v, struct rt_group *g, const struct rt_change *c, bool old)
+{
+    const struct rt_policy *p = policy_of(c->rel, g->role);
+
+    return p == NULL ? RT_UNSURE : rt_policy_holds(p, bound_of(v, g, p), c, old);
+}
+
 static uint32_t judge_row(struct bounds *v, const struct rt_rls_row *row, bool shadow)
 {
     const struct rt_change *c = row->change;
@@ -327,10 +332,8 @@ static uint32_t judge_row(struct bounds *v, const struct rt_rls_row *row, bool s
             continue;
         }
         if (m->group != group) {
-            const struct rt_policy *p = policy_of(c->rel, m->group->role);
-
             group = m->group;
-            t = p == NULL ? RT_UNSURE : rt_policy_holds(p, bound_of(v, m->group, p), c);
+            t = sees(v, m->group, c, c->kind == PR_K_DELETE);
             verdicts += t != RT_UNSURE;
         }
         if (t != RT_UNSURE && shadow) {
@@ -343,6 +346,33 @@ static uint32_t judge_row(struct bounds *v, const struct rt_rls_row *row, bool s
     return verdicts;
 }
 
+/* Of those that see the new row: the old one. */
+static uint32_t judge_old(struct bounds *v, const struct rt_rls_row *row)
+{
+    const struct rt_change *c = row->change;
+    const struct rt_group *group = NULL;
+    enum rt_truth t = RT_UNSURE;
+    uint32_t verdicts = 0;
+
+    for (uint32_t k = 0; k < row->matches->count; k++) {
+        struct rt_match *m = &row->matches->items[k];
+
+        if (!m->visible || !rt_match_old_needs_rls(c, m)) {
+            continue;
+        }
+        if (m->group != group) {
+            group = m->group;
+            t = sees(v, m->group, c, true);
+            verdicts += t != RT_UNSURE;
+        }
+        if (t != RT_UNSURE) {
+            m->old_judged = true;
+            m->old_hidden = t != RT_TRUE;
+        }
+    }
+    return verdicts;
+}
+
 uint32_t rt_policies_judge(const struct rt_rls_row *rows, uint32_t n, bool shadow)
 {
     struct bounds v = {0};
@@ -350,6 +380,7 @@ uint32_t rt_policies_judge(const struct rt_rls_row *rows, uint32_t n, bool shado
 
     for (uint32_t i = 0; i < n; i++) {
         verdicts += judge_row(&v, &rows[i], shadow);
+        verdicts += rows[i].change->judges_old && !shadow ? judge_old(&v, &rows[i]) : 0;
     }
     for (uint32_t i = 0; i < v.count; i++) {
         v.at[i].group->user = NULL;

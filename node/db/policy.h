@@ -51,14 +51,15 @@ struct rt_policy_claims {
 };
 void rt_policy_bind(const struct rt_policy *p, struct pr_slice claims,
                     struct rt_policy_claims *out);
-/* Does the condition hold for the row of an INSERT or UPDATE? */
+/* Does the condition hold for the row, or with `old` for what it was before? */
 enum rt_truth rt_policy_holds(const struct rt_policy *p, const struct rt_policy_claims *claims,
-                              const struct rt_change *c);
+                              const struct rt_change *c, bool old);
 
 /*
  * Judges what can be judged here, of a batch: clears `visible` of matches that the policies hide,
- * and sets `judged` of all that need not be asked. `shadow`: only notes in `guess` what it would
- * have said. Gives the number of verdicts, one per row and group.
+ * and sets `judged` of all that need not be asked; so it does with old rows, by `old_hidden` and
+ * `old_judged`. `shadow`: only notes in `guess` what it would have said, and says nothing of the
+ * old row of an UPDATE. Gives the number of verdicts, one per row and group.
  */
 uint32_t rt_policies_judge(const struct rt_rls_row *rows, uint32_t n, bool shadow);
 /* How many matches were judged otherwise than guessed. */

@@ -11,6 +11,7 @@ struct body {
     struct rt_render *r;
     const struct rt_change *c;
     const bool *columns;
+    bool old_hidden;
     bool shortened; /* 413: only short values */
     bool too_large;
     struct pr_outbuf o;
@@ -132,13 +133,15 @@ static void put_record(struct body *b)
 }
 
 /* What old_record shows of a column: the old image, for an UPDATE that kept its key the current
- * key; of a DELETE under row-level security only the primary key, since no policy judges it. */
-static struct rt_value old_value(const struct rt_change *c, uint32_t i)
+ * key; of a DELETE under row-level security only the primary key, unless policies judge it. */
+static struct rt_value old_value(const struct body *b, uint32_t i)
 {
     static const struct rt_value absent = {.kind = RT_V_ABSENT};
+    const struct rt_change *c = b->c;
     const struct rt_column *col = &c->rel->columns[i];
+    bool key_only = c->kind == PR_K_DELETE ? c->rel->rls && !c->judges_old : b->old_hidden;
 
-    if (col->generated || (c->kind == PR_K_DELETE && c->rel->rls && !col->primary_key)) {
+    if (col->generated || (key_only && !col->primary_key)) {
         return absent;
     }
     if (c->old != NULL) {
@@ -154,7 +157,7 @@ static void put_old(struct body *b)
     pr_put_u8(&b->o, '{');
     for (uint32_t i = 0; i < b->c->rel->ncolumns; i++) {
         if (b->columns[i]) {
-            put_member(b, i, old_value(b->c, i), &first);
+            put_member(b, i, old_value(b, i), &first);
         }
     }
     pr_put_u8(&b->o, '}');
@@ -255,9 +258,9 @@ static void put_row(struct body *b)
 #define DATA_FIRST 4096u
 
 struct pr_slice rt_render(struct rt_render *r, const struct rt_change *c, enum rt_match_error error,
-                          const bool *columns, bool *too_large)
+                          const bool *columns, bool old_hidden, bool *too_large)
 {
-    struct body b = {.r = r, .c = c, .columns = columns};
+    struct body b = {.r = r, .c = c, .columns = columns, .old_hidden = old_hidden};
 
     rt_buffer_reserve(&r->data, DATA_FIRST);
     for (;;) {

@@ -27,10 +27,11 @@ struct rt_render {
 };
 
 /*
- * Renders for readers of the columns with `columns[i]` (not asked if error is not RT_MATCH_OK).
+ * Renders for readers of the columns with `columns[i]` (not asked if error is not RT_MATCH_OK);
+ * `old_hidden`: those who may know no more than the primary key of the row that an UPDATE changed.
  * The result stands in r->data until the next call. *too_large: it became an error 413.
  */
 struct pr_slice rt_render(struct rt_render *r, const struct rt_change *c, enum rt_match_error error,
-                          const bool *columns, bool *too_large);
+                          const bool *columns, bool old_hidden, bool *too_large);
 
 #endif

@@ -74,12 +74,14 @@ static void forget_groups(struct rt_job *j)
 static void apply(const struct rt_ask *a)
 {
     for (uint32_t i = 0; i < a->count && !a->only_generated; i++) {
-        struct rt_matches *m = a->job->rows[a->asked[i].row].matches;
+        const struct rt_rls_row *row = &a->job->rows[a->asked[i].row];
+        struct rt_matches *m = row->matches;
+        bool beside = a->asked[i].old && row->change->kind != PR_K_DELETE;
 
         for (uint32_t k = a->asked[i].match;
              a->asked[i].verdict != RT_VISIBLE && k < m->count && m->items[k].group == a->group;
              k++) {
-            m->items[k].visible = false;
+            *(beside ? &m->items[k].old_hidden : &m->items[k].visible) = beside;
         }
     }
 }
@@ -255,7 +257,7 @@ static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
     const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
 
     return rights != NULL && !(rights->selects_table && sql->by_key) && sql->whole_row &&
-           rt_image_known(a->rel, c, condition_of(a));
+           rt_image_known(a->rel, c, false, condition_of(a));
 }
 
 /* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
@@ -267,7 +269,7 @@ static void pick(struct rt_ask *a)
         const struct rt_change *c = a->job->rows[a->asked[i].row].change;
 
         if (a->asked[i].verdict == RT_UNDECIDED &&
-            (a->image || (rt_key_known(a->rel, c) && !by_image_alone(a, c)))) {
+            (a->image || (!a->asked[i].old && rt_key_known(a->rel, c) && !by_image_alone(a, c)))) {
             a->at[a->nat++] = i;
             if (a->single) {
                 a->next_row = i + 1;
@@ -305,7 +307,8 @@ static bool begin_image(struct rt_ask *a)
     a->next_row = 0;
     for (uint32_t i = 0; i < a->count; i++) {
         if (a->asked[i].verdict == RT_UNDECIDED &&
-            !rt_image_known(a->rel, a->job->rows[a->asked[i].row].change, condition)) {
+            !rt_image_known(a->rel, a->job->rows[a->asked[i].row].change, a->asked[i].old,
+                            condition)) {
             a->asked[i].verdict = RT_DENIED;
         }
     }

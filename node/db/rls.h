@@ -6,8 +6,8 @@
  * WAL reader before its row can be read; (2) per group one segment: role and claims, then one
  * statement per table that joins the batch's keys with the table under row level security; (3) rows
  * that changed since, and rows that were not found, are judged on their own image with the deparsed
- * policies; (4) a statement that fails is split row by row, and what fails alone is denied.
- * Whatever cannot be judged is denied.
+ * policies, and so are old rows; (4) a statement that fails is split row by row, and what fails
+ * alone is denied. Whatever cannot be judged is denied.
  */
 #ifndef NODE_DB_RLS_H
 #define NODE_DB_RLS_H
@@ -35,16 +35,16 @@ struct rt_rls *rt_rls_new(struct rt_loop *l, const struct rt_config *cfg, struct
 /* A judgement under way is dropped. */
 void rt_rls_free(struct rt_rls *r);
 
-/* Does this batch need the database at all (rt_match_needs_rls, or generated columns to be read)?
- */
+/* Does this batch need the database at all (rt_match_needs_rls, rt_match_old_needs_rls, or
+ * generated columns to be read)? */
 bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
 /*
  * Judges a batch on a check connection (RT_PG_PIPELINE): clears `visible` of every match whose
- * group may not see the row, and fills generated columns of rows that did not change since (texts
- * owned by the judge until the next call or rt_rls_free). One batch at a time. `open_xid`: a
- * transaction whose end is not in the batch, 0 = none; its rows may change again.
- * done(ok = false): the connection ended; verdicts are not to be used, judge again later (visible
- * flags are as they were before the call).
+ * group may not see the row, sets `old_hidden` where it may not see the old one, and fills
+ * generated columns of rows that did not change since (texts owned by the judge until the next call
+ * or rt_rls_free). One batch at a time. `open_xid`: a transaction whose end is not in the batch, 0
+ * = none; its rows may change again. done(ok = false): the connection ended; verdicts are not to be
+ * used, judge again later (visible flags are as they were before the call).
  */
 struct rt_rls_batch {
     struct rt_rls_row *rows;

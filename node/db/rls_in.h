@@ -12,6 +12,7 @@ enum rt_verdict { RT_UNDECIDED = 0, RT_VISIBLE, RT_DENIED };
 /* A row that a group asks for: its place in the batch, and its first match of that group. */
 struct rt_asked {
     uint32_t row, match;
+    bool old; /* what the row was before: it is judged on its image alone */
     enum rt_verdict verdict;
 };
 
@@ -77,8 +78,8 @@ bool rt_key_known(const struct rt_relation *rel, const struct rt_change *c);
 /* The rows a->at, whose keys are known, joined with the table. Columns of the answer: ordinal from
  * 1, xmin or NULL, then generated columns that the role may read. */
 void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_rights *rights);
-/* Is the row's image known as far as the condition needs it? */
-bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
+/* Is the row's image, or that of the old row, known as far as the condition needs it? */
+bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c, bool old,
                     struct pr_slice condition);
 /* The same rows judged on their own image: ordinals of those that the condition lets through. */
 void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice condition);

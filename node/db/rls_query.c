@@ -136,16 +136,18 @@ static bool mentions(struct pr_slice text, struct pr_slice name)
     return false;
 }
 
-bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
+/* Of an old row often the key alone is known, so a condition on the whole of it, t.*, counts too.
+ */
+bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c, bool old,
                     struct pr_slice condition)
 {
-    for (uint32_t i = 0; i < rel->ncolumns; i++) {
-        struct rt_value v = c->row[i];
+    bool whole = old && memmem(condition.p, condition.n, ".*", 2) != NULL;
 
-        if (v.kind == RT_V_ABSENT) {
-            v = rt_change_old(c, i);
-        }
-        if (!held(&v) && v.kind != RT_V_NULL && mentions(condition, rel->columns[i].name)) {
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        struct rt_value v = rt_change_image(c, old, i);
+
+        if (!held(&v) && v.kind != RT_V_NULL &&
+            (whole || mentions(condition, rel->columns[i].name))) {
             return false;
         }
     }
@@ -154,16 +156,13 @@ bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c,
 
 /* A row as a composite literal; what is not known is NULL, see rt_image_known. */
 static void put_composite(struct rt_text *t, const struct rt_relation *rel,
-                          const struct rt_change *c)
+                          const struct rt_change *c, bool old)
 {
     rt_text_puts(t, "(");
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
-        struct rt_value v = c->row[i];
+        struct rt_value v = rt_change_image(c, old, i);
 
         rt_text_puts(t, i == 0 ? "" : ",");
-        if (v.kind == RT_V_ABSENT) {
-            v = rt_change_old(c, i);
-        }
         if (held(&v)) {
             rt_text_element(t, v.text);
         }
@@ -194,7 +193,7 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
     rt_text_puts(&s->param[0], "{");
     for (uint32_t i = 0; i < a->nat; i++) {
         one.len = 0;
-        put_composite(&one, rel, row_of(a, i));
+        put_composite(&one, rel, row_of(a, i), a->asked[a->at[i]].old);
         rt_text_puts(&s->param[0], i == 0 ? "" : ",");
         rt_text_element(&s->param[0], pr_bytes(one.p, one.len));
     }

@@ -121,16 +121,18 @@ static struct rt_ask *ask_of(struct rt_job *j, struct rt_group *g, const struct 
     return &j->asks[j->nasks - 1];
 }
 
-static void add_row(struct rt_ask *a, uint32_t row, uint32_t match)
+static void add_row(struct rt_ask *a, uint32_t row, uint32_t match, bool old)
 {
-    if (a->count > 0 && a->asked[a->count - 1].row == row) {
-        return; /* more matches of the same group */
+    for (uint32_t i = a->count; i > 0 && a->asked[i - 1].row == row; i--) {
+        if (a->asked[i - 1].old == old) {
+            return; /* more matches of the same group */
+        }
     }
     if (a->count == a->cap) {
         a->cap = a->cap == 0 ? 8 : a->cap * 2;
         a->asked = rt_realloc(a->asked, a->cap * sizeof *a->asked);
     }
-    a->asked[a->count++] = (struct rt_asked){.row = row, .match = match};
+    a->asked[a->count++] = (struct rt_asked){.row = row, .match = match, .old = old};
 }
 
 static bool has_generated(const struct rt_relation *rel)
@@ -175,7 +177,13 @@ static void gather_row(struct rt_job *j, uint32_t i)
             struct rt_ask *a = ask_of(j, m->group, c->rel);
 
             a->only_generated = a->only_generated && !judged;
-            add_row(a, i, k);
+            add_row(a, i, k, c->kind == PR_K_DELETE);
+        }
+        if (m->visible && rt_match_old_needs_rls(c, m)) {
+            struct rt_ask *a = ask_of(j, m->group, c->rel);
+
+            a->only_generated = false;
+            add_row(a, i, k, true);
         }
     }
     rt_free(read);
@@ -198,7 +206,8 @@ bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n)
         for (uint32_t k = 0; k < rows[i].matches->count; k++) {
             const struct rt_match *m = &rows[i].matches->items[k];
 
-            if (m->visible && rt_match_needs_rls(rows[i].change, m)) {
+            if (m->visible && (rt_match_needs_rls(rows[i].change, m) ||
+                               rt_match_old_needs_rls(rows[i].change, m))) {
                 return true;
             }
         }

@@ -16,9 +16,10 @@
 #define BODY_HEAD_MAX  64u
 #define FRAME_HEAD_MAX 1024u
 
-/* Matches of one shape and error; those with equal columns become one rendering. */
+/* Matches of one shape that see as much; those with equal columns become one rendering. */
 struct run {
     enum rt_match_error error;
+    bool old_hidden;
     uint64_t hash;
     const bool *columns; /* ncolumns, in the router's memory */
     uint32_t ncolumns;
@@ -149,6 +150,7 @@ static int by_shape(const void *pa, const void *pb)
     int order = order_of((uintptr_t)a->shape, (uintptr_t)b->shape);
 
     order = order != 0 ? order : order_of((uint64_t)a->error, (uint64_t)b->error);
+    order = order != 0 ? order : order_of(a->old_hidden, b->old_hidden);
     order = order != 0 ? order : order_of(a->boot, b->boot);
     return order != 0 ? order : order_of(a->handle, b->handle);
 }
@@ -157,6 +159,7 @@ static int compare_runs(const struct run *a, const struct run *b)
 {
     int order = order_of((uint64_t)a->error, (uint64_t)b->error);
 
+    order = order != 0 ? order : order_of(a->old_hidden, b->old_hidden);
     order = order != 0 ? order : order_of(a->hash, b->hash);
     if (order != 0 || a->ncolumns == 0) {
         return order;
@@ -220,7 +223,7 @@ static uint32_t sort_matches(struct rt_route *r, const struct rt_matches *m)
 
 static bool same_run(const struct rt_match *a, const struct rt_match *b)
 {
-    return a->shape == b->shape && a->error == b->error;
+    return a->shape == b->shape && a->error == b->error && a->old_hidden == b->old_hidden;
 }
 
 /* Cuts the sorted matches into runs, and sorts those by what they show. Returns how many. */
@@ -242,7 +245,10 @@ static uint32_t make_runs(struct rt_route *r, const struct rt_relation *rel, uin
             size_t size = rel->ncolumns * sizeof(bool);
             bool *columns = (bool *)(void *)(r->columns.p + nruns * size);
 
-            runs[nruns] = (struct run){.error = order[i]->error, .first = i, .columns = columns};
+            runs[nruns] = (struct run){.error = order[i]->error,
+                                       .old_hidden = order[i]->old_hidden,
+                                       .first = i,
+                                       .columns = columns};
             if (order[i]->error == RT_MATCH_OK) {
                 set_columns(rel, order[i]->shape, columns);
                 runs[nruns].ncolumns = rel->ncolumns;
@@ -264,7 +270,8 @@ static void route_runs(struct rt_route *r, const struct rt_change *c, const stru
 {
     const struct rt_match **order = (const struct rt_match **)(void *)r->order.p;
     bool too_large = false;
-    struct pr_slice data = rt_render(&r->render, c, runs[0].error, runs[0].columns, &too_large);
+    struct pr_slice data =
+        rt_render(&r->render, c, runs[0].error, runs[0].columns, runs[0].old_hidden, &too_large);
     struct pr_outbuf o;
     uint32_t ntargets = 0;
 

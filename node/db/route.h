@@ -2,10 +2,11 @@
 /*
  * route.h - changes and their matches -> CHG frames (proto/mesh.h).
  *
- * One JSON body per distinct rendering of a change (role's columns x select), with the list of
- * (boot, handle) that get it. Frames are ended before they would pass PR_FRAME_MAX, and a body with
- * more than RT_ROUTE_TARGETS_MAX targets is repeated; a frame that ends in the middle of a change
- * carries the change before it as `last`, so that an edge does not take the rest for duplicates.
+ * One JSON body per distinct rendering of a change (role's columns x select, and whether policies
+ * hide the old row), with the list of (boot, handle) that get it. Frames are ended before they
+ * would pass PR_FRAME_MAX, and a body with more than RT_ROUTE_TARGETS_MAX targets is repeated; a
+ * frame that ends in the middle of a change carries the change before it as `last`, so that an edge
+ * does not take the rest for duplicates.
  */
 #ifndef NODE_DB_ROUTE_H
 #define NODE_DB_ROUTE_H

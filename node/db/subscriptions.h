@@ -115,6 +115,8 @@ struct rt_match {
     bool visible; /* set by match; sieve and row-level security clear it for those they deny */
     bool judged;  /* by a compiled policy: row-level security has nothing left to say */
     enum rt_guess guess;
+    bool old_hidden;        /* cleared by match; set where the policies hide an UPDATE's old row */
+    bool old_judged;        /* that by a compiled policy */
     bool unjudged;          /* set by a sieve that failed: the row is not for it, and it is told */
     struct rt_sieve *sieve; /* still to be asked; NULL: every condition holds */
     struct rt_group *group;
@@ -133,9 +135,13 @@ struct rt_matches {
  * matches nothing. Takes a reference to each group, shape and sieve. Returns the number appended.
  */
 uint32_t rt_subs_match(struct rt_subs *s, const struct rt_change *c, struct rt_matches *out);
-/* Does the match need a row-level security verdict? (Table with RLS, INSERT or UPDATE, no error,
- * role that does not see all rows, not judged yet.) */
+/* Does the match need a row-level security verdict? (Table with RLS, no error, role that does not
+ * see all rows, not judged yet; a DELETE only if c->judges_old.) Of a DELETE it is about the old
+ * row. */
 bool rt_match_needs_rls(const struct rt_change *c, const struct rt_match *m);
+/* Does it need another one, about the old row of an UPDATE? (The same with c->judges_old, if that
+ * row shows more than its primary key.) */
+bool rt_match_old_needs_rls(const struct rt_change *c, const struct rt_match *m);
 /* Gives references and memory back. */
 void rt_matches_free(struct rt_matches *m);
 

@@ -34,9 +34,9 @@ static void evaluate(const struct rt_policy *p, const struct rt_policy_claims *c
             row[i].kind = rest % 3 == 0 ? RT_V_NULL : RT_V_TEXT;
             row[i].text = pr_str(rest % 3 == 1 ? good[i] : "?");
         }
-        t = rt_policy_holds(p, claims, &c);
+        t = rt_policy_holds(p, claims, &c, false);
         if (negated != NULL) {
-            enum rt_truth u = rt_policy_holds(negated, same, &c);
+            enum rt_truth u = rt_policy_holds(negated, same, &c, false);
 
             assert(t == RT_TRUE || t == RT_FALSE ? u == (t == RT_TRUE ? RT_FALSE : RT_TRUE)
                                                  : u == t);

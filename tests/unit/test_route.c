@@ -160,10 +160,51 @@ static void test_shapes(void **state)
     rel.rls = true;
     expect(s, &c,
            "|5.9 " HEAD("DELETE") TIME COLS_ALL ",\"old_record\":{\"id\":2},\"errors\":null}");
+    c.judges_old = true; /* who is told of it has been judged by the old row */
+    expect(s, &c,
+           "|5.9 " HEAD("DELETE") TIME COLS_ALL
+           ",\"old_record\":{\"id\":2,\"v\":\"o\",\"n\":null,\"l\":[]},\"errors\":null}");
     rel.rls = false;
     c.old_kind = 'K';
     expect(s, &c,
            "|5.9 " HEAD("DELETE") TIME COLS_ALL ",\"old_record\":{\"id\":2},\"errors\":null}");
+    rt_subs_free(s);
+}
+
+/* Goal: of those who see the same columns some see no more of the old row than its key. */
+static void test_old_hidden(void **state)
+{
+    static struct out o;
+    struct rt_relation rel = the_table();
+    struct rt_subs *s = one_sub(&rel, "authenticated");
+    struct rt_route *r = rt_route_new(pr_str("p"), false, BODY_MAX, on_frame, &o);
+    struct rt_matches m = {0};
+    struct rt_value row[COLUMNS];
+    struct rt_value old[COLUMNS];
+    struct rt_change c = {.rel = &rel, .kind = PR_K_UPDATE, .row = row, .old = old};
+
+    (void)state;
+    c.old_kind = 'O';
+    c.commit_us = 1500999;
+    set_row(row, ROW("1", "a", "5", "{}"));
+    set_row(old, ROW("2", "o", NULL, "{}"));
+    assert_int_equal(add_reg(s, 5, 10, "*", "authenticated", "{\"sub\":2}"), 0);
+    assert_int_equal(attach(s, 5, 10, &rel, ""), 0);
+    assert_int_equal(rt_subs_match(s, &c, &m), 2);
+    for (uint32_t i = 0; i < m.count; i++) {
+        m.items[i].old_hidden = m.items[i].handle == 9;
+    }
+    rt_route_begin(r, 77, (struct pr_pos){1, 1});
+    rt_route_change(r, &c, &m);
+    rt_route_end(r, c.pos);
+    assert_string_equal(
+        o.last, "|5.10 " HEAD("UPDATE") TIME COLS_ALL
+        ",\"record\":{\"id\":1,\"v\":\"a\",\"n\":5,\"l\":[]}"
+        ",\"old_record\":{\"id\":2,\"v\":\"o\",\"n\":null,\"l\":[]},\"errors\":null}"
+        "|5.9 " HEAD("UPDATE") TIME COLS_ALL ",\"record\":{\"id\":1,\"v\":\"a\",\"n\":5,\"l\":[]}"
+                                             ",\"old_record\":{\"id\":2},\"errors\":null}");
+    rt_matches_free(&m);
+    rt_route_free(r);
     rt_subs_free(s);
 }
 
@@ -412,7 +453,7 @@ int main(void)
         cmocka_unit_test(test_rights),   cmocka_unit_test(test_no_key),
         cmocka_unit_test(test_sharing),  cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_position), cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_targets),  cmocka_unit_test(test_old_hidden),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -380,6 +380,9 @@ static void test_groups(void **state)
     assert_false(rt_match_needs_rls(&c, &m.items[0]));
     c.kind = PR_K_DELETE;
     assert_false(rt_match_needs_rls(&c, &m.items[1]));
+    c.judges_old = true;
+    assert_int_equal(rt_match_needs_rls(&c, &m.items[1]),
+                     pr_slice_is(m.items[1].group->role, "authenticated"));
     rt_matches_free(&m);
 }
 
