@@ -299,7 +299,8 @@ struct pr_chg_unreg {
     uint32_t handle;
 };
 /* REFUSED: and with it every subscription of a channel that has it. CANCELLED: its filter failed
- * too often, it alone gets nothing more. WAIT: database trouble, it will be tried again. */
+ * too often, or its policies were too slow: it alone gets nothing more. WAIT: database trouble, it
+ * will be tried again. */
 enum pr_chg_status { PR_CHG_LIVE = 0, PR_CHG_REFUSED = 1, PR_CHG_WAIT = 2, PR_CHG_CANCELLED = 3 };
 /* Verdict on a registration; may come again (refused, later live after a table was published). */
 struct pr_chg_reg_ok {

@@ -243,13 +243,19 @@ static void send_casts(struct rt_db *d, const struct gathered *g, uint32_t row, 
     }
 }
 
-/* Who may see a row, but whose filter failed for it, is told so instead. */
+/* Who may see a row, but whose filter failed for it, is told so instead. Whose policies failed gets
+ * the error of a row, now and then. */
 static void tell_unjudged(struct rt_db *d, const struct rt_matches *m)
 {
     for (uint32_t i = 0; i < m->count; i++) {
-        if (m->items[i].unjudged && m->items[i].visible) {
-            m->items[i].visible = false;
-            rt_db_regs_unjudged(d, m->items[i].boot, m->items[i].handle);
+        struct rt_match *at = &m->items[i];
+
+        if (at->failed) {
+            at->error = RT_MATCH_UNAUTHORIZED;
+            at->visible = rt_db_regs_failed(d, at->boot, at->handle);
+        } else if (at->unjudged && at->visible) {
+            at->visible = false;
+            rt_db_regs_unjudged(d, at->boot, at->handle);
         }
     }
 }
@@ -341,6 +347,11 @@ static void on_judged(void *ctx, bool ok)
     }
 }
 
+static void on_slow(void *ctx, const struct rt_group *g, const struct rt_relation *rel)
+{
+    rt_db_regs_cancel_slow(ctx, g, rel);
+}
+
 /* Those that the filters let through are judged by row-level security. */
 static void judge(struct rt_db *d)
 {
@@ -360,6 +371,7 @@ static void judge(struct rt_db *d)
                                             .count = g->count,
                                             .open_xid = g->open_xid,
                                             .done = on_judged,
+                                            .cancelled = on_slow,
                                             .ctx = d});
     } else {
         on_judged(d, false);

@@ -34,6 +34,7 @@
 #define RT_TEXT_NO_DATABASE "Postgres Changes are not available: no database is configured"
 #define RT_TEXT_DOWN        "Realtime was unable to connect to the project database"
 #define RT_TEXT_BUSY        "changes paused: another part of the cluster holds the slot"
+#define RT_TEXT_SLOW        "Query was cancelled, please try again"
 #define RT_TEXT_UNACKED     "Changes may be missing: the server did not take them in time"
 
 struct rt_db;
@@ -248,6 +249,11 @@ void rt_db_regs_try(struct rt_db *d);
 /* regs_sieve.c: a filter failed too often, and nothing passes it any more: its registrations end,
  * refused. */
 void rt_db_regs_cancel(struct rt_db *d, const struct rt_sieve *s, const char *sqlstate);
+/* Policies were too slow, and the group is asked no more: its registrations on the table end. */
+void rt_db_regs_cancel_slow(struct rt_db *d, const struct rt_group *g,
+                            const struct rt_relation *rel);
+/* The policies fail for every row: may the registration be told by this one? Once a minute. */
+bool rt_db_regs_failed(struct rt_db *d, uint64_t boot, uint32_t handle);
 /* A filter failed for a row that the registration may have been to get: its clients are told, once
  * a batch. */
 void rt_db_regs_unjudged(struct rt_db *d, uint64_t boot, uint32_t handle);

@@ -280,6 +280,11 @@ static void say_registration(const struct exam *e, const struct rt_reg *r)
             "join again, with a filter that fails for no row and is quick to evaluate");
     } else if (r->state == RT_REG_REFUSED) {
         say(e, "registration", "drops", r->refusal, NULL);
+        if (r->slow) {
+            say(e, "policies", "drops",
+                "they ran out of time too often for the role and claims of the token",
+                "make them cheaper, then join again");
+        }
     } else if (r->state == RT_REG_VALID) {
         say(e, "registration", "passes", "it is live", NULL);
     } else {

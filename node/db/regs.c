@@ -77,6 +77,7 @@ static void kick(struct rt_reg *r)
         rt_db_reg_state(r, RT_REG_CHECKING);
         r->again = false;
         r->cancelled = false;
+        r->slow = false;
         rt_db_reg_check(r);
     } else {
         tell_state(r);

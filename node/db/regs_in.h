@@ -25,9 +25,11 @@ struct rt_reg {
     bool unpublished; /* refused because no table of it is published: it may be one day */
     uint64_t poll; /* the look at the publication that must be over before it is refused; 0: none */
     uint64_t unjudged; /* batch of which it was last told that a row could not be judged; 0: none */
-    bool cancelled;    /* refused, because its filter failed too often */
-    bool gone;         /* removed while questions are out: freed with the last answer */
-    uint32_t out;      /* questions out */
+    uint64_t failed_ms; /* when it was last told that its policies fail; 0: never */
+    bool cancelled;     /* refused, because its filter failed too often, */
+    bool slow;          /* or its policies were too slow */
+    bool gone;          /* removed while questions are out: freed with the last answer */
+    uint32_t out;       /* questions out */
     char *refusal;
     /* What the edge was told last. */
     bool told;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* regs_sieve.c - registrations whose filter Postgres could not evaluate: told, in the end refused.
- */
+/* regs_sieve.c - registrations whose filter Postgres could not evaluate, or whose policies: told,
+ * in the end refused. */
 #include <string.h>
 
 #include "node/db/regs_in.h"
@@ -9,6 +9,8 @@
 /* Bytes of a filter that a message shows. */
 #define SHOWN_MAX 512u
 #define TEXT_MAX  1024u
+/* How often one is told that its policies fail. */
+#define FAILED_MS 60000u
 
 /* The filter, or its beginning in whole characters. */
 static void put_filter(struct pr_outbuf *o, struct pr_slice filter)
@@ -75,4 +77,39 @@ void rt_db_regs_cancel(struct rt_db *d, const struct rt_sieve *s, const char *sq
     rt_log(d->log, RT_WARN, "filter_cancelled", rt_kv_b("role", s->role),
            rt_kv_s("sqlstate", sqlstate));
     rt_subs_each_of(d->subs, s, cancel, &c);
+}
+
+bool rt_db_regs_failed(struct rt_db *d, uint64_t boot, uint32_t handle)
+{
+    struct rt_reg *r = rt_db_reg_find(d, boot, handle);
+    uint64_t now = rt_now_ms(d->loop);
+
+    if (r == NULL || (r->failed_ms != 0 && now - r->failed_ms < FAILED_MS)) {
+        return false;
+    }
+    r->failed_ms = now;
+    return true;
+}
+
+/* One that has other tables goes on with them. */
+static void cancel_slow(void *ctx, uint64_t boot, uint32_t handle)
+{
+    struct rt_db *d = ctx;
+    struct rt_reg *r = rt_db_reg_find(d, boot, handle);
+
+    if (r != NULL && r->state == RT_REG_VALID && r->noids == 1) {
+        r->cancelled = true;
+        r->slow = true;
+        rt_db_reg_checked(r, rt_strdup(RT_TEXT_SLOW), false);
+    } else if (r != NULL) {
+        rt_db_link_sys_to(d, boot, handle, RT_TEXT_SLOW);
+    }
+}
+
+void rt_db_regs_cancel_slow(struct rt_db *d, const struct rt_group *g,
+                            const struct rt_relation *rel)
+{
+    rt_log(d->log, RT_WARN, "changes_cancelled", rt_kv_s("code", "QueryCanceled"),
+           rt_kv_b("schema", rel->schema), rt_kv_b("table", rel->table), rt_kv_b("role", g->role));
+    rt_subs_each_in(d->subs, g, rel, cancel_slow, d);
 }

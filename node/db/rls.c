@@ -81,7 +81,12 @@ static void apply(const struct rt_ask *a)
         for (uint32_t k = a->asked[i].match;
              a->asked[i].verdict != RT_VISIBLE && k < m->count && m->items[k].group == a->group;
              k++) {
-            *(beside ? &m->items[k].old_hidden : &m->items[k].visible) = beside;
+            if (beside) {
+                m->items[k].old_hidden = true;
+            } else {
+                m->items[k].visible = false;
+                m->items[k].failed = a->asked[i].failed;
+            }
         }
     }
 }
@@ -151,14 +156,34 @@ static void on_setting(void *ctx, const PGresult *res)
     }
 }
 
-/* A row of the table that cannot be judged may be another one than the change left: its own image
- * decides, unless the error is none of the row's values (a right, a missing name, a time limit). */
+/* Is the error none of the row's values (a right, a missing name, a recursion)? */
 static bool fails_for_all(const PGresult *res)
 {
     const char *state = rt_pg_sqlstate(res);
 
     return PQresultStatus(res) == PGRES_PIPELINE_ABORTED || strncmp(state, "42", 2) == 0 ||
-           strncmp(state, "57", 2) == 0;
+           strncmp(state, "54", 2) == 0;
+}
+
+/* A row of the table that cannot be judged may be another one than the change left: its own image
+ * decides, unless that would fail, too. */
+static void failed(struct rt_ask *a, const PGresult *res)
+{
+    bool late = rt_rls_timed_out(res);
+
+    if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
+        rt_ask_log_failure(a->job->rls, a, res);
+    }
+    if (a->single && (a->image || late || fails_for_all(res))) {
+        a->asked[a->at[0]].verdict = RT_DENIED;
+        a->asked[a->at[0]].failed = fails_for_all(res);
+    } else if (!a->single) {
+        a->single = true; /* one bad row must not hide the others */
+        a->next_row = 0;
+    }
+    if (late) {
+        rt_ask_timed_out(a);
+    }
 }
 
 static void on_rows(void *ctx, const PGresult *res)
@@ -169,19 +194,11 @@ static void on_rows(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
-    if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept) {
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept && !rt_rls_timed_out(res)) {
         a->plain = true; /* whatever it was, the statement itself says it */
         a->next_row = 0;
     } else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-        if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
-            rt_ask_log_failure(j->rls, a, res);
-        }
-        if (a->single && (a->image || fails_for_all(res))) {
-            a->asked[a->at[0]].verdict = RT_DENIED;
-        } else if (!a->single) {
-            a->single = true; /* one bad row must not hide the others */
-            a->next_row = 0;
-        }
+        failed(a, res);
     } else if (a->image) {
         rt_ask_take_image(a, res);
     } else {
@@ -233,18 +250,6 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     rt_free(role);
 }
 
-static struct pr_slice condition_of(const struct rt_ask *a)
-{
-    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
-
-    for (uint32_t i = 0; i < sql->npolicies; i++) {
-        if (pr_slice_eq(sql->policies[i].role, a->group->role)) {
-            return sql->policies[i].condition;
-        }
-    }
-    return pr_str("");
-}
-
 /*
  * Without SELECT on the whole table its xmin cannot be read: whether the table still has the row as
  * the change left it is not known then, so the image is asked alone. So it is where the row would
@@ -257,7 +262,7 @@ static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
     const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
 
     return rights != NULL && !(rights->selects_table && sql->by_key) && sql->whole_row &&
-           rt_image_known(a->rel, c, false, condition_of(a));
+           rt_image_known(a->rel, c, false, rt_ask_condition(a));
 }
 
 /* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
@@ -297,7 +302,7 @@ static void ended(struct rt_ask *a)
 /* From the table to the images of what is still undecided. */
 static bool begin_image(struct rt_ask *a)
 {
-    struct pr_slice condition = condition_of(a);
+    struct pr_slice condition = rt_ask_condition(a);
 
     if (a->only_generated || !rt_rel_sql(a->rel)->whole_row || condition.n == 0) {
         return false;
@@ -321,6 +326,10 @@ static void run(struct rt_ask *a)
     struct rt_stmt s;
     const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
 
+    if (rt_ask_cancelled(a)) {
+        ended(a);
+        return;
+    }
     pick(a);
     if (a->nat == 0 && (a->image || !begin_image(a))) {
         ended(a);
@@ -334,7 +343,7 @@ static void run(struct rt_ask *a)
         }
     }
     if (a->image) {
-        rt_stmt_image(&s, a, condition_of(a));
+        rt_stmt_image(&s, a, rt_ask_condition(a));
         a->next_row = a->single ? a->next_row : a->count;
     } else if (rights != NULL) {
         rt_stmt_table(&s, a, rights);
@@ -353,7 +362,7 @@ static void next_ask(struct rt_job *j)
 
         j->running++;
         a->at = rt_malloc(a->count * sizeof *a->at);
-        if (!a->only_generated && condition_of(a).n == 0) {
+        if (!a->only_generated && rt_ask_condition(a).n == 0) {
             ended(a); /* no policy lets this role see anything */
         } else {
             run(a);
@@ -434,6 +443,7 @@ void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch 
     j->open_xid = b->open_xid;
     j->later = rt_calloc(b->count, sizeof *j->later);
     j->done = b->done;
+    j->cancelled = b->cancelled;
     j->ctx = b->ctx;
     rt_job_gather(j);
     rt_pg_forget(pg);

@@ -8,6 +8,10 @@
  * that changed since, and rows that were not found, are judged on their own image with the deparsed
  * policies, and so are old rows; (4) a statement that fails is split row by row, and what fails
  * alone is denied. Whatever cannot be judged is denied.
+ *
+ * Everybody's changes wait for a slow policy. A statement has 2 s, row by row 200 ms; a group that
+ * used them up three times within a minute is cancelled on that table: denied without being asked,
+ * until its policies are others. Whoever registers then is of another group, and asked again.
  */
 #ifndef NODE_DB_RLS_H
 #define NODE_DB_RLS_H
@@ -40,16 +44,18 @@ void rt_rls_free(struct rt_rls *r);
 bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
 /*
  * Judges a batch on a check connection (RT_PG_PIPELINE): clears `visible` of every match whose
- * group may not see the row, sets `old_hidden` where it may not see the old one, and fills
- * generated columns of rows that did not change since (texts owned by the judge until the next call
- * or rt_rls_free). One batch at a time. `open_xid`: a transaction whose end is not in the batch, 0
- * = none; its rows may change again. done(ok = false): the connection ended; verdicts are not to be
- * used, judge again later (visible flags are as they were before the call).
+ * group may not see the row, sets `failed` where that is so because the policies fail and
+ * `old_hidden` where it may not see the old row, and fills generated columns of rows that did not
+ * change since (texts owned by the judge until the next call or rt_rls_free). One batch at a time.
+ * `open_xid`: a transaction whose end is not in the batch, 0 = none; its rows may change again.
+ * done(ok = false): the connection ended; verdicts are not to be used, judge again later (visible
+ * flags are as they were before the call). cancelled: the group sees nothing more of the table.
  */
 struct rt_rls_batch {
     struct rt_rls_row *rows;
     uint32_t count, open_xid;
     void (*done)(void *ctx, bool ok);
+    void (*cancelled)(void *ctx, const struct rt_group *g, const struct rt_relation *rel);
     void *ctx;
 };
 void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch *b);

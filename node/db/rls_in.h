@@ -14,6 +14,7 @@ struct rt_asked {
     uint32_t row, match;
     bool old; /* what the row was before: it is judged on its image alone */
     enum rt_verdict verdict;
+    bool failed; /* denied, since the policies fail whatever the row is */
 };
 
 struct rt_job;
@@ -43,6 +44,7 @@ struct rt_job {
     uint32_t nrows, open_xid;
     bool *later; /* per row: the same key changes again in the batch */
     void (*done)(void *ctx, bool ok);
+    void (*cancelled)(void *ctx, const struct rt_group *g, const struct rt_relation *rel);
     void *ctx;
     struct rt_ask *asks;
     uint32_t nasks, asks_cap, started, running;
@@ -92,6 +94,14 @@ void rt_job_gather(struct rt_job *j);
 void rt_ask_take_table(struct rt_ask *a, const PGresult *res);
 /* The images' answer: those not in it are denied. */
 void rt_ask_take_image(struct rt_ask *a, const PGresult *res);
+/* What the policies let the group's role see; empty: nothing. */
+struct pr_slice rt_ask_condition(const struct rt_ask *a);
+/* Did the statement run out of time? */
+bool rt_rls_timed_out(const PGresult *res);
+/* It did: counted, in the end the group is cancelled on this table. */
+void rt_ask_timed_out(struct rt_ask *a);
+/* Is it? Then it is asked nothing more. */
+bool rt_ask_cancelled(const struct rt_ask *a);
 /* A statement failed: one line a minute. */
 void rt_ask_log_failure(struct rt_rls *r, const struct rt_ask *a, const PGresult *res);
 

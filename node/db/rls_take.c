@@ -2,10 +2,19 @@
 /* rls_take.c - what a batch asks of the policies, and what their answers mean. */
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "node/db/rls_in.h"
 
 /* One line about failing policies a minute: they fail for every row. */
 #define LOG_MS 60000u
+/* A group that runs out of time RT_SLOW_MAX times within it is cancelled. */
+#define WINDOW_MS 60000u
+
+bool rt_rls_timed_out(const PGresult *res)
+{
+    return strcmp(rt_pg_sqlstate(res), "57014") == 0;
+}
 
 void rt_ask_log_failure(struct rt_rls *r, const struct rt_ask *a, const PGresult *res)
 {
@@ -13,10 +22,74 @@ void rt_ask_log_failure(struct rt_rls *r, const struct rt_ask *a, const PGresult
 
     if (r->logged_ms == 0 || now - r->logged_ms >= LOG_MS) {
         r->logged_ms = now;
-        rt_log(r->log, RT_WARN, "policy_failed", rt_kv_s("code", "RlsPolicyError"),
+        rt_log(r->log, RT_WARN, "policy_failed",
+               rt_kv_s("code", rt_rls_timed_out(res) ? "QueryCanceled" : "RlsPolicyError"),
                rt_kv_b("schema", a->rel->schema), rt_kv_b("table", a->rel->table),
                rt_kv_b("role", a->group->role), rt_kv_s("sqlstate", rt_pg_sqlstate(res)),
                rt_kv_s("err", rt_pg_message(res)));
+    }
+}
+
+struct pr_slice rt_ask_condition(const struct rt_ask *a)
+{
+    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
+
+    for (uint32_t i = 0; i < sql->npolicies; i++) {
+        if (pr_slice_eq(sql->policies[i].role, a->group->role)) {
+            return sql->policies[i].condition;
+        }
+    }
+    return pr_str("");
+}
+
+/* NULL: its policies were always in time, or are others now. */
+static struct rt_slow *slow_of(const struct rt_ask *a, uint64_t policies)
+{
+    struct rt_slow *s = a->group->slow;
+
+    while (s != NULL && (s->oid != a->rel->oid || s->policies != policies)) {
+        s = s->next;
+    }
+    return s;
+}
+
+static uint64_t policies_of(const struct rt_ask *a)
+{
+    struct pr_slice condition = rt_ask_condition(a);
+
+    return XXH3_64bits(condition.p, condition.n);
+}
+
+bool rt_ask_cancelled(const struct rt_ask *a)
+{
+    const struct rt_slow *s = NULL;
+
+    if (a->group->slow != NULL && !a->only_generated) {
+        s = slow_of(a, policies_of(a));
+    }
+    return s != NULL && s->cancelled;
+}
+
+void rt_ask_timed_out(struct rt_ask *a)
+{
+    uint64_t policies = policies_of(a);
+    uint64_t now = rt_now_ms(a->job->rls->loop);
+    struct rt_slow *s = slow_of(a, policies);
+
+    if (a->only_generated) {
+        return;
+    }
+    if (s == NULL) {
+        s = rt_calloc(1, sizeof *s);
+        *s = (struct rt_slow){.next = a->group->slow, .oid = a->rel->oid, .policies = policies};
+        a->group->slow = s;
+    }
+    memmove(s->at_ms, s->at_ms + 1, sizeof s->at_ms - sizeof s->at_ms[0]);
+    s->at_ms[RT_SLOW_MAX - 1] = now;
+    if (!s->cancelled && s->at_ms[0] != 0 && now - s->at_ms[0] <= WINDOW_MS) {
+        s->cancelled = true;
+        rt_group_hide(a->group);
+        a->job->cancelled(a->job->ctx, a->group, a->rel);
     }
 }
 

@@ -76,16 +76,29 @@ static struct rt_shape *shape_of(struct rt_subs *s, const struct pr_chg_reg *reg
     return g;
 }
 
+void rt_group_hide(struct rt_group *g)
+{
+    if (g->home != NULL) {
+        rt_chains_remove(g->home, &g->link);
+        g->home = NULL;
+    }
+}
+
 void rt_group_unref(struct rt_group *g)
 {
     assert(g->refs > 0);
     g->refs--;
-    if (g->refs == 0) {
-        if (g->home != NULL) {
-            rt_chains_remove(g->home, &g->link);
-        }
-        rt_free(g);
+    if (g->refs > 0) {
+        return;
     }
+    rt_group_hide(g);
+    while (g->slow != NULL) {
+        struct rt_slow *s = g->slow;
+
+        g->slow = s->next;
+        rt_free(s);
+    }
+    rt_free(g);
 }
 
 void rt_shape_unref(struct rt_shape *g)
@@ -387,18 +400,26 @@ uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot)
     return count;
 }
 
-static bool has_sieve(const struct reg *r, const struct rt_sieve *sieve)
+/* An attachment with that sieve, or of that group on that table. */
+struct wanted {
+    const struct rt_sieve *sieve;
+    const struct rt_group *group;
+    const struct table *table;
+};
+
+static bool has(const struct reg *r, const struct wanted *w)
 {
     for (const struct attachment *a = r->attachments; a != NULL; a = a->next_of_reg) {
-        if (a->sieve == sieve) {
+        if (w->sieve != NULL ? a->sieve == w->sieve
+                             : r->group == w->group && a->table == w->table) {
             return true;
         }
     }
     return false;
 }
 
-void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
-                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx)
+static void each_that(const struct rt_subs *s, const struct wanted *w,
+                      void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx)
 {
     struct {
         uint64_t boot;
@@ -407,7 +428,7 @@ void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
     size_t count = 0;
 
     for (const struct reg *r = s->all; r != NULL; r = r->next) {
-        if (has_sieve(r, sieve)) {
+        if (has(r, w)) {
             users[count].boot = r->boot;
             users[count].handle = r->handle;
             count++;
@@ -417,6 +438,21 @@ void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
         fn(ctx, users[i].boot, users[i].handle);
     }
     rt_free(users);
+}
+
+void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
+                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx)
+{
+    each_that(s, &(struct wanted){.sieve = sieve}, fn, ctx);
+}
+
+void rt_subs_each_in(const struct rt_subs *s, const struct rt_group *group,
+                     const struct rt_relation *rel,
+                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx)
+{
+    struct wanted w = {.group = group, .table = rt_subs_table(s, rel->schema, rel->table)};
+
+    each_that(s, &w, fn, ctx);
 }
 
 void rt_subs_clear(struct rt_subs *s)
@@ -433,8 +469,7 @@ void rt_subs_free(struct rt_subs *s)
     rt_subs_clear(s);
     /* What is left belongs to matches that are still out. */
     while ((l = rt_chains_any(&s->groups)) != NULL) {
-        rt_chains_remove(&s->groups, l);
-        RT_LINKED(l, struct rt_group, link)->home = NULL;
+        rt_group_hide(RT_LINKED(l, struct rt_group, link));
     }
     while ((l = rt_chains_any(&s->shapes)) != NULL) {
         rt_chains_remove(&s->shapes, l);

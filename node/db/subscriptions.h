@@ -28,14 +28,25 @@ enum rt_subs_err { RT_SUBS_EFULL = -1, RT_SUBS_EEXIST = -2, RT_SUBS_ENOENT = -3 
 
 struct rt_subs;
 
+/* A table whose policies ran out of time for a group: when, the last of them at the end; 0: never.
+ */
+#define RT_SLOW_MAX 3u
+struct rt_slow {
+    struct rt_slow *next;
+    uint32_t oid;
+    uint64_t policies; /* hash of the policies that it is about */
+    uint64_t at_ms[RT_SLOW_MAX];
+    bool cancelled; /* too often: they are asked no more, nothing is visible */
+};
 /* (role, claims): one row-level security verdict per row. */
 struct rt_group {
     uint32_t refs;
     struct pr_slice role;
     struct pr_slice claims;
     struct rt_link link;
-    struct rt_chains *home; /* NULL once the index is gone */
+    struct rt_chains *home; /* NULL: no new registration finds it, or the index is gone */
     void *user;             /* of the row-level security check; NULL at first, never freed here */
+    struct rt_slow *slow;   /* the same, but freed here */
 };
 /* (role, select): one rendering per change. */
 struct rt_shape {
@@ -89,6 +100,12 @@ uint32_t rt_subs_drop_boot(struct rt_subs *s, uint64_t boot);
 /* Calls fn for each registration of which an attachment has the sieve. fn may remove any. */
 void rt_subs_each_of(const struct rt_subs *s, const struct rt_sieve *sieve,
                      void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx);
+/* The same for those of a group that are attached to the table. */
+void rt_subs_each_in(const struct rt_subs *s, const struct rt_group *group,
+                     const struct rt_relation *rel,
+                     void (*fn)(void *ctx, uint64_t boot, uint32_t handle), void *ctx);
+/* Who registers from now on is of another group, even with the same role and claims. */
+void rt_group_hide(struct rt_group *g);
 /* Everything. */
 void rt_subs_clear(struct rt_subs *s);
 
@@ -114,6 +131,7 @@ struct rt_match {
     enum rt_match_error error;
     bool visible; /* set by match; sieve and row-level security clear it for those they deny */
     bool judged;  /* by a compiled policy: row-level security has nothing left to say */
+    bool failed;  /* the policies fail for its group: not visible, and it may be told */
     enum rt_guess guess;
     bool old_hidden;        /* cleared by match; set where the policies hide an UPDATE's old row */
     bool old_judged;        /* that by a compiled policy */

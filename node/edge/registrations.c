@@ -54,15 +54,16 @@ static uint64_t hash_of(const struct rt_params *p, const struct rt_token *token,
     return mix(h, token->claims);
 }
 
+/* One that was cancelled is tried anew by who joins again. */
 static bool same(const struct rt_reg *r, const struct rt_params *p, const struct rt_token *token)
 {
     const struct rt_params *q = &r->params;
 
-    return pr_slice_eq(q->event, p->event) && pr_slice_eq(q->schema, p->schema) &&
-           pr_slice_eq(q->table, p->table) && q->has_filter == p->has_filter &&
-           pr_slice_eq(q->filter, p->filter) && q->has_select == p->has_select &&
-           pr_slice_eq(q->select, p->select) && pr_slice_eq(r->token->role, token->role) &&
-           pr_slice_eq(r->token->claims, token->claims);
+    return !(r->answered && r->status == PR_CHG_CANCELLED) && pr_slice_eq(q->event, p->event) &&
+           pr_slice_eq(q->schema, p->schema) && pr_slice_eq(q->table, p->table) &&
+           q->has_filter == p->has_filter && pr_slice_eq(q->filter, p->filter) &&
+           q->has_select == p->has_select && pr_slice_eq(q->select, p->select) &&
+           pr_slice_eq(r->token->role, token->role) && pr_slice_eq(r->token->claims, token->claims);
 }
 
 static void link_in(struct rt_changes *c, struct rt_reg *r)

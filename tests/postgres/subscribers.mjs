@@ -31,12 +31,11 @@ export function tableMaker(sql) {
 /** Bindings for every change of a table. */
 export const all = (table, more) => [{ event: '*', schema: 'public', table, ...more }]
 
-/** Joins a channel with `bindings` as `claims` and waits for the system message (status: ok unless told). */
-export async function subscriber(t, node, bindings, claims = { role: 'authenticated', sub: U1 }, { status = 'ok' } = {}) {
+/** Joins a channel with `bindings` as `claims`, or with that token, and waits for the system message (status: ok unless told). */
+export async function subscriber(t, node, bindings, claims = { role: 'authenticated', sub: U1 }, { status = 'ok', token = node.token(claims) } = {}) {
   const s = await connect(t, node)
   const topic = `realtime:pg${++serial}`
   const all = [...bindings, { event: 'INSERT', schema: 'public', table: 'marker' }]
-  const token = node.token(claims)
   const reply = await s.join(topic, { postgres_changes: all }, { ref: '1', payload: { config: { postgres_changes: all }, access_token: token } })
   const system = (await s.event(topic, 'system', 30000)).payload
   assert.equal(system.status, status, system.message)

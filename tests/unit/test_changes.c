@@ -291,6 +291,11 @@ static void one_is_cancelled(void **state)
     assert_string_equal(heard(c), SYSTEM("error", "too slow"));
     CHANGE(1, 1, 1);
     assert_non_null(strstr(heard(c), "postgres_changes"));
+    /* Who joins then is looked at anew. */
+    c = client("2.0.0");
+    join(c, "[{'event':'*','schema':'public'},{'event':'*','schema':'other'}]", "");
+    verdict(3, PR_CHG_LIVE, "");
+    assert_non_null(strstr(heard(c), LIVE));
     world_close();
 }
 

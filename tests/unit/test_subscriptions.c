@@ -187,6 +187,39 @@ static void test_sieves(void **state)
     rt_matches_free(&m);
 }
 
+/* Goal: those of a group on one table are found, and who comes once it is hidden is of another. */
+static void test_hidden_group(void **state)
+{
+    struct rt_subs *s = rt_subs_new();
+    struct rt_relation rel = the_table();
+    struct rt_relation other = the_table();
+    struct rt_value row[COLUMNS];
+    struct rt_change c = change_of(&rel, PR_K_INSERT, row);
+    struct rt_matches m = {0};
+
+    (void)state;
+    other.table = pr_str("other");
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(add_reg(s, 7, i, "*", "authenticated", i == 1 ? "{\"a\":1}" : "{}"), 0);
+        assert_int_equal(attach(s, 7, i, i == 2 ? &other : &rel, ""), 0);
+    }
+    set_row(row, ROW("1", "a", NULL, NULL));
+    assert_int_equal(rt_subs_match(s, &c, &m), 2);
+    rt_group_hide(m.items[m.items[0].handle == 0 ? 0 : 1].group);
+    rt_subs_each_in(s, m.items[m.items[0].handle == 0 ? 0 : 1].group, &rel, cancelled, s);
+    assert_int_equal(rt_subs_count(s), 2);
+    rt_matches_free(&m);
+    assert_int_equal(add_reg(s, 7, 3, "*", "authenticated", "{}"), 0);
+    assert_int_equal(attach(s, 7, 3, &rel, ""), 0);
+    assert_int_equal(attach(s, 7, 2, &rel, ""), 0);
+    assert_int_equal(rt_subs_match(s, &c, &m), 3);
+    for (uint32_t i = 1; i < 3; i++) {
+        assert_ptr_not_equal(m.items[i - 1].group, m.items[i].group);
+    }
+    rt_matches_free(&m);
+    rt_subs_free(s);
+}
+
 /* Goal: an unchanged TOAST value is taken from the old row if that is there. */
 static void test_toast(void **state)
 {
@@ -451,7 +484,7 @@ int main(void)
         cmocka_unit_test(test_registry),     cmocka_unit_test(test_versions),
         cmocka_unit_test(test_errors),       cmocka_unit_test(test_groups),
         cmocka_unit_test(test_names),        cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_hidden_group), cmocka_unit_test(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
