@@ -47,6 +47,19 @@ static bool covers(const char *binding, const char *name)
     return strcmp(binding, "*") == 0 || strcmp(binding, name) == 0;
 }
 
+/* One binding that is refused silences all of its channel. */
+static void walk_channel(struct walk *w)
+{
+    const char *refused = rt_ctl_text(w->binding, "refused");
+    char detail[1200];
+
+    if (*refused != '\0') {
+        (void)snprintf(detail, sizeof detail, "another binding of the channel is refused: %s",
+                       refused);
+        step(w, "channel", "drops", detail, "mend or remove that binding: it silences all others");
+    }
+}
+
 /* What the edge says: has the channel joined, is this table meant, is the socket slow? */
 static bool walk_edge(struct walk *w)
 {
@@ -72,6 +85,7 @@ static bool walk_edge(struct walk *w)
         step(w, "binding", "drops", "it is about another table", NULL);
         return false;
     }
+    walk_channel(w);
     if (queued > 0) {
         (void)snprintf(detail, sizeof detail, "%s wait: the client reads slowly",
                        rt_ctl_size(queued).text);

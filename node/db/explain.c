@@ -275,16 +275,16 @@ static void on_table(void *ctx, struct rt_relation *rel, const char *why)
 
 static void say_registration(const struct exam *e, const struct rt_reg *r)
 {
-    if (r->state == RT_REG_REFUSED && r->cancelled) {
+    if (r->state == RT_REG_REFUSED && r->slow) {
+        say(e, "registration", "drops", r->refusal, NULL);
+        say(e, "policies", "drops",
+            "they ran out of time too often for the role and claims of the token",
+            "make them cheaper, then join again");
+    } else if (r->state == RT_REG_REFUSED && r->cancelled) {
         say(e, "limit", "drops", r->refusal,
             "join again, with a filter that fails for no row and is quick to evaluate");
     } else if (r->state == RT_REG_REFUSED) {
         say(e, "registration", "drops", r->refusal, NULL);
-        if (r->slow) {
-            say(e, "policies", "drops",
-                "they ran out of time too often for the role and claims of the token",
-                "make them cheaper, then join again");
-        }
     } else if (r->state == RT_REG_VALID) {
         say(e, "registration", "passes", "it is live", NULL);
     } else {

@@ -4,14 +4,11 @@
 #include <assert.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "node/edge/linger.h"
 #include "node/edge/link.h"
 #include "node/edge/pending.h"
 #include "node/edge/projects.h"
 #include "node/edge/registrations.h"
-#include "node/edge/say.h"
 
 void rt_changes_moved(const struct rt_reg_user *user, uint32_t pos)
 {
@@ -66,21 +63,21 @@ static const char *fault_of(const struct pr_binding *b)
 }
 
 /* A fault that ends with ": " is followed by what was sent, cut to a readable length. */
-static void refuse(struct rt_bindings *v, const char *fault, struct pr_slice raw)
+static void refuse(struct rt_bindings *v, uint32_t index, const char *fault, struct pr_slice raw)
 {
     size_t n = strlen(fault);
     size_t shown = raw.n < 512 ? raw.n : 512;
+    char *text;
 
-    if (v->refused != NULL) {
-        return;
-    }
     if (fault[n - 1] != ' ') {
         shown = 0;
     }
-    v->refused = rt_malloc(n + shown + 1);
-    memcpy(v->refused, fault, n);
-    memcpy(v->refused + n, raw.p, shown);
-    v->refused[n + shown] = '\0';
+    text = rt_malloc(n + shown + 1);
+    memcpy(text, fault, n);
+    memcpy(text + n, raw.p, shown);
+    text[n + shown] = '\0';
+    v->at[index].fault = text;
+    v->refused = true;
 }
 
 /* The client's id of a binding: equal ones have equal ids; different ones that collide do not. */
@@ -168,7 +165,7 @@ static void walk(struct rt_channel *ch, const struct pr_join *j, struct pr_outbu
             pr_put_str(echo, i == 0 ? "" : ",");
             pr_binding_put_reply(echo, b.raw, ch->changes->at[i].id);
         } else if (fault != NULL) {
-            refuse(ch->changes, fault, b.raw);
+            refuse(ch->changes, i, fault, b.raw);
             set_id(ch->changes, i, b.id);
         } else {
             add(ch, &b, i);
@@ -209,7 +206,7 @@ void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j)
     ch->changes = rt_calloc(1, sizeof *ch->changes + j->nbindings * sizeof(struct rt_binding));
     walk(ch, j, NULL);
     make_echo(ch, j);
-    if (ch->changes->refused != NULL) {
+    if (ch->changes->refused) {
         drop_all(ch);
     }
 }
@@ -225,76 +222,12 @@ void rt_changes_put_reply(struct pr_outbuf *o, const void *channel)
     pr_put_str(o, "]}");
 }
 
-enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice *message)
-{
-    const struct rt_bindings *v = ch->changes;
-    enum rt_verdict verdict = RT_VERDICT_LIVE;
-
-    if (v == NULL) {
-        return RT_VERDICT_LIVE;
-    }
-    if (v->refused != NULL) {
-        *message = pr_str(v->refused);
-        return RT_VERDICT_REFUSED;
-    }
-    for (uint32_t i = 0; i < v->count; i++) {
-        const struct rt_reg *r = v->at[i].reg;
-
-        if (r != NULL && r->answered && r->status == PR_CHG_REFUSED) {
-            *message = pr_str(r->message == NULL ? "" : r->message);
-            return RT_VERDICT_REFUSED;
-        }
-        if (r != NULL && r->answered && r->status != PR_CHG_LIVE) {
-            *message = pr_str(r->message == NULL ? "" : r->message);
-            verdict = RT_VERDICT_TROUBLE;
-        } else if (r != NULL && !r->answered && verdict == RT_VERDICT_LIVE) {
-            verdict = RT_VERDICT_UNKNOWN;
-        }
-    }
-    return verdict;
-}
-
-static void tell(struct rt_channel *ch, bool ok, struct pr_slice message)
-{
-    struct rt_bindings *v = ch->changes;
-    struct rt_system sys = {.extension = "postgres_changes", .ok = ok, .message = message};
-    uint64_t hash = XXH3_64bits(message.p, message.n);
-
-    if (ok ? v->told == RT_TOLD_LIVE : v->told == RT_TOLD_ERROR && v->told_hash == hash) {
-        return;
-    }
-    v->told = ok ? RT_TOLD_LIVE : RT_TOLD_ERROR;
-    v->was_live = v->was_live || ok;
-    v->told_hash = hash;
-    rt_say_system(ch, &sys);
-}
-
-/* Says the verdict if it is news to the client. */
-static void tell_verdict(struct rt_channel *ch)
-{
-    struct pr_slice message = pr_str("");
-
-    switch (rt_changes_verdict(ch, &message)) {
-    case RT_VERDICT_LIVE:
-        tell(ch, true, pr_str("Subscribed to PostgreSQL"));
-        break;
-    case RT_VERDICT_REFUSED:
-    case RT_VERDICT_TROUBLE:
-        if (message.n > 0) {
-            tell(ch, false, message);
-        }
-        break;
-    case RT_VERDICT_UNKNOWN:
-        break;
-    }
-}
-
 void rt_changes_joined(struct rt_channel *ch)
 {
     if (ch->changes != NULL) {
         rt_free(ch->changes->echo);
         ch->changes->echo = NULL;
-        tell_verdict(ch);
+        rt_changes_tell_verdict(ch);
     }
 }
 
@@ -325,11 +258,11 @@ void rt_changes_refresh(struct rt_channel *ch, const struct rt_token *old)
             }
         }
     }
-    if (v->refused == NULL) {
-        v->told = RT_TOLD_NOTHING;
+    if (!v->refused) {
+        rt_changes_tell_anew(v);
     }
     if (ch->pending == NULL) {
-        tell_verdict(ch);
+        rt_changes_tell_verdict(ch);
     }
 }
 
@@ -341,7 +274,9 @@ void rt_changes_leave(struct rt_channel *ch)
     rt_linger_end(ch);
     drop_all(ch);
     rt_free(ch->changes->echo);
-    rt_free(ch->changes->refused);
+    for (uint32_t i = 0; i < ch->changes->count; i++) {
+        rt_free(ch->changes->at[i].fault);
+    }
     rt_free(ch->changes);
     ch->changes = NULL;
 }
@@ -371,7 +306,7 @@ static void on_news(struct rt_channel *ch)
     if (ch->pending != NULL) {
         rt_pending_verdict(ch);
     } else {
-        tell_verdict(ch);
+        rt_changes_tell_verdict(ch);
     }
 }
 
@@ -418,8 +353,7 @@ static int on_sys(struct rt_project *project, const struct pr_frame *f)
         struct rt_channel *ch = e->channels.at[i].p;
         /* Who was never live has missed nothing. */
         bool concerned = ch != NULL && ch->socket->project == project && ch->changes != NULL &&
-                         ch->pending == NULL && ch->changes->refused == NULL &&
-                         ch->changes->was_live;
+                         ch->pending == NULL && !ch->changes->refused && ch->changes->was_live;
 
         for (uint32_t k = 0; concerned && m.handle != 0; k++) {
             if (k == ch->changes->count) {
@@ -430,8 +364,8 @@ static int on_sys(struct rt_project *project, const struct pr_frame *f)
             }
         }
         if (concerned) { /* what was, and then how it stands */
-            tell(ch, m.ok, m.message);
-            tell_verdict(ch);
+            (void)rt_changes_tell(ch, m.ok, m.message);
+            rt_changes_tell_verdict(ch);
         }
     }
     return PR_OK;

@@ -4,6 +4,7 @@
  * them, and the changes themselves.
  *
  * One bad entry fails all entries of a join, as they are one request; the join itself stays ok.
+ * Each entry that is refused is told once, in their order, and again when its text is another one.
  */
 #ifndef NODE_EDGE_CHANGES_H
 #define NODE_EDGE_CHANGES_H
@@ -18,7 +19,9 @@ struct rt_binding {
     struct rt_reg *old; /* of the token before, linger.h; NULL: none */
     uint32_t pos;       /* among the registration's users */
     uint32_t old_pos;
-    uint32_t id; /* as the client knows it */
+    uint32_t id;        /* as the client knows it */
+    char *fault;        /* what is wrong with its parameters, found here; NULL: nothing */
+    uint64_t told_hash; /* of the refusal that was told; 0: none, or another message since */
 };
 
 enum rt_told { RT_TOLD_NOTHING = 0, RT_TOLD_LIVE, RT_TOLD_ERROR };
@@ -31,9 +34,9 @@ struct rt_bindings {
     struct pr_pos seen_pos;
     uint64_t seen[2];
     bool lingers;
-    uint64_t told_hash; /* of the error that was told */
+    uint64_t told_hash; /* of the error that was told, which was no binding's refusal */
     char *echo;         /* the reply's array, until it is said */
-    char *refused;      /* what is wrong with the parameters, found here; NULL: nothing */
+    bool refused;       /* a binding has a fault: none is registered */
     enum rt_told told;
     bool was_live; /* may have had changes, and so may have missed some */
     uint32_t count;
@@ -50,8 +53,15 @@ enum rt_verdict {
 
 /* Registers what a join asks for. */
 void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j);
-/* Of the channel as a whole. *message borrows until the next verdict. */
+/* Of the channel as a whole. *message, if there is one: the first refusal, or the trouble that all
+ * share; it borrows until the next verdict. */
 enum rt_verdict rt_changes_verdict(const struct rt_channel *ch, struct pr_slice *message);
+/* `system` about the channel as a whole. False: it is what was told last. */
+bool rt_changes_tell(struct rt_channel *ch, bool ok, struct pr_slice message);
+/* Says the verdict, or each refusal, if it is news to the client. */
+void rt_changes_tell_verdict(struct rt_channel *ch);
+/* Everything is news. */
+void rt_changes_tell_anew(struct rt_bindings *v);
 /* {"postgres_changes":[…]}: the response of a join; `channel` is a struct rt_channel. */
 void rt_changes_put_reply(struct pr_outbuf *o, const void *channel);
 /* The join was answered with ok: says what is known, and later what becomes known. */

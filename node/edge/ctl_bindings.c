@@ -47,6 +47,8 @@ static const char *state_of(const struct rt_reg *reg)
 static void binding(struct rt_rows *r, const struct rt_channel *ch, const struct rt_reg *reg)
 {
     const struct rt_params *p = &reg->params;
+    bool refused = reg->answered && reg->status == PR_CHG_REFUSED;
+    struct pr_slice of_channel = pr_str("");
 
     begin(r, ch);
     put_text(&r->o, "event", p->event);
@@ -55,6 +57,9 @@ static void binding(struct rt_rows *r, const struct rt_channel *ch, const struct
     put_text(&r->o, "filter", p->filter);
     put_text(&r->o, "state", pr_str(state_of(reg)));
     put_text(&r->o, "message", pr_str(reg->message != NULL ? reg->message : ""));
+    if (!refused && rt_changes_verdict(ch, &of_channel) == RT_VERDICT_REFUSED) {
+        put_text(&r->o, "refused", of_channel);
+    }
     pr_put_str(&r->o, ",\"boot\":\"");
     pr_put_dec(&r->o, r->edge->args->boot); /* as text: more than a JSON number holds exactly */
     pr_put_str(&r->o, "\",\"handle\":\"");
@@ -63,19 +68,28 @@ static void binding(struct rt_rows *r, const struct rt_channel *ch, const struct
     rt_row_end(r);
 }
 
+/* Nothing is registered. */
+static void without(struct rt_rows *r, const struct rt_channel *ch, const char *state,
+                    const char *message)
+{
+    begin(r, ch);
+    put_text(&r->o, "state", pr_str(state));
+    put_text(&r->o, "message", pr_str(message));
+    rt_row_end(r);
+}
+
 static void channel(struct rt_rows *r, const struct rt_channel *ch)
 {
     const struct rt_bindings *v = ch->changes;
 
-    if (v == NULL || v->refused != NULL) {
-        begin(r, ch);
-        put_text(&r->o, "state", pr_str(v == NULL ? "none" : "refused"));
-        put_text(&r->o, "message", pr_str(v == NULL ? "" : v->refused));
-        rt_row_end(r);
+    if (v == NULL) {
+        without(r, ch, "none", "");
         return;
     }
     for (uint32_t i = 0; i < v->count; i++) {
-        if (v->at[i].reg != NULL) {
+        if (v->at[i].fault != NULL) {
+            without(r, ch, "refused", v->at[i].fault);
+        } else if (v->at[i].reg != NULL) {
             binding(r, ch, v->at[i].reg);
         }
     }

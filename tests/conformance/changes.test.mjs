@@ -91,6 +91,26 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     await sub.s.nothing(300)
   })
 
+  test(`${vsn} each entry that is refused is told once, in their order`, async (t) => {
+    const of = (table, more) => ({ event: '*', schema: 'public', table, ...more })
+    const bindings = [of('test'), of('unpublished'), of('nowhere'), of('test', { filter: 'zz=eq.1' })]
+    for (const known of [false, true, true]) { // the second time others have asked before
+      const { s, topic, system } = await subscribe(t, bindings)
+      const told = [system.message]
+      while (told.length < 3) told.push((await s.event(topic, 'system')).payload.message)
+      const text = (params, more) => `Unable to subscribe to changes with given parameters. ${more} [event: *, schema: public, ${params}]`
+      const missing = 'Please check Realtime is enabled for the given connect parameters:'
+      assert.deepEqual(told, [text('table: unpublished, filters: [], select: nil', missing), text('table: nowhere, filters: [], select: nil', missing),
+        `${text('table: test, filters: [{"zz", "eq", "1", false}], select: nil', 'An exception happened so please check your connect parameters:')}. Exception: ERROR P0001 (raise_exception) invalid column for filter zz`], `known: ${known}`)
+      const { rows: [row] } = await sql.query("insert into test (details) values ('for nobody') returning id")
+      assert.ok(row.id > 0)
+      const sub = await subscribe(t, [of('test')])
+      await sql.query("insert into test (details) values ('seen')")
+      await change(sub)
+      assert.deepEqual(s.frames.filter((f) => f.event !== 'phx_reply'), [])
+    }
+  })
+
   test(`${vsn} case 82: three entries, two match`, async (t) => {
     const entries = [
       { event: '*', schema: 'public', table: 'test' },

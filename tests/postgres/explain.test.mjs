@@ -134,6 +134,20 @@ test('explain: limits of a row, of a filter, of a socket', async (t) => {
   assert.match(cancelled.fix, /join again/)
 })
 
+test('explain: a binding that is silenced by others of its channel', async (t) => {
+  const { node, make, explain } = await world(t)
+  const table = await make('id int primary key', 'grant select on % to authenticated', 'insert into % values (1)')
+  const s = await subscriber(t, node, [...all(table), ...all('missing'), ...all(table, { filter: 'nope=eq.1' })], undefined, { status: 'error' })
+  const rows = explain(s, table, 'id=1')
+  const good = rows.filter((r) => r.binding === `* public.${table}`)
+  assert.deepEqual(stops(good).map((r) => [r.step, r.result, r.detail]), [['channel', 'drops', `another binding of the channel is refused: ${s.system.message}`]])
+  assert.ok(good.some((r) => r.step === 'row' && r.result === 'passes'))
+  const bad = stops(rows.filter((r) => r.binding.endsWith('nope=eq.1')))
+  assert.deepEqual(bad.map((r) => r.step), ['registration', 'row'])
+  const alone = await subscriber(t, node, all(table))
+  assert.deepEqual(stops(explain(alone, table, 'id=1')), [])
+})
+
 test('explain: three nodes, whoever is asked', async (t) => {
   const database = await startPostgres(t)
   const sql = await database.connect()

@@ -299,6 +299,46 @@ static void one_is_cancelled(void **state)
     world_close();
 }
 
+/* Goal: each refusal is told once and in the order of the bindings, however the answers come. */
+static void each_refusal_once(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(NULL);
+    c = client("2.0.0");
+    join(c, "[{'event':'*','schema':'a'},{'event':'*','schema':'b'},{'event':'*','schema':'c'}]",
+         "");
+    verdict(3, PR_CHG_REFUSED, "c is bad");
+    verdict(2, PR_CHG_REFUSED, "b is bad");
+    assert_null(strstr(heard(c), "system"));
+    verdict(1, PR_CHG_LIVE, "");
+    assert_string_equal(heard(c), SYSTEM("error", "b is bad") SYSTEM("error", "c is bad"));
+    verdict(2, PR_CHG_REFUSED, "b is bad");
+    verdict(3, PR_CHG_REFUSED, "c is worse");
+    assert_string_equal(heard(c), SYSTEM("error", "c is worse"));
+    verdict(2, PR_CHG_LIVE, "");
+    CHANGE(1, 1, 1);
+    assert_string_equal(heard(c), "");
+    verdict(3, PR_CHG_LIVE, "");
+    assert_string_equal(heard(c), LIVE);
+    verdict(3, PR_CHG_REFUSED, "c is worse");
+    verdict(2, PR_CHG_REFUSED, "c is worse"); /* the same text */
+    assert_string_equal(heard(c), SYSTEM("error", "c is worse"));
+    world_close();
+
+    world_open(NULL);
+    c = client("2.0.0");
+    join(c, "[{'event':'*'},{'event':'*','schema':'a'},{'schema':'*','select':['id']}]", "");
+    assert_non_null(strstr(
+        heard(c),
+        SYSTEM("error", "No subscription params provided. Please provide at least a `schema` or "
+                        "`table` to subscribe to: {\\'event\\':\\'*\\'}")
+            SYSTEM("error", "Column selection is not supported for wildcard subscriptions. Provide "
+                            "an explicit schema and table name.")));
+    world_close();
+}
+
 static void a_join_that_waits(void **state)
 {
     static const struct {
@@ -489,9 +529,10 @@ int main(void)
         cmocka_unit_test(entries_are_echoed), cmocka_unit_test(exact_reply),
         cmocka_unit_test(each_change_once),   cmocka_unit_test(registrations_are_shared),
         cmocka_unit_test(refused_here),       cmocka_unit_test(verdicts_of_the_database),
-        cmocka_unit_test(one_is_cancelled),   cmocka_unit_test(a_join_that_waits),
-        cmocka_unit_test(legacy_joins),       cmocka_unit_test(told_again),
-        cmocka_unit_test(a_refreshed_token),  cmocka_unit_test(trouble_for_all),
+        cmocka_unit_test(one_is_cancelled),   cmocka_unit_test(each_refusal_once),
+        cmocka_unit_test(a_join_that_waits),  cmocka_unit_test(legacy_joins),
+        cmocka_unit_test(told_again),         cmocka_unit_test(a_refreshed_token),
+        cmocka_unit_test(trouble_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
