@@ -122,6 +122,21 @@ test('presence, keys and limits are those of the project', async (t) => {
   for (const ref of ['2', '3', '4']) await red.join(`realtime:r${ref}`, {}, { ref })
 })
 
+test('a socket that comes back to another project with the refs and topic it had: nothing of before is there', async (t) => {
+  const red = await client(t, 'red')
+  await red.join('realtime:same', { presence: { enabled: true, key: 'me' }, broadcast: { ack: true } }, { ref: '1' })
+  await red.track('1', 'realtime:same', { color: 'red' })
+  red.ws.terminate()
+  const blue = await client(t, 'blue')
+  assert.deepEqual((await broadcast(blue, 'realtime:same', {})).payload, { status: 'error', response: { reason: 'unmatched topic' } })
+  await blue.join('realtime:same', { presence: { enabled: true, key: 'me' }, broadcast: { ack: true } }, { ref: '1' })
+  assert.deepEqual((await blue.event('realtime:same', 'presence_state')).payload, {})
+  const other = await client(t, 'red')
+  await other.join('realtime:same', { broadcast: { ack: true } }, { ref: '1' })
+  assert.equal((await broadcast(other, 'realtime:same', {})).payload.status, 'ok')
+  await blue.nothing()
+})
+
 test('changes and private channels come from the database of the project', async (t) => {
   const sockets = { red: await client(t, 'red'), blue: await client(t, 'blue') }
   await (await databases.red.connect()).query(`create policy p on realtime.messages for all to anon using (true) with check (true)`)
@@ -175,6 +190,8 @@ test('what a project does and is refused is counted for it', async (t) => {
   await blue.join('realtime:3', {}, { ref: '3', refused: true })
   assert.deepEqual(await figures('blue'), [before.blue[0] + 2, before.blue[1] + 1, before.blue[2] + 1])
   assert.deepEqual(await figures('red'), before.red)
+  const limit = async (n, project) => (await text(n)).match(new RegExp(`^realtime_limit\\{node="${n.name}",setting="REALTIME_MAX_CHANNELS_PER_CLIENT",project="${project}"\\} (\\d+)$`, 'm'))?.[1]
+  for (const n of nodes) assert.deepEqual([await limit(n, 'blue'), await limit(n, 'red')], ['2', '100'])
 })
 
 test('SIGHUP adds a project, changes one and removes one; the others notice nothing', async (t) => {

@@ -4,7 +4,9 @@
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
 import pg from 'pg'
-import { startCluster, startNode, startPostgres, until } from '../harness/process.mjs'
+import { SECRET, startCluster, startNode, startPostgres, until } from '../harness/process.mjs'
+import { supabaseDatabase, supabaseEnv } from '../harness/supabase.mjs'
+import { connect } from '../harness/phx.mjs'
 import { all, prepare, subscriber, after } from './subscribers.mjs'
 
 const server = await startPostgres({ after: atEnd })
@@ -117,3 +119,56 @@ test('case 65: days around now have partitions, expired ones go', async (t) => {
   assert.equal((await sql.query("select count(*)::int as n from realtime.messages where topic = 'old'")).rows[0].n, 2)
   noTrouble(second)
 })
+
+/** Schema realtime as Supabase's own migrations leave it, by its login; its newer ones have a column for bytes. */
+const theirs = (binary) => `set role supabase_admin; create schema realtime; grant usage on schema realtime to anon, authenticated, service_role;
+  create table realtime.messages (topic text not null, extension text not null, payload jsonb, event text, private boolean default false,
+    updated_at timestamp not null default now(), inserted_at timestamp not null default now(), id uuid not null default gen_random_uuid()
+    ${binary ? ', binary_payload bytea' : ''}, primary key (id, inserted_at)) partition by range (inserted_at);
+  alter table realtime.messages enable row level security;
+  grant select, insert, update on realtime.messages to anon, authenticated, service_role;
+  do $$ begin for i in -1..3 loop
+    execute format('create table realtime.messages_%s partition of realtime.messages for values from (%L) to (%L)',
+      to_char(current_date + i, 'YYYY_MM_DD'), current_date + i, current_date + i + 1);
+  end loop; end $$;
+  create table realtime.subscription (id bigint primary key);
+  create table realtime.schema_migrations (version bigint primary key, inserted_at timestamp);
+  create function realtime.topic() returns text language sql stable as $$ select nullif(current_setting('realtime.topic', true), '')::text $$;
+  create function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void language plpgsql as $$ begin
+    perform set_config('realtime.topic', topic, true);
+    insert into realtime.messages (payload, event, topic, private, extension) values (payload, event, topic, private, 'broadcast');
+  exception when others then raise warning 'ErrorSendingBroadcastMessage: %', sqlerrm; end $$;
+  create function realtime.broadcast_changes(topic_name text, event_name text, operation text, table_name text, table_schema text,
+    new record, old record, level text default 'ROW') returns void language plpgsql as $$ begin
+    perform realtime.send('{}'::jsonb, event_name, topic_name); end $$;
+  create publication supabase_realtime_messages_publication for table realtime.messages;
+  create publication supabase_realtime;
+  create policy everybody on realtime.messages for all to anon using (true) with check (true);
+  insert into realtime.messages (topic, extension, event, payload, private) values ('room', 'broadcast', 'before', '{}', true);
+  reset role; create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t`
+
+for (const binary of [true, false]) {
+  test(`case 66: the database of a Supabase ${binary ? 'of today' : 'before messages had bytes'}: its schema stays, and works`, async (t) => {
+    const name = `theirs_${binary}`
+    const { database, sql } = await fresh(t, name, [`do $$ begin if to_regrole('supabase_admin') is null then ${supabaseDatabase('x').split(';')[0]}; end if; end $$`, theirs(binary)])
+    const ours = ['JWT_SECRET', 'DATABASE_URL', 'DATABASE_CHECK_URL', 'AUTH_HELPERS']
+    const node = await startNode(t, { database, nodes: 1, env: {
+      ...Object.fromEntries(ours.map((n) => [`REALTIME_${n}`, undefined])),
+      ...supabaseEnv({ host: '127.0.0.1', port: server.port, password: 'x', secret: SECRET }), DB_NAME: name, DB_AFTER_CONNECT_QUERY: undefined } })
+    await until('the migrations', () => (node.logText().match(/ev=migration_applied/g) ?? []).length === 6) // not auth_helpers
+    const s = await connect(t, node, { vsn: '1.0.0' })
+    const config = { private: true, broadcast: { ack: true, replay: { since: 1 } }, postgres_changes: [{ event: '*', schema: 'public', table: 't' }] }
+    await s.join('realtime:room', config, { ref: '1' })
+    assert.equal((await s.event('realtime:room', 'broadcast')).payload.event, 'before')
+    assert.equal((await s.event('realtime:room', 'system')).payload.message, 'Subscribed to PostgreSQL')
+    await sql.query(`select realtime.send('{"a":1}', 'by SQL', 'room', true)`)
+    await sql.query('insert into t values (1)')
+    const { event, payload } = (await s.event('realtime:room', 'broadcast')).payload
+    assert.deepEqual([event, payload.a], ['by SQL', 1])
+    assert.equal((await s.event('realtime:room', 'postgres_changes')).payload.data.record.id, 1)
+    assert.equal((await s.call('1', 'realtime:room', 'broadcast', { type: 'broadcast', event: 'e', payload: {} })).payload.status, 'ok')
+    noTrouble(node)
+    const { rows } = await sql.query("select to_regclass('realtime.subscription') is not null as kept, (select count(*)::int from pg_policies where schemaname = 'realtime' and policyname = 'everybody') as policies")
+    assert.deepEqual(rows, [{ kept: true, policies: 1 }])
+  })
+}

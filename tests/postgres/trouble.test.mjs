@@ -3,7 +3,8 @@
 // of the server when it is repaired.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { appendFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
@@ -23,6 +24,16 @@ const askPassword = async (pg, role) => {
   await sql.query(`copy (values ('host all ${role} 127.0.0.1/32 scram-sha-256'), ('host replication ${role} 127.0.0.1/32 scram-sha-256'),
     ('host all all 127.0.0.1/32 trust'), ('host replication all 127.0.0.1/32 trust')) to '${hba_file}'`)
   await sql.query('select pg_reload_conf()')
+}
+/** With another database of the server: this one is renamed. */
+const beside = (pg, sql) => pg.psql('-d', pg.url.replace(/postgres$/, 'template1'), '-c', sql)
+/** A certificate, which Postgres takes without a restart. */
+const offerTls = (pg) => {
+  const at = (name) => join(pg.dir, 'data', name)
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+    '-keyout', at('server.key'), '-out', at('server.crt')], { stdio: 'ignore' })
+  execFileSync('chown', ['--reference', at('postgresql.conf'), at('server.key'), at('server.crt')])
+  pg.psql('-c', 'alter system set ssl = on', '-c', 'select pg_reload_conf()')
 }
 
 const rows = [
@@ -52,6 +63,13 @@ const rows = [
   { name: 'a standby', text: 'Postgres Changes need a writable primary', log: /recovery/,
     breaks: async (pg) => { await pg.stop(); pg.psqlOff(); await pg.start() },
     mends: (pg) => pg.psql('-c', 'select pg_promote()') },
+  { name: 'no such database', text: DOWN, log: /3D000|database "postgres" does not exist/,
+    breaks: (pg) => beside(pg, 'alter database postgres rename to away'),
+    mends: (pg) => beside(pg, 'alter database away rename to postgres') },
+  { name: 'TLS is required and not offered', text: DOWN, log: /server does not support SSL/, query: '?sslmode=require', mends: offerTls },
+  { name: 'a server that takes no connections yet', text: DOWN, log: /57P03|not accepting connections/, settings: ['hot_standby = off'],
+    breaks: async (pg) => { await pg.stop(); pg.psqlOff(); await pg.start() },
+    mends: async (pg) => { await pg.stop(); rmSync(join(pg.dir, 'data', 'standby.signal')); await pg.start() } },
 ]
 
 for (const row of rows) {
@@ -60,7 +78,8 @@ for (const row of rows) {
     pg.psqlOff = () => appendFileSync(join(pg.dir, 'data', 'standby.signal'), '')
     pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
     await row.breaks?.(pg)
-    const node = await startNode(t, { database: pg, databaseReady: false })
+    const [realtimeUrl, checkUrl] = [pg.realtimeUrl, pg.checkUrl].map((url) => url + (row.query ?? ''))
+    const node = await startNode(t, { database: { ...pg, realtimeUrl, checkUrl }, databaseReady: false })
     const before = node.pids()
     const s = await connect(t, node)
     await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
@@ -91,6 +110,37 @@ test('case 55: a database that may only be read: changes go on', async (t) => {
   await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
   await system(s, 'ok')
   pg.psql('-c', 'set default_transaction_read_only = off', '-c', 'insert into t values (1)')
+  assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
+})
+
+test('case 55: a role that the login may not take, and may when a client joins again', async (t) => {
+  const pg = await startPostgres(t)
+  pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+  pg.psql('-c', 'revoke anon from realtime, realtime_check')
+  const node = await startNode(t, { database: pg })
+  const s = await connect(t, node)
+  const join = (ref) => s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref })
+  await join('1')
+  assert.match((await system(s, 'error')).payload.message, /Exception: ERROR 42501 \(insufficient_privilege\) permission denied to set role "anon"$/)
+  pg.psql('-c', 'grant anon to realtime, realtime_check')
+  await join('2')
+  await system(s, 'ok')
+  pg.psql('-c', 'insert into t values (1)')
+  assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
+})
+
+test('case 55: no right to create: changes go on, private channels cannot be had', async (t) => {
+  const pg = await startPostgres(t)
+  pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+  pg.psql('-c', 'revoke create on database postgres from realtime')
+  const node = await startNode(t, { database: pg, databaseReady: false })
+  const s = await connect(t, node)
+  await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+  await system(s, 'ok')
+  const refused = await s.join('realtime:p', { private: true }, { ref: '2', refused: true })
+  assert.equal(refused.payload.response.reason, `UnableToConnectToProject: ${DOWN}`)
+  await until('the log line', () => (node.nodes ?? [node]).some((n) => /code=MigrationsFailedToRun.*permission denied for database postgres/.test(n.logText())))
+  pg.psql('-c', 'insert into t values (1)')
   assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
 })
 
