@@ -2,6 +2,9 @@
 // Goal: presence_state first, exact diffs after, the same state at everybody.
 import { test, after } from 'node:test'
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { transportOf } from '../harness/clients.mjs'
 import { startNode, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
@@ -62,8 +65,10 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     await b.event(T, 'presence_state') // what is tracked before it is in it, and in no diff
     await a.track('1', T, { x: 1 })
     await b.event(T, 'presence_diff')
+    const start = Date.now()
     a.ws._socket.resetAndDestroy()
     assert.deepEqual(Object.keys((await b.event(T, 'presence_diff')).payload.leaves), ['a'])
+    assert.ok(Date.now() - start < 5000, `${Date.now() - start} ms`) // a second is promised, of a machine that does nothing else
   })
 
   test(`${vsn} case 56: upper case, unknown event, payload that is no map`, async (t) => {
@@ -146,6 +151,33 @@ for (const vsn of ['1.0.0', '2.0.0']) {
   })
 }
 
+test('case 55: a client that stands still leaves when its time is over', async (t) => {
+  const IDLE_MS = 3000
+  const strict = await startNode(t, { env: { REALTIME_IDLE_TIMEOUT_MS: String(IDLE_MS) } })
+  const b = await connect(t, strict)
+  await b.join('realtime:still', on('b'))
+  await b.event('realtime:still', 'presence_state')
+  const alive = setInterval(() => b.send(null, 'alive', 'phoenix', 'heartbeat', {}), IDLE_MS / 6)
+  t.after(() => clearInterval(alive))
+  // It says something all the time, until it is stopped; its kernel goes on acknowledging.
+  const child = spawn(process.execPath, ['--input-type=module', '-e', `
+    const s = new (await import('ws')).default('${strict.ws}/socket/websocket?apikey=${strict.anonKey}&vsn=2.0.0')
+    const say = (...m) => s.send(JSON.stringify(m))
+    s.on('open', () => {
+      say('1', '1', 'realtime:still', 'phx_join', { config: { presence: { key: 'a', enabled: true } } })
+      say('1', '2', 'realtime:still', 'presence', { type: 'presence', event: 'track', payload: {} })
+      setInterval(() => say(null, 'alive', 'phoenix', 'heartbeat', {}), ${IDLE_MS / 6})
+    })`], { cwd: fileURLToPath(new URL('.', import.meta.url)), stdio: 'inherit' })
+  t.after(() => child.kill('SIGKILL'))
+  assert.deepEqual(Object.keys((await b.event('realtime:still', 'presence_diff')).payload.joins), ['a'])
+  await delay(IDLE_MS + 1000)
+  assert.deepEqual(b.frames.filter((f) => f.event === 'presence_diff'), [], 'who says something stays')
+  child.kill('SIGSTOP')
+  const start = Date.now()
+  assert.deepEqual(Object.keys((await b.event('realtime:still', 'presence_diff')).payload.leaves), ['a'])
+  assert.ok(Date.now() - start < IDLE_MS + 5000, `${Date.now() - start} ms`)
+})
+
 test("a client's own phx_ref is overwritten", async (t) => {
   const T = 'realtime:own-ref'
   const a = await connect(t, node)
@@ -172,13 +204,20 @@ test('case 60: clients of four versions see one state', async (t) => {
     return new Promise((resolve, reject) => m.channel.subscribe((status, err) =>
       status === 'SUBSCRIBED' ? resolve() : status !== 'CLOSED' && reject(err ?? new Error(status))))
   }
+  // As a network does it; the client comes back by itself, and shows nothing then.
+  const cut = async (m) => {
+    const { conn } = m.client
+    conn._socket.resetAndDestroy()
+    await until('it to be back', () => m.client.conn !== conn && m.client.isConnected() && m.channel.state === 'joined')
+  }
   for (const m of members) await subscribe(m)
   let seed = 12345
   const draw = (n) => (seed = (seed * 1103515245 + 12345) % 2147483648) % n
   for (let step = 0; step < 100; step++) {
     const m = members[draw(members.length)]
     const what = draw(10)
-    if (what < 7) await m.channel.track({ step })
+    if (step % 30 === 29) await cut(m)
+    else if (what < 7) await m.channel.track({ step })
     else if (what < 9) await m.channel.untrack()
     else { await m.client.removeChannel(m.channel); await subscribe(m) }
   }
