@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Roles and logins of Datafuse Realtime, for the administrator of an existing database; idempotent.
+-- As a superuser; in a database of Supabase that is supabase_admin.
 --
 --   psql -d DATABASE -v realtime_password=... -v check_password=... -f deploy/sql/roles.sql
 --
@@ -25,6 +26,27 @@ select format('grant create on database %I to realtime', current_database()) \ge
 -- A database that had a schema realtime before, as of Supabase.
 select g
   from unnest(array['grant usage, create on schema realtime to realtime',
-                    'grant usage on schema realtime to anon, authenticated, service_role']) g
+                    'grant usage on schema realtime '
+                      'to anon, authenticated, service_role, realtime_check']) g
  where exists (select from pg_namespace where nspname = 'realtime') \gexec
+-- There it owns realtime.messages, whose owner alone is above its policies and makes partitions.
+select 'grant supabase_realtime_admin to realtime'
+ where exists (select from pg_roles where rolname = 'supabase_realtime_admin') \gexec
+-- What a server made that ran as another login before: all that has our name, and of the rest what a
+-- superuser owns, since that can be no login of an application.
+select format('alter table %s owner to realtime', c.oid::regclass)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'realtime'
+  join pg_roles o on o.oid = c.relowner and o.rolname <> 'realtime'
+ where c.relkind in ('r', 'p')
+   and (c.relname like 'datafuse\_%'
+        or o.rolsuper and (c.relname = 'messages' or c.oid in (
+             select inhrelid from pg_inherits
+              where inhparent = to_regclass('realtime.messages')))) \gexec
+select format('alter function %s owner to realtime', p.oid::regprocedure)
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'realtime'
+  join pg_roles o on o.oid = p.proowner and o.rolname <> 'realtime'
+ where p.proname like 'datafuse\_%'
+    or o.rolsuper and p.proname in ('topic', 'send', 'send_binary', 'broadcast_changes') \gexec
 commit;

@@ -12,6 +12,7 @@
 
 #include "node/base/heart.h"
 #include "node/db/db_in.h"
+#include "node/db/doctor.h"
 
 #define RETRY_FIRST_MS 100u
 #define RETRY_MAX_MS   5000u
@@ -163,11 +164,13 @@ static void on_migrated(void *ctx, int rv, const char *sqlstate, const char *tex
         rt_db_lost(d, text, sqlstate);
         return;
     }
+    d->migrate_fix = rv != 0 ? rt_db_migrate_fix(sqlstate) : NULL;
+    (void)snprintf(d->migrate_error, sizeof d->migrate_error, "%s", rv != 0 ? text : "");
     if (rv != 0) {
         /* Changes may work all the same, if the publication is there. */
         rt_log(d->log, RT_ERROR, "migrations_failed", rt_kv_s("code", "MigrationsFailedToRun"),
                rt_kv_s("sqlstate", sqlstate), rt_kv_s("err", text),
-               rt_kv_s("hint", "deploy/sql/roles.sql has the rights that are needed"));
+               rt_kv_s(d->migrate_fix != NULL ? "hint" : NULL, d->migrate_fix));
     }
     if (d->control == NULL) {
         open_connections(d);

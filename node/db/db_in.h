@@ -153,6 +153,8 @@ struct rt_db {
     uint64_t up_ms;                         /* since when it is up */
     uint64_t down_since_ms;                 /* 0: it is up, or was never tried */
     uint64_t janitor_ms;                    /* when it is due */
+    char migrate_error[256];                /* of the last migrations; "": they went well */
+    const char *migrate_fix;                /* what repairs that, NULL: not known */
     char last_error[256], last_sqlstate[8]; /* of the last connection that ended or failed */
 
     struct rt_subs *subs;

@@ -195,8 +195,11 @@ static void on_fingerprint(void *ctx, const PGresult *res)
     }
     now = PQgetvalue(res, 0, 0);
     if (strcmp(k->policies, now) != 0) {
-        /* Also the first time: they may have changed while this process did not live. */
-        rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
+        /* The edges are told also the first time: they may have changed while this process did not
+         * live. */
+        if (k->policies[0] != '\0') {
+            rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
+        }
         send_answer(k, changed);
         (void)snprintf(k->policies, sizeof k->policies, "%s", now);
     }

@@ -104,7 +104,9 @@ static void on_schema(void *ctx, const PGresult *res)
     char detail[128];
     uint32_t missing = 0;
 
-    if (!failed(e, "schema", res, fix)) {
+    if (e->d->migrate_error[0] != '\0') {
+        say(e, "schema", "problem", e->d->migrate_error, e->d->migrate_fix);
+    } else if (!failed(e, "schema", res, fix)) {
         for (size_t i = 0; i < rt_migrations_count; i++) {
             bool found = strcmp(rt_migrations[i].name, "auth_helpers") == 0; /* only if wanted */
 
@@ -204,6 +206,23 @@ static const char *connection_fix(const char *sqlstate)
         }
     }
     return "start the database, and set host and port of REALTIME_DATABASE_URL right";
+}
+
+const char *rt_db_migrate_fix(const char *sqlstate)
+{
+    static const struct {
+        const char *state, *fix;
+    } known[] = {
+        {"42501", RT_FIX_ROLES},          /* insufficient_privilege */
+        {"42809", RT_FIX_PLAIN_MESSAGES}, /* wrong_object_type, as 0001_base.sql raises it */
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(sqlstate, known[i].state) == 0) {
+            return known[i].fix;
+        }
+    }
+    return NULL;
 }
 
 void rt_db_doctor(struct rt_db *d, uint32_t id)

@@ -12,6 +12,15 @@
 
 #include "node/db/db_in.h"
 
+/* What repairs it; they stand in SQL too. */
+#define RT_FIX_ROLES                                                                               \
+    "psql -d DATABASE -v realtime_password=... -v check_password=... -f deploy/sql/roles.sql"
+#define RT_FIX_PLAIN_MESSAGES                                                                      \
+    "let a supabase/realtime of 2025 or later start on this database first: its migrations make "  \
+    "the table a partitioned one"
+
+/* What repairs migrations that failed with this SQLSTATE; NULL: it is not known. */
+const char *rt_db_migrate_fix(const char *sqlstate);
 /* Answers the CTL question of this id, once all statements are answered. */
 void rt_db_doctor(struct rt_db *d, uint32_t id);
 

@@ -2,9 +2,6 @@
 /* doctor_sql.c - what doctor asks the catalogs; see doctor.h. */
 #include "node/db/doctor.h"
 
-#define ROLES_FILE                                                                                 \
-    "psql -d DATABASE -v realtime_password=... -v check_password=... -f deploy/sql/roles.sql"
-
 /* Its name as slot.c makes it; standbys have not asked for it. */
 #define OUR_SLOT                                                                                   \
     "(select 'datafuse_realtime_' || oid from pg_catalog.pg_database where datname = "             \
@@ -31,14 +28,14 @@ static const char wal_level_sql[] =
 static const char login_sql[] =
     "with me as (select * from pg_catalog.pg_roles where rolname = session_user) "
     "select 'advice', format('login %s is a superuser', rolname), "
-    "'use a login of its own: " ROLES_FILE "' from me where rolsuper "
+    "'use a login of its own: " RT_FIX_ROLES "' from me where rolsuper "
     "union all select 'problem', format('login %s may not replicate', rolname), "
     "format('alter role %I replication;', rolname) from me "
     "where not rolreplication and not rolsuper "
     "union all select 'problem', format('login %s may not create a schema', rolname), "
     "format('grant create on database %I to %I;', current_database(), rolname) from me "
     "where not has_database_privilege(current_database(), 'create') "
-    "union all select 'problem', format('role %s does not exist', r), '" ROLES_FILE "' "
+    "union all select 'problem', format('role %s does not exist', r), '" RT_FIX_ROLES "' "
     "from unnest(array['anon', 'authenticated', 'service_role']) r "
     "where not exists (select from pg_catalog.pg_roles where rolname = r) "
     "union all select 'problem', format('login %s may not become %s', session_user, rolname), "
@@ -49,13 +46,18 @@ static const char login_sql[] =
 /* What its policies may not reach: a way out of a policy ends at a login that may do nothing. */
 static const char check_login_sql[] =
     "with me as (select * from pg_catalog.pg_roles where rolname = session_user) "
-    "select 'advice', format('CheckLoginTooPowerful: login %s %s', rolname, w), "
-    "'set REALTIME_DATABASE_CHECK_URL to a login that owns nothing: " ROLES_FILE "' "
-    "from me, lateral (select 'is a superuser' where rolsuper "
-    "union all select 'bypasses row level security' where rolbypassrls and not rolsuper "
-    "union all select 'owns tables' where exists (select from pg_catalog.pg_class "
+    "select 'advice', format('CheckLoginTooPowerful: login %s %s', min(rolname), "
+    "string_agg(w, ', ' order by o)), "
+    "'set REALTIME_DATABASE_CHECK_URL to a login that owns nothing: " RT_FIX_ROLES "' "
+    "from me, lateral (select 1, 'is a superuser' where rolsuper "
+    "union all select 2, 'bypasses row level security' where rolbypassrls and not rolsuper "
+    "union all select 3, 'owns tables' where exists (select from pg_catalog.pg_class "
     "where relowner = me.oid and relkind in ('r', 'p')) "
-    "union all select 'inherits the rights of its roles' where rolinherit and not rolsuper) x(w) "
+    "union all select 4, 'inherits the rights of its roles' where rolinherit and not rolsuper) "
+    "x(o, w) having count(*) > 0 "
+    "union all select 'problem', format('login %s may not use schema realtime', session_user), "
+    "format('grant usage on schema realtime to %I;', session_user) from pg_catalog.pg_namespace "
+    "where nspname = 'realtime' and not has_schema_privilege(oid, 'usage') "
     "union all select 'problem', format('login %s may not become %s', session_user, rolname), "
     "format('grant %I to %I;', rolname, session_user) from pg_catalog.pg_roles "
     "where rolname in ('anon', 'authenticated', 'service_role') "
@@ -152,22 +154,38 @@ static const char old_rows_sql[] = PUBLISHED
 
 /* Columns that a policy reads, as Postgres remembers them. */
 static const char policy_index_sql[] = PUBLISHED
-    "select 'advice', format('policy %s of %s reads column %s, with which no index begins', "
+    "select distinct on (t.oid, a.attnum) 'advice', format('policy %s of %s reads column %s, with "
+    "which no index begins', "
     "p.polname, t.full_name, a.attname), format('create index concurrently on %s (%I);', "
     "t.full_name, a.attname) from t join pg_catalog.pg_policy p on p.polrelid = t.oid "
     "join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_policy'::regclass and d.objid = "
     "p.oid and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = t.oid and "
     "d.refobjsubid > 0 join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = "
     "d.refobjsubid where p.polcmd in ('r', '*') and not exists (select from pg_catalog.pg_index i "
-    "where i.indrelid = t.oid and i.indkey[0] = a.attnum)" AT_MOST;
+    "where i.indrelid = t.oid and i.indkey[0] = a.attnum) order by t.oid, a.attnum, "
+    "p.polname" AT_MOST;
+
+/* Its owner is above the policies of realtime.messages, and alone makes its partitions. */
+#define MESSAGES                                                                                   \
+    "(select c.relkind, c.relowner::regrole as boss, r.rolsuper, "                                 \
+    "pg_has_role(c.relowner, 'usage') as ours from pg_catalog.pg_class c "                         \
+    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'realtime' "         \
+    "join pg_catalog.pg_roles r on r.oid = c.relowner where c.relname = 'messages') m "
+
+static const char messages_sql[] =
+    "select 'problem', 'realtime.messages is not a partitioned table', '" RT_FIX_PLAIN_MESSAGES
+    "' from " MESSAGES "where relkind <> 'p' "
+    "union all select 'problem', format('realtime.messages belongs to %s, whose rights login %s "
+    "does not have: private channels fail, and no partitions are made', boss, session_user), "
+    "case when rolsuper then '" RT_FIX_ROLES "' else format('grant %s to %I;', boss, session_user) "
+    "end from " MESSAGES "where relkind = 'p' and not ours";
 
 static const char partitions_sql[] =
     "select 'problem', format('realtime.messages has no partition for %s', day), "
     "'run a node with REALTIME_MIGRATE=on: it makes them ahead of time' "
-    "from (select to_char(now() at time zone 'utc' + i * interval '1 day', 'YYYY_MM_DD') as day "
-    "from generate_series(0, 1) i) d "
-    "where to_regclass('realtime.messages') is not null "
-    "and to_regclass('realtime.messages_' || day) is null";
+    "from " MESSAGES ", (select to_char(now() at time zone 'utc' + i * interval '1 day', "
+    "'YYYY_MM_DD') as day from generate_series(0, 1) i) d "
+    "where relkind = 'p' and ours and to_regclass('realtime.messages_' || day) is null";
 
 static const char timeouts_sql[] =
     "select 'advice', format('role %s has statement_timeout %s', r.rolname, v), "
@@ -197,6 +215,7 @@ const struct rt_check rt_checks[] = {
     {"policies", false, 1, policies_sql, "no published table is closed to everybody"},
     {"old_rows", false, 2, old_rows_sql, "no old row is shown that policies hide"},
     {"policy_index", false, 1, policy_index_sql, "columns that policies read have an index"},
+    {"messages", false, 0, messages_sql, "realtime.messages is as it must be, or not there"},
     {"partitions", false, 0, partitions_sql,
      "realtime.messages has partitions for today and tomorrow"},
     {"timeouts", false, 0, timeouts_sql, "no role has a short statement_timeout"},

@@ -152,23 +152,23 @@ static const char next_drop[] =
 
 static void ask_drop(struct rt_migrate *m);
 
-static void partitions_failed(struct rt_migrate *m, const PGresult *res)
+/* True if it cannot go on: on_down follows (NULL, as everywhere below), or all has ended here. */
+static bool partitions_failed(struct rt_migrate *m, const PGresult *res)
 {
+    if (res == NULL || !failed(res)) {
+        return res == NULL;
+    }
     rt_log(m->log, RT_WARN, "partitions_failed", rt_kv_s("sqlstate", rt_pg_sqlstate(res)),
            rt_kv_s("err", rt_pg_message(res)), rt_kv_s("hint", "tried again later"));
     finish(m, 0, "", "");
+    return true;
 }
 
 static void on_drop_done(void *ctx, const PGresult *res)
 {
     struct rt_migrate *m = ctx;
 
-    if (res == NULL) {
-        return; /* on_down follows, as everywhere below */
-    }
-    if (failed(res)) {
-        partitions_failed(m, res);
-    } else {
+    if (!partitions_failed(m, res)) {
         ask_drop(m);
     }
 }
@@ -177,12 +177,10 @@ static void on_drop_named(void *ctx, const PGresult *res)
 {
     struct rt_migrate *m = ctx;
 
-    if (res == NULL) {
+    if (partitions_failed(m, res)) {
         return;
     }
-    if (failed(res)) {
-        partitions_failed(m, res);
-    } else if (value(res)[0] == '\0' || m->drops == 0) {
+    if (value(res)[0] == '\0' || m->drops == 0) {
         finish(m, 0, "", "");
     } else {
         m->drops--;
@@ -200,12 +198,13 @@ static void on_partitions(void *ctx, const PGresult *res)
 {
     struct rt_migrate *m = ctx;
 
-    if (res == NULL) {
+    if (partitions_failed(m, res)) {
         return;
     }
-    if (failed(res)) {
-        partitions_failed(m, res);
-        return;
+    if (value(res)[0] != '\0') {
+        rt_log(m->log, RT_WARN, "partitions_not_made", rt_kv_s("owner", value(res)),
+               rt_kv_s("err", "realtime.messages belongs to another role"),
+               rt_kv_s("hint", "realtimectl doctor has the statement that mends it"));
     }
     m->drops = 3 * DROPS_MAX;
     ask_drop(m);
@@ -215,13 +214,14 @@ static void on_partitions_ready(void *ctx, const PGresult *res)
 {
     struct rt_migrate *m = ctx;
 
-    if (res == NULL) {
-        return;
-    }
-    if (failed(res)) {
-        partitions_failed(m, res);
-    } else {
-        rt_pg_script(m->pg, "select realtime.datafuse_partitions()", on_partitions, m);
+    if (!partitions_failed(m, res)) {
+        /* It makes none in a table of another role: whose, comes back. */
+        rt_pg_script(m->pg,
+                     "select realtime.datafuse_partitions();"
+                     "select relowner::regrole from pg_class"
+                     " where oid = to_regclass('realtime.messages')"
+                     " and not pg_has_role(relowner, 'usage')",
+                     on_partitions, m);
     }
 }
 

@@ -27,7 +27,8 @@ struct rt_migrate;
  * Gives a handle that ends with `done`, which comes exactly once, from the loop, never from inside
  * this call, and not after rt_migrate_cancel. rv 0; or -1 with SQLSTATE (may be empty) and one line
  * of text, both borrowed for the call: connection failed, or a file did (the text names it). A
- * failure of the partitions is only logged. `cfg`, `log` and the loop are borrowed until then.
+ * failure of the partitions is only logged, and that realtime.messages belongs to another role.
+ * `cfg`, `log` and the loop are borrowed until then.
  */
 struct rt_migrate *
 rt_migrate_start(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *log,

@@ -102,6 +102,11 @@ struct table *rt_subs_table(const struct rt_subs *s, struct pr_slice schema, str
 /* Puts an attachment, whose conds are set, into its bucket, and takes it out. */
 void rt_subs_index(struct rt_subs *s, struct attachment *a, const struct rt_relation *rel);
 void rt_subs_unindex(struct attachment *a);
+/* subs_groups.c: copies `from` to *at and moves *at behind it. */
+struct pr_slice rt_subs_keep(uint8_t **at, struct pr_slice from);
+/* With one more reference; made if there is none. */
+struct rt_group *rt_subs_group(struct rt_subs *s, struct pr_slice role, struct pr_slice claims);
+struct rt_shape *rt_subs_shape(struct rt_subs *s, const struct pr_chg_reg *reg);
 void rt_group_unref(struct rt_group *g);
 void rt_shape_unref(struct rt_shape *g);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registry: registrations, the tables they are attached to, groups and shapes. */
+/* The registry: registrations, and the tables they are attached to. */
 #include "node/db/subscriptions.h"
 
 #include <assert.h>
@@ -15,102 +15,6 @@ uint64_t rt_subs_hash(const struct rt_subs *s, struct pr_slice a, struct pr_slic
     uint64_t first = XXH3_64bits_withSeed(a.p, a.n, s->seed);
 
     return b.n == 0 ? first : XXH3_64bits_withSeed(b.p, b.n, first);
-}
-
-/* Copies `from` to *at and moves *at behind it. */
-static struct pr_slice keep(uint8_t **at, struct pr_slice from)
-{
-    struct pr_slice to = pr_bytes(*at, from.n);
-
-    if (from.n > 0) {
-        memcpy(*at, from.p, from.n);
-    }
-    *at += from.n;
-    return to;
-}
-
-static struct rt_group *group_of(struct rt_subs *s, struct pr_slice role, struct pr_slice claims)
-{
-    uint64_t hash = rt_subs_hash(s, claims, role);
-    struct rt_group *g = NULL;
-    uint8_t *at = NULL;
-
-    for (struct rt_link *l = rt_chains_find(&s->groups, hash); l != NULL; l = rt_chains_next(l)) {
-        g = RT_LINKED(l, struct rt_group, link);
-        if (pr_slice_eq(g->role, role) && pr_slice_eq(g->claims, claims)) {
-            g->refs++;
-            return g;
-        }
-    }
-    g = rt_malloc(sizeof *g + role.n + claims.n);
-    *g = (struct rt_group){.refs = 1, .home = &s->groups};
-    at = (uint8_t *)(g + 1);
-    g->role = keep(&at, role);
-    g->claims = keep(&at, claims);
-    rt_chains_add(&s->groups, &g->link, hash);
-    return g;
-}
-
-static struct rt_shape *shape_of(struct rt_subs *s, const struct pr_chg_reg *reg)
-{
-    uint64_t hash = rt_subs_hash(s, reg->role, reg->has_select ? reg->select : pr_str(""));
-    struct pr_slice select = reg->has_select ? reg->select : pr_str("");
-    struct rt_shape *g = NULL;
-    uint8_t *at = NULL;
-
-    for (struct rt_link *l = rt_chains_find(&s->shapes, hash); l != NULL; l = rt_chains_next(l)) {
-        g = RT_LINKED(l, struct rt_shape, link);
-        if (pr_slice_eq(g->role, reg->role) && g->has_select == reg->has_select &&
-            pr_slice_eq(g->select, select)) {
-            g->refs++;
-            return g;
-        }
-    }
-    g = rt_malloc(sizeof *g + reg->role.n + select.n);
-    *g = (struct rt_shape){.refs = 1, .home = &s->shapes, .has_select = reg->has_select};
-    g->nselect = reg->has_select ? reg->nselect : 0;
-    at = (uint8_t *)(g + 1);
-    g->role = keep(&at, reg->role);
-    g->select = keep(&at, select);
-    rt_chains_add(&s->shapes, &g->link, hash);
-    return g;
-}
-
-void rt_group_hide(struct rt_group *g)
-{
-    if (g->home != NULL) {
-        rt_chains_remove(g->home, &g->link);
-        g->home = NULL;
-    }
-}
-
-void rt_group_unref(struct rt_group *g)
-{
-    assert(g->refs > 0);
-    g->refs--;
-    if (g->refs > 0) {
-        return;
-    }
-    rt_group_hide(g);
-    while (g->slow != NULL) {
-        struct rt_slow *s = g->slow;
-
-        g->slow = s->next;
-        rt_free(s);
-    }
-    rt_free(g);
-}
-
-void rt_shape_unref(struct rt_shape *g)
-{
-    assert(g->refs > 0);
-    g->refs--;
-    if (g->refs == 0) {
-        if (g->home != NULL) {
-            rt_chains_remove(g->home, &g->link);
-        }
-        rt_free(g);
-    }
 }
 
 struct rt_subs *rt_subs_new(void)
@@ -165,8 +69,8 @@ int rt_subs_add(struct rt_subs *s, const struct pr_chg_reg *reg)
     }
     r = rt_malloc(sizeof *r);
     *r = (struct reg){.boot = reg->boot, .handle = reg->handle, .bucket = bucket_of(reg->event)};
-    r->group = group_of(s, reg->role, reg->claims);
-    r->shape = shape_of(s, reg);
+    r->group = rt_subs_group(s, reg->role, reg->claims);
+    r->shape = rt_subs_shape(s, reg);
     r->next = s->all;
     if (s->all != NULL) {
         s->all->prev = r;
@@ -201,8 +105,8 @@ static struct table *table_of(struct rt_subs *s, struct pr_slice schema, struct 
     t = rt_malloc(sizeof *t + schema.n + name.n);
     *t = (struct table){0};
     at = (uint8_t *)(t + 1);
-    t->schema = keep(&at, schema);
-    t->name = keep(&at, name);
+    t->schema = rt_subs_keep(&at, schema);
+    t->name = rt_subs_keep(&at, name);
     rt_chains_add(&s->tables, &t->link, rt_subs_hash(s, name, schema));
     return t;
 }
@@ -253,8 +157,8 @@ static struct attachment *new_attachment(const struct rt_sub_cond *conds, uint32
     for (uint32_t i = 0; i < nconds; i++) {
         a->conds[i] =
             (struct cond){.op = conds[i].op, .negated = conds[i].negated, .asked = conds[i].asked};
-        a->conds[i].column = keep(&at, conds[i].column);
-        a->conds[i].values = keep(&at, conds[i].values);
+        a->conds[i].column = rt_subs_keep(&at, conds[i].column);
+        a->conds[i].values = rt_subs_keep(&at, conds[i].values);
     }
     return a;
 }
