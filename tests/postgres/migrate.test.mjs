@@ -182,6 +182,8 @@ const SUPABASE = [
   `do $$ begin
     if to_regrole('supabase_admin') is null then
       create role supabase_admin superuser login replication;
+    end if;
+    if to_regrole('supabase_realtime_admin') is null then
       create role supabase_realtime_admin nologin noinherit;
     end if;
   end $$`,
