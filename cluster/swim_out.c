@@ -59,10 +59,12 @@ static bool next_change(struct cl_swim *s, struct cl_swim_action *out)
     return false;
 }
 
-/* `told` is the member itself: it needs to hear of its state alone, and knows the rest better. */
+/* `told` is the member itself: it needs to hear of its state alone, and knows the rest better. Of
+ * one that has left nothing but that counts: who missed it would wait until it can be suspected. */
 static bool fact_of(const struct member *m, bool told, struct pr_fact *f)
 {
-    bool fresh = told || (m->meta_epoch == m->pub.epoch && m->meta_inc == m->pub.inc);
+    bool fresh = told || m->pub.state == CL_SWIM_LEFT ||
+                 (m->meta_epoch == m->pub.epoch && m->meta_inc == m->pub.inc);
 
     if (m->pub.state == CL_SWIM_NONE || !m->has_meta || (!fresh && !cl_sw_live(m))) {
         return false;
