@@ -158,6 +158,7 @@ void sim_check_away(struct sim *s, uint32_t n, const struct cl_event *ev)
     } else if (peer != NOBODY && p->away[peer].linked) { /* else a dial was refused */
         p->away[peer].topics |= with_members(s, peer, p->heard_node[peer]);
         p->away[peer].topics = held_for_dead(s, n, peer) ? 0 : p->away[peer].topics;
+        p->away[peer].back = 0;
         p->away[peer].linked = false;
         p->away[peer].since = s->now;
     }
