@@ -63,6 +63,7 @@ struct rt_table {
     bool gone;  /* the catalog does not have it any more */
     bool unfit; /* a row had values that the types did not have: they were read again for it */
     uint32_t messages; /* Relation messages and other names so far */
+    uint32_t xid;      /* of the last one, until what it did can be read; 0: it can */
     /* The last Relation message; ncolumns 0: none has come. */
     uint32_t ncolumns;
     struct rt_stream_column *columns;

@@ -23,19 +23,6 @@ const char rt_rls_options[] =
     "-c idle_in_transaction_session_timeout=5s -c TimeZone=UTC -c DateStyle=ISO,MDY "
     "-c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex";
 
-/*
- * 32-bit xids of the stream become full ones by the nearest epoch: $1 is an array of them. True
- * when all of them are visible to a snapshot taken now.
- */
-static const char guard_sql[] =
-    "with m as (select pg_catalog.pg_current_snapshot() as s, pg_catalog.pg_snapshot_xmax("
-    "pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.numeric as m), "
-    "d as (select s, m, x - (m % 4294967296) as d from m, "
-    "pg_catalog.unnest($1::pg_catalog.text::pg_catalog.numeric[]) x) "
-    "select coalesce(pg_catalog.bool_and(pg_catalog.pg_visible_in_snapshot((m + d + case "
-    "when d > 2147483648 then -4294967296 when d < -2147483648 then 4294967296 else 0 end)"
-    "::pg_catalog.text::pg_catalog.xid8, s)), true) from d";
-
 static const char claims_sql[] = "select pg_catalog.set_config('role', $1, true), "
                                  "pg_catalog.set_config('request.jwt.claims', $2, true)";
 static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true)";
@@ -423,7 +410,7 @@ static void ask_guard(struct rt_job *j)
     }
     rt_text_puts(&xids, "}");
     params[0] = rt_text_end(&xids);
-    question(j, j->plain ? "" : name_of(j, guard_sql), guard_sql, 1, params, on_guard, j);
+    question(j, j->plain ? "" : name_of(j, RT_GUARD_SQL), RT_GUARD_SQL, 1, params, on_guard, j);
     rt_pg_sync(j->pg);
     rt_free(xids.p);
 }

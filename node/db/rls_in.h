@@ -7,6 +7,19 @@
 #include "node/db/rls.h"
 #include "node/db/sqltext.h"
 
+/*
+ * 32-bit xids of the stream become full ones by the nearest epoch: $1 is an array of them. True
+ * when all of them are visible to a snapshot taken now.
+ */
+#define RT_GUARD_SQL                                                                               \
+    "with m as (select pg_catalog.pg_current_snapshot() as s, pg_catalog.pg_snapshot_xmax("        \
+    "pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.numeric as m), "               \
+    "d as (select s, m, x - (m % 4294967296) as d from m, "                                        \
+    "pg_catalog.unnest($1::pg_catalog.text::pg_catalog.numeric[]) x) "                             \
+    "select coalesce(pg_catalog.bool_and(pg_catalog.pg_visible_in_snapshot((m + d + case "         \
+    "when d > 2147483648 then -4294967296 when d < -2147483648 then 4294967296 else 0 end)"        \
+    "::pg_catalog.text::pg_catalog.xid8, s)), true) from d"
+
 enum rt_verdict { RT_UNDECIDED = 0, RT_VISIBLE, RT_DENIED };
 
 /* A row that a group asks for: its place in the batch, and its first match of that group. */

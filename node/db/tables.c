@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/db/db_in.h"
+#include "node/db/rls_in.h"
 
 /* Roles attached to one table whose rights are read: more distinct ones see nothing of it. */
 #define ROLES_MAX 256u
@@ -74,6 +75,7 @@ void rt_tables_relation(struct rt_db *d, const struct pr_pgo_relation *m)
     t->names = names;
     t->ncolumns = 0;
     t->messages++;
+    t->xid = d->stream.xid;
     t->gone = false;
     t->identity = m->identity;
     t->cast = rt_message_map(m);
@@ -207,25 +209,17 @@ static void add_role(void *ctx, struct pr_slice role)
     }
 }
 
-void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, rt_table_fn fn,
-                     void *ctx)
+static void fetch(struct fetch *f, struct rt_table *t)
 {
-    struct fetch *f = rt_malloc(sizeof *f);
     struct roles *roles = rt_calloc(1, sizeof *roles);
     struct rt_rel_want want = {
         .oid = t->oid, .ncolumns = t->ncolumns, .columns = t->columns, .identity = t->identity};
 
-    assert(d->control != NULL);
-    f->d = d;
-    f->oid = t->oid;
     f->messages = t->messages;
-    f->role = rt_strndup(role.p, role.n);
-    f->fn = fn;
-    f->ctx = ctx;
-    if (role.n > 0) {
-        add_role(roles, role);
+    if (f->role[0] != '\0') {
+        add_role(roles, pr_str(f->role));
     }
-    rt_subs_roles(d->subs, pr_str(t->schema), pr_str(t->name), add_role, roles);
+    rt_subs_roles(f->d->subs, pr_str(t->schema), pr_str(t->name), add_role, roles);
     if (t->rel != NULL) {
         for (uint32_t i = 0; i < t->rel->nrights; i++) {
             add_role(roles, t->rel->rights[i].role);
@@ -233,9 +227,56 @@ void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, 
     }
     want.nroles = roles->count;
     want.roles = roles->at;
-    t->fetching = true;
-    rt_rel_fetch(d->rels, d->control, &want, on_relation, f);
+    rt_rel_fetch(f->d->rels, f->d->control, &want, on_relation, f);
     rt_free(roles);
+}
+
+static void ask_visible(struct fetch *f, uint32_t xid);
+
+static void on_visible(void *ctx, const PGresult *res)
+{
+    struct fetch *f = ctx;
+    struct rt_table *t = rt_tables_of(f->d, f->oid);
+    bool asked = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK;
+
+    if (t == NULL || f->d->control == NULL || rt_pg_is_end(res)) {
+        on_relation(f, NULL, "the connection to the database ended");
+    } else if (asked && strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
+        ask_visible(f, t->xid);
+    } else {
+        t->xid = 0;
+        fetch(f, t);
+    }
+}
+
+/* The stream may tell of a transaction before a query can see what it did. */
+static void ask_visible(struct fetch *f, uint32_t xid)
+{
+    static const char sql[] =
+        "with g(v) as (" RT_GUARD_SQL
+        ") select v, case when not v then pg_catalog.pg_sleep(0.005) end from g";
+    char list[16];
+    const char *params[] = {list};
+
+    (void)snprintf(list, sizeof list, "{%u}", xid);
+    rt_pg_query(f->d->control, sql, 1, params, on_visible, f);
+    rt_pg_sync(f->d->control);
+}
+
+void rt_tables_fetch(struct rt_db *d, struct rt_table *t, struct pr_slice role, rt_table_fn fn,
+                     void *ctx)
+{
+    struct fetch *f = rt_malloc(sizeof *f);
+
+    assert(d->control != NULL);
+    *f = (struct fetch){.d = d, .oid = t->oid, .fn = fn, .ctx = ctx};
+    f->role = rt_strndup(role.p, role.n);
+    t->fetching = true;
+    if (t->xid != 0) {
+        ask_visible(f, t->xid);
+    } else {
+        fetch(f, t);
+    }
 }
 
 static void on_published(void *ctx, const PGresult *res)

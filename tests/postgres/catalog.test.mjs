@@ -106,6 +106,20 @@ test('a table that is made again in one transaction is heard under its name', as
   assert.deepEqual(await flow(t, T, [10, 11], ...subs), each([10, 11]))
 })
 
+test('rows in the transaction that makes their table, or a column of it', async (t) => {
+  const T = await table('id int primary key')
+  const s = await subscriber(t, node, all(T))
+  const next = async () => (await s.s.event(s.topic, 'postgres_changes')).payload.data.record
+  for (let i = 0; i < 10; i++) {
+    await transaction(`drop table ${T}`, `create table ${T} (id int primary key, v text)`, publish(T), `insert into ${T} values (1, 'made')`)
+    assert.deepEqual(await next(), { id: 1, v: 'made' }, `table ${i}`)
+    await transaction(`alter table ${T} add column w text`, `insert into ${T} values (2, 'more', 'w')`)
+    assert.deepEqual(await next(), { id: 2, v: 'more', w: 'w' }, `column ${i}`)
+    await sql.query(`insert into ${T} values (3, 'then', 'w')`)
+    assert.deepEqual(await next(), { id: 3, v: 'then', w: 'w' }, `behind it ${i}`)
+  }
+})
+
 test('tables that are renamed are heard under the names that they have', async (t) => {
   const T = await table('id int primary key, v text')
   const subs = [await subscriber(t, node, all(T)), await subscriber(t, node, all('*'))]
