@@ -32,14 +32,14 @@ select g
 -- There it owns realtime.messages, whose owner alone is above its policies and makes partitions.
 select 'grant supabase_realtime_admin to realtime'
  where exists (select from pg_roles where rolname = 'supabase_realtime_admin') \gexec
--- What a server made that ran as another login before: all that has our name, and of the rest what a
--- superuser owns, since that can be no login of an application.
+-- What a server made that ran as another login before, which could read the WAL: all that has our name,
+-- and of the rest what a superuser owns. What a login of an application made stays its own.
 select format('alter table %s owner to realtime', c.oid::regclass)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'realtime'
   join pg_roles o on o.oid = c.relowner and o.rolname <> 'realtime'
  where c.relkind in ('r', 'p')
-   and (c.relname like 'datafuse\_%'
+   and (c.relname like 'datafuse\_%' and (o.rolsuper or o.rolreplication)
         or o.rolsuper and (c.relname = 'messages' or c.oid in (
              select inhrelid from pg_inherits
               where inhparent = to_regclass('realtime.messages')))) \gexec
@@ -47,6 +47,6 @@ select format('alter function %s owner to realtime', p.oid::regprocedure)
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'realtime'
   join pg_roles o on o.oid = p.proowner and o.rolname <> 'realtime'
- where p.proname like 'datafuse\_%'
+ where p.proname like 'datafuse\_%' and (o.rolsuper or o.rolreplication)
     or o.rolsuper and p.proname in ('topic', 'send', 'send_binary', 'broadcast_changes') \gexec
 commit;

@@ -161,7 +161,7 @@ int rt_config_jwks(const struct rt_config *cfg, char **text, struct rt_error *er
     if (f == NULL) {
         return rt_error_errno(err, errno,
                               "REALTIME_JWT_JWKS must be a JSON object or a file's name; open %s",
-                              cfg->jwt_jwks);
+                              strchr(cfg->jwt_jwks, '"') == NULL ? cfg->jwt_jwks : "(not shown)");
     }
     bytes = rt_malloc(PR_JWKS_BYTES_MAX + 2);
     n = fread(bytes, 1, PR_JWKS_BYTES_MAX + 1, f);

@@ -172,7 +172,8 @@ struct rt_db {
     bool tables_asked, tables_again; /* a poll is out; and one more was wanted since */
     bool tables_renamed;             /* since the last look at what is published */
     uint64_t polls_started, polls_done;
-    char roles[40]; /* hash of roles and memberships at the last look */
+    uint64_t polls_needed; /* what is known before that one is too old to go by */
+    char roles[40];        /* hash of roles and memberships at the last look */
     struct rt_stream stream;
     struct rt_batch *batch;
     uint64_t batches; /* finished, with the one that is just routed */

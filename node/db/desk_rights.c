@@ -205,13 +205,14 @@ static void on_fingerprint(void *ctx, const PGresult *res)
     }
 }
 
-/* Edges ask again what they know every REALTIME_AUTH_RECHECK seconds: after twice that nobody knows
- * anything. */
+/* Edges ask again what they know every REALTIME_AUTH_RECHECK seconds, and may answer themselves for
+ * REALTIME_AUTH_CACHE_MS: after twice the one and the other nobody knows anything. */
 static bool wanted(const struct rt_db *d)
 {
     uint64_t recheck_ms = (uint64_t)d->cfg->auth_recheck_s * 1000;
 
-    return recheck_ms == 0 || rt_now_ms(d->loop) - d->desk->wanted_ms < 2 * recheck_ms;
+    return recheck_ms == 0 ||
+           rt_now_ms(d->loop) - d->desk->wanted_ms < 2 * recheck_ms + d->cfg->auth_cache_ms;
 }
 
 void rt_desk_look(struct rt_db *d)

@@ -23,6 +23,9 @@ struct exam {
     char *role, *claims, *filter_text, *schema, *table;
     char *event;    /* that is asked about, else the registration's */
     uint8_t *arena; /* of `filter` */
+    bool has_select;
+    char *select; /* packed strings */
+    size_t nselect;
     struct pr_filter filter;
     uint32_t nkeys;
     char *column[RT_KEYS_MAX], *value[RT_KEYS_MAX];
@@ -63,6 +66,7 @@ static void exam_free(struct exam *e)
     rt_free(e->role);
     rt_free(e->claims);
     rt_free(e->filter_text);
+    rt_free(e->select);
     rt_free(e->event);
     rt_free(e->schema);
     rt_free(e->table);
@@ -182,8 +186,10 @@ static void put_size(const struct exam *e, const struct rt_relation *rel, struct
     rt_text_puts(sql, twice ? "2 * (0::bigint" : "(0::bigint");
     for (uint32_t i = 0; rights != NULL && i < rel->ncolumns; i++) {
         const struct rt_column *c = &rel->columns[i];
+        bool sent = !e->has_select || c->primary_key ||
+                    rt_selects(pr_bytes(e->select, e->nselect), c->name);
 
-        if (rights->may_select[i]) {
+        if (sent && rights->may_select[i]) {
             rt_text_puts(sql, " + coalesce(pg_catalog.octet_length(t.");
             rt_text_identifier(sql, c->name);
             rt_text_puts(sql, "::pg_catalog.text), 4)");
@@ -390,6 +396,9 @@ static void explain(struct exam *e, const struct rt_reg *r)
     e->role = rt_strndup(r->m.role.p, r->m.role.n);
     e->claims = rt_strndup(r->m.claims.p, r->m.claims.n);
     e->filter_text = rt_strndup(r->m.filter.p, r->m.filter.n);
+    e->has_select = r->m.has_select;
+    e->select = rt_strndup(r->m.select.p, r->m.select.n);
+    e->nselect = r->m.select.n;
     e->arena = rt_malloc(PR_FILTER_ARENA(r->m.filter.n));
     arena = pr_outbuf(e->arena, PR_FILTER_ARENA(r->m.filter.n));
     if (!r->m.has_filter ||

@@ -45,6 +45,7 @@ struct rt_pg {
     struct rt_pg_kept *kept; /* RT_PG_KEPT_MAX; NULL: none yet */
     uint32_t nkept;
     uint64_t last_kept, kept_ms; /* number of the last one; when the first was prepared */
+    uint64_t names; /* random: nobody else's statement has a name of this connection's */
     bool paused;
     bool want_write;
 };

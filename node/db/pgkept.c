@@ -2,7 +2,7 @@
 /*
  * pgkept.c - statements that come again: prepared once per connection, their plans kept.
  *
- * Parsing and planning is most of what a small statement costs. Whether it parses depends on the
+ * Parsing is most of what a small statement costs. Whether it parses depends on the
  * role (it must have the schema), so each role has its own. What a plan follows from, Postgres
  * watches itself, but for the memberships of roles, which a policy may go by: so all are forgotten
  * every RT_PG_KEPT_MS. Source: Postgres documentation, "PREPARE"; its plancache.c.
@@ -16,7 +16,7 @@ struct rt_pg_kept {
     char *text; /* role, 0, statement */
     size_t n;
     uint64_t number; /* never used again on this connection */
-    char name[24];
+    char name[40];
     bool failed;
 };
 
@@ -64,6 +64,7 @@ void rt_pg_prepare(struct rt_pg *pg, struct pr_slice role, const char *sql)
     struct rt_pg_kept *k = NULL;
 
     if (pg->kept == NULL) {
+        rt_random(&pg->names, sizeof pg->names);
         pg->kept = rt_calloc(RT_PG_KEPT_MAX, sizeof *pg->kept);
     }
     if (pg->nkept == 0) {
@@ -75,7 +76,8 @@ void rt_pg_prepare(struct rt_pg *pg, struct pr_slice role, const char *sql)
     memcpy(k->text, role.p, role.n);
     k->text[role.n] = '\0';
     memcpy(k->text + role.n + 1, sql, k->n - role.n);
-    (void)snprintf(k->name, sizeof k->name, "k%llu", (unsigned long long)k->number);
+    (void)snprintf(k->name, sizeof k->name, "k%016llx_%llu", (unsigned long long)pg->names,
+                   (unsigned long long)k->number);
     *p = (struct rt_pg_preparing){.pg = pg, .number = k->number};
     rt_pg_asked(pg, PQsendPrepare(pg->conn, k->name, sql, 0, NULL), on_prepared, p);
 }

@@ -281,6 +281,7 @@ static void add(struct rt_db *d, const struct pr_chg_reg *m)
     rt_gauge(d->metrics, RT_M_DB_SUBSCRIPTIONS, d->nregs);
     if (d->nregs == 1 && d->up) {
         rt_tables_poll(d); /* nobody has looked while there was none */
+        d->polls_needed = d->polls_started + d->tables_again;
     }
     kick(r);
 }

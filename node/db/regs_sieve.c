@@ -97,6 +97,9 @@ static void cancel_slow(void *ctx, uint64_t boot, uint32_t handle)
     struct rt_db *d = ctx;
     struct rt_reg *r = rt_db_reg_find(d, boot, handle);
 
+    if (r != NULL && !d->cfg->delete_rls && pr_slice_is(r->m.event, "DELETE")) {
+        return; /* no policy is asked for it */
+    }
     if (r != NULL && r->state == RT_REG_VALID && r->noids == 1) {
         r->cancelled = true;
         r->slow = true;

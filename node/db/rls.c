@@ -13,19 +13,22 @@
 #define GUARD_FIRST_MS 1u
 #define GUARD_MAX_MS   50u
 
-/* Read-only and short: whatever a policy tries to do beyond reading fails. The plan of a check is
- * the same for all claims, so the generic one is forced (2.5 x cheaper, measured). Without
- * sequential scans only the rows that are asked for meet the policy, which may raise for others. */
+/* Read-only and short: whatever a policy tries to do beyond reading fails. Statements are parsed
+ * once and planned each time: a function that is declared IMMUTABLE and reads the claims all the
+ * same is called while planning, and its result must not be kept for the next ones. Without
+ * sequential scans only the rows that are asked for meet the policy, which may raise for others. A
+ * lock is given up before the time limit: waiting for one is not the policy's fault. */
 const char rt_rls_options[] =
     "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on "
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c statement_timeout=2s -c "
-    "jit=off -c row_security=on "
+    "-c plan_cache_mode=force_custom_plan -c enable_seqscan=off -c statement_timeout=2s "
+    "-c lock_timeout=1500ms -c jit=off -c row_security=on "
     "-c idle_in_transaction_session_timeout=5s -c TimeZone=UTC -c DateStyle=ISO,MDY "
     "-c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex";
 
 static const char claims_sql[] = "select pg_catalog.set_config('role', $1, true), "
                                  "pg_catalog.set_config('request.jwt.claims', $2, true)";
-static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true)";
+static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true), "
+                                "pg_catalog.set_config('lock_timeout', '150', true)";
 
 static void ask_guard(struct rt_job *j);
 static void run(struct rt_ask *a);
@@ -71,8 +74,8 @@ static void apply(const struct rt_ask *a)
             if (beside) {
                 m->items[k].old_hidden = true;
             } else {
+                m->items[k].failed = m->items[k].visible && a->asked[i].failed;
                 m->items[k].visible = false;
-                m->items[k].failed = a->asked[i].failed;
             }
         }
     }
@@ -152,12 +155,31 @@ static bool fails_for_all(const PGresult *res)
            strncmp(state, "54", 2) == 0;
 }
 
+static void deny_rest(struct rt_ask *a)
+{
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (a->asked[i].verdict == RT_UNDECIDED) {
+            a->asked[i].verdict = RT_DENIED;
+        }
+    }
+}
+
+static bool is_locked(const PGresult *res)
+{
+    return strcmp(rt_pg_sqlstate(res), "55P03") == 0;
+}
+
 /* A row of the table that cannot be judged may be another one than the change left: its own image
  * decides, unless that would fail, too. */
 static void failed(struct rt_ask *a, const PGresult *res)
 {
     bool late = rt_rls_timed_out(res);
 
+    if (is_locked(res)) {
+        rt_ask_log_failure(a->job->rls, a, res);
+        deny_rest(a);
+        return;
+    }
     if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
         rt_ask_log_failure(a->job->rls, a, res);
     }
@@ -181,7 +203,8 @@ static void on_rows(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
-    if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept && !rt_rls_timed_out(res)) {
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept && !rt_rls_timed_out(res) &&
+        !is_locked(res)) {
         a->plain = true; /* whatever it was, the statement itself says it */
         a->next_row = 0;
     } else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
@@ -267,15 +290,6 @@ static void pick(struct rt_ask *a)
                 a->next_row = i + 1;
                 return;
             }
-        }
-    }
-}
-
-static void deny_rest(struct rt_ask *a)
-{
-    for (uint32_t i = 0; i < a->count; i++) {
-        if (a->asked[i].verdict == RT_UNDECIDED) {
-            a->asked[i].verdict = RT_DENIED;
         }
     }
 }

@@ -136,12 +136,11 @@ static bool mentions(struct pr_slice text, struct pr_slice name)
     return false;
 }
 
-/* Of an old row often the key alone is known, so a condition on the whole of it, t.*, counts too.
- */
+/* A condition on the whole row, t.*, needs all of it. */
 bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c, bool old,
                     struct pr_slice condition)
 {
-    bool whole = old && memmem(condition.p, condition.n, ".*", 2) != NULL;
+    bool whole = memmem(condition.p, condition.n, ".*", 2) != NULL;
 
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
         struct rt_value v = rt_change_image(c, old, i);

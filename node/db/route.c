@@ -176,12 +176,11 @@ static int by_columns(const void *pa, const void *pb)
     return order != 0 ? order : order_of(a->first, b->first);
 }
 
-static bool is_selected(const struct rt_shape *shape, struct pr_slice name)
+bool rt_selects(struct pr_slice select, struct pr_slice name)
 {
-    struct pr_slice list = shape->select;
     struct pr_slice s;
 
-    while (pr_strs_next(&list, &s) == 1) {
+    while (pr_strs_next(&select, &s) == 1) {
         if (pr_slice_eq(s, name)) {
             return true;
         }
@@ -197,7 +196,7 @@ static void set_columns(const struct rt_relation *rel, const struct rt_shape *sh
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
         columns[i] = rights != NULL && rights->may_select[i] &&
                      (!shape->has_select || rel->columns[i].primary_key ||
-                      is_selected(shape, rel->columns[i].name));
+                      rt_selects(shape->select, rel->columns[i].name));
     }
 }
 

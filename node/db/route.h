@@ -40,6 +40,9 @@ void rt_route_flush(struct rt_route *r);
  * a body. */
 void rt_route_end(struct rt_route *r, struct pr_pos last);
 
+/* Is the column in the list of a select, packed strings? */
+bool rt_selects(struct pr_slice select, struct pr_slice name);
+
 /* Counters; monotonic. */
 struct rt_route_stats {
     uint64_t bodies, targets, frames, too_large;

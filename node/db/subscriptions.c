@@ -205,6 +205,12 @@ int rt_subs_attach(struct rt_subs *s, uint64_t boot, uint32_t handle, const stru
         return RT_SUBS_ENOENT;
     }
     detach(s, r, rel->schema, rel->table);
+    if (r->group->home == NULL) { /* it was cancelled on a table: who begins again is of another */
+        struct rt_group *fresh = rt_subs_group(s, r->group->role, r->group->claims);
+
+        rt_group_unref(r->group);
+        r->group = fresh;
+    }
     if (f->nparts > 0) {
         a->sieve = rt_sieve_of(&s->sieves, rel, r->group->role, f->parts, f->nparts);
     }

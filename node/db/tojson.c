@@ -11,7 +11,7 @@
 
 static const char role_sql[] = "select pg_catalog.set_config('role', $1, true)";
 
-/* The values of one column. */
+/* The values of one column in rows that one role gets. */
 struct column {
     struct job *job;
     const struct rt_relation *rel;
@@ -75,8 +75,10 @@ static bool has_cast(const struct pr_pg_type *t)
 static const struct rt_group *reader_of(const struct rt_rls_row *row)
 {
     for (uint32_t i = 0; i < row->matches->count; i++) {
-        if (row->matches->items[i].visible) {
-            return row->matches->items[i].group;
+        const struct rt_match *m = &row->matches->items[i];
+
+        if (m->visible && m->error == RT_MATCH_OK && !m->unjudged) {
+            return m->group;
         }
     }
     return NULL;
@@ -100,7 +102,8 @@ static struct column *column_of(struct job *k, const struct rt_relation *rel, ui
                                 const struct rt_group *reader)
 {
     for (uint32_t i = 0; i < k->ncolumns; i++) {
-        if (k->columns[i].rel == rel && k->columns[i].at == at) {
+        if (k->columns[i].rel == rel && k->columns[i].at == at &&
+            pr_slice_eq(k->columns[i].role, reader->role)) {
             return &k->columns[i];
         }
     }

@@ -193,6 +193,10 @@ static void expand(struct rt_reg *r)
     struct rt_check *c = r->check;
     uint32_t cap = 0;
 
+    if (r->db->polls_done < r->db->polls_needed) {
+        rt_check_interrupted(r); /* the end of that poll kicks */
+        return;
+    }
     for (struct rt_table *t = r->db->tables; t != NULL; t = t->next) {
         if (rt_db_reg_wants(r, t)) {
             if (c->noids == cap) {

@@ -365,6 +365,7 @@ static int on_sys(struct rt_project *project, const struct pr_frame *f)
         }
         if (concerned) { /* what was, and then how it stands */
             (void)rt_changes_tell(ch, m.ok, m.message);
+            ch->changes->told_hash = 0; /* the same once more is another loss */
             rt_changes_tell_verdict(ch);
         }
     }
