@@ -10,6 +10,8 @@ import { startNode, until, root, SECRET } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 
 const node = await startNode({ after })
+const count = (role) => node.pids().filter((p) => p.role === role).length
+await until('each db process to be there', () => count('db') === count('supervisor'))
 const before = JSON.stringify(node.pids())
 const witness = await connect({ after }, node)
 await witness.join('realtime:witness', { broadcast: { self: true } }, { ref: 'w' })

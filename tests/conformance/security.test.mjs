@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { createHmac, generateKeyPairSync, sign as asymmetric } from 'node:crypto'
 import { now, sign } from '../harness/jwt.mjs'
 import { connect } from '../harness/phx.mjs'
-import { startNode, startPostgres } from '../harness/process.mjs'
+import { startNode, startPostgres, until } from '../harness/process.mjs'
 
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const other = generateKeyPairSync('ec', { namedCurve: 'P-384' })
@@ -17,6 +17,8 @@ const sql = await database.connect()
 await sql.query(`create table victim (id int); create table t (id int primary key, v text);
   alter table t enable row level security; alter publication supabase_realtime add table t;
   create policy own on t for select to authenticated using (v = auth.jwt() ->> 'x')`)
+const count = (role) => node.pids().filter((p) => p.role === role).length
+await until('each db process to be there', () => count('db') === count('supervisor'))
 const before = JSON.stringify(node.pids())
 
 const b64 = (v) => Buffer.from(typeof v === 'string' ? v : JSON.stringify(v)).toString('base64url')
