@@ -580,6 +580,42 @@ def tls_protocols(s):
     assert b"HTTP/1.1" not in p.buf
 
 
+@case
+def tls_handshakes_that_stall(s):
+    """As slow heads: the server's limit is 1.5 s here."""
+    if s.context is None:
+        return
+    sent = ssl.MemoryBIO()
+    client = s.context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    hello = sent.read()
+    silent, half, waits = Peer(s.port), Peer(s.port), Peer(s.port)
+    half.send(hello[:len(hello) // 2])
+    waits.send(hello)  # and never answers
+    for p in (silent, half, waits):
+        while p.more():
+            pass
+    s.ws()
+
+
+@case
+def tls_is_not_renegotiated(s):
+    if s.context is None:
+        return
+    client = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{s.port}"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    client.stdin.write(b"R\n")
+    client.stdin.flush()
+    said = client.stdout.read()  # until the client gives up
+    client.stdin.close()
+    client.wait()
+    assert b"RENEGOTIATING" in said and b"no renegotiation" in said, said
+    s.ws()
+
+
 class Context(ssl.SSLContext):
     cafile = None
 
