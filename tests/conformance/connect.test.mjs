@@ -58,6 +58,16 @@ test('case 6: role and exp are required', async () => {
   await refused(socket(sign({ ...anon, exp: undefined }, node.secret)), 401, error('Fields `role` and `exp` are required in JWT'))
 })
 
+test('a token that is not valid yet; times at the ends of what a number can be', async () => {
+  const with_ = (claims) => socket(sign({ ...anon, ...claims }, node.secret))
+  for (const claims of [{ nbf: now() + 1000 }, { nbf: 1e300 }, { nbf: -1e300 }, { iat: 1e300 }]) {
+    await refused(with_(claims), 500, error('Error connecting to Realtime')) // the clock's fault: trying again may heal it
+  }
+  for (const claims of [{ nbf: 0 }, { iat: -1 }, { exp: 4102444800 }]) await accepted(with_(claims))
+  for (const exp of [2 ** 53, 1e300, -1e300]) await refused(with_({ exp }), 401, error('The token provided is not a valid JWT'))
+  await refused(with_({ exp: 0 }), 401, error('Token has expired'))
+})
+
 test('case 7: signed with another secret', () => refused(socket(sign(anon, 'x'.repeat(40))), 401, error('Failed to validate JWT signature')))
 
 test('case 8: kid not in the JWKS', () => refused(socket(sign(anon, keys.rsa.privateKey, { alg: 'RS256', kid: 'zz' })), 401,
