@@ -198,6 +198,7 @@ struct rt_tally *rt_metrics_tally(const struct rt_metrics *m, const char *projec
 {
     struct rt_tally *t = NULL;
 
+    assert(m->tallies != NULL);
     for (uint32_t i = 0; i < RT_DBS_MAX; i++) {
         struct rt_tally *one = &m->tallies[i];
         bool used = atomic_load_explicit(&one->used, memory_order_relaxed) != 0;

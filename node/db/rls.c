@@ -110,16 +110,20 @@ static bool stale(struct rt_job *j, const PGresult *res)
     return false;
 }
 
-/* `name`: of the prepared statement, or "". */
-static void question(struct rt_job *j, const char *name, const char *sql, int n,
-                     const char *const *params, rt_pg_fn fn, void *ctx)
+/* A statement, and the name by which it is prepared, or "". */
+struct saying {
+    const char *name, *sql;
+};
+
+static void question(struct rt_job *j, struct saying s, int n, const char *const *params,
+                     rt_pg_fn fn, void *ctx)
 {
     j->out++;
     rt_count(j->rls->metrics, RT_M_DB_RLS_CHECKS, 1);
-    if (name[0] != '\0') {
-        rt_pg_execute(j->pg, name, n, params, fn, ctx);
+    if (s.name[0] != '\0') {
+        rt_pg_execute(j->pg, s.name, n, params, fn, ctx);
     } else {
-        rt_pg_query(j->pg, sql, n, params, fn, ctx);
+        rt_pg_query(j->pg, s.sql, n, params, fn, ctx);
     }
 }
 
@@ -227,7 +231,7 @@ static const char *name_for(struct rt_ask *a, const char *sql, const char *const
     const char *name = a->plain ? "" : rt_pg_prepared(j->pg, a->group->role, sql);
 
     if (name == NULL) {
-        question(j, claims_name, claims_sql, 2, who, on_setting, a);
+        question(j, (struct saying){claims_name, claims_sql}, 2, who, on_setting, a);
         rt_pg_prepare(j->pg, a->group->role, sql);
         rt_pg_sync(j->pg);
         name = rt_pg_prepared(j->pg, a->group->role, sql);
@@ -248,13 +252,13 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
 
     a->kept = name[0] != '\0' || claims_name[0] != '\0';
     if (a->single) {
-        question(j, "", short_sql, 0, NULL, on_setting, a);
+        question(j, (struct saying){"", short_sql}, 0, NULL, on_setting, a);
     }
-    question(j, claims_name, claims_sql, 2, who, on_setting, a);
+    question(j, (struct saying){claims_name, claims_sql}, 2, who, on_setting, a);
     for (int i = 0; i < s->nparams; i++) {
         params[i] = rt_text_end(&s->param[i]);
     }
-    question(j, name, sql, s->nparams, params, on_rows, a);
+    question(j, (struct saying){name, sql}, s->nparams, params, on_rows, a);
     rt_pg_sync(j->pg);
     rt_free(claims);
     rt_free(role);
@@ -424,7 +428,8 @@ static void ask_guard(struct rt_job *j)
     }
     rt_text_puts(&xids, "}");
     params[0] = rt_text_end(&xids);
-    question(j, j->plain ? "" : name_of(j, RT_GUARD_SQL), RT_GUARD_SQL, 1, params, on_guard, j);
+    question(j, (struct saying){j->plain ? "" : name_of(j, RT_GUARD_SQL), RT_GUARD_SQL}, 1, params,
+             on_guard, j);
     rt_pg_sync(j->pg);
     rt_free(xids.p);
 }

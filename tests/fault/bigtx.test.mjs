@@ -25,7 +25,7 @@ const forgetPeak = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, '5')
 /** A counter of the edges, all together. */
 async function counted(node, name) {
   const text = await (await fetch(`${node.adminUrl}/metrics`)).text()
-  return [...text.matchAll(new RegExp(`^\\w*${name}\\{.*\\} (\\d+)$`, 'gm'))].reduce((sum, m) => sum + Number(m[1]), 0)
+  return [...text.matchAll(new RegExp(`^realtime_${name}\\{.*\\} (\\d+)$`, 'gm'))].reduce((sum, m) => sum + Number(m[1]), 0)
 }
 /** Where ids are not 1, 2, 3 ... */
 const outOfOrder = (ids) => ids.flatMap((id, i) => id !== i + 1 ? [`${id} at ${i}`] : []).slice(0, 5)
