@@ -14,10 +14,9 @@
 #define GUARD_MAX_MS   50u
 
 /* Read-only and short: whatever a policy tries to do beyond reading fails. Statements are parsed
- * once and planned each time: a function that is declared IMMUTABLE and reads the claims all the
- * same is called while planning, and its result must not be kept for the next ones. Without
- * sequential scans only the rows that are asked for meet the policy, which may raise for others. A
- * lock is given up before the time limit: waiting for one is not the policy's fault. */
+ * once and planned each time: a function declared IMMUTABLE that reads the claims all the same is
+ * called by the planner, and its result must not be kept. Without sequential scans only the rows
+ * asked for meet the policy, which may raise for others. Waiting for a lock is not its fault. */
 const char rt_rls_options[] =
     "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on "
     "-c plan_cache_mode=force_custom_plan -c enable_seqscan=off -c statement_timeout=2s "
