@@ -177,6 +177,19 @@ void rt_boots_owe(struct rt_db *d, bool first)
     each(d, owe, &first);
 }
 
+static void put_off(struct rt_db *d, struct rt_boot *b, void *ctx)
+{
+    const uint64_t *ms = ctx;
+    uint64_t now = rt_now_ms(d->loop);
+
+    b->acked_ms = now - b->acked_ms < *ms ? now : b->acked_ms + *ms;
+}
+
+void rt_boots_pause(struct rt_db *d, uint64_t ms)
+{
+    each(d, put_off, &ms);
+}
+
 static void unacked(struct rt_db *d, struct rt_boot *b, void *ctx)
 {
     (void)d;

@@ -84,6 +84,7 @@ struct rt_stream {
     struct rt_pg *pg;
     enum rt_stream_state state;
     struct rt_timer retry, feedback;
+    uint64_t feedback_ms; /* when its timer was set */
     uint32_t tries;
     uint32_t life; /* counts connections: an answer of an earlier one is too late */
     char slot[64];
@@ -99,7 +100,6 @@ struct rt_stream {
     uint64_t down_since_ms;
     struct rt_sent_ring sent;
     uint32_t lacking;  /* edges that have not acknowledged the first of them */
-    uint64_t asked_ms; /* the last position frame to all edges */
     /* The transaction that is being read. */
     uint64_t commit_lsn, seq;
     int64_t commit_us;
@@ -222,6 +222,9 @@ bool rt_boots_behind(struct rt_db *d, struct pr_pos pos);
  * all, if it is the `first` that waits for it: positions that nobody had to have move on silently.
  */
 void rt_boots_owe(struct rt_db *d, bool first);
+/* This process stood still for `ms`: nobody is late for that. What they said waits to be read, and
+ * if the slot was freed meanwhile, another node has sent them what they owe. */
+void rt_boots_pause(struct rt_db *d, uint64_t ms);
 /* Positions of another server or timeline mean nothing. */
 void rt_boots_new_history(struct rt_db *d);
 /* An edge has everything up to here. */

@@ -15,6 +15,8 @@
 /* A status each second, whether or not data flows: the server frees the slot of a reader that says
  * nothing for 5 s, so a dead one blocks nobody for longer. */
 #define FEEDBACK_MS 1000u
+/* A timer of FEEDBACK_MS that comes so late says that this process, or its machine, stood still. */
+#define STILL_MS 2000u
 /* Changes are sent so far ahead of what the edges have acknowledged, and once more: a burst waits
  * in the database then, not with them. Enough for 40 MB/s at 100 ms between two nodes. */
 #define AHEAD_BYTES ((size_t)2 * 1024 * 1024)
@@ -165,10 +167,20 @@ bool rt_stream_may_send(struct rt_db *d)
     return true;
 }
 
+static void set_feedback(struct rt_db *d)
+{
+    d->stream.feedback_ms = rt_now_ms(d->loop);
+    rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
+}
+
 static void on_feedback(void *ctx)
 {
     struct rt_db *d = ctx;
+    uint64_t took = rt_now_ms(d->loop) - d->stream.feedback_ms;
 
+    if (took >= STILL_MS) {
+        rt_boots_pause(d, took - FEEDBACK_MS);
+    }
     if (d->stream.state == RT_STREAM_ON) {
         confirm_idle(d);
         rt_stream_feedback(d);
@@ -177,7 +189,7 @@ static void on_feedback(void *ctx)
     rt_db_link_sync_check(d);
     rt_boots_check(d);
     rt_messages_check(d);
-    rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
+    set_feedback(d);
 }
 
 void rt_stream_acked(struct rt_db *d)
@@ -430,7 +442,7 @@ void rt_stream_init(struct rt_db *d)
 {
     rt_timer_init(d->loop, &d->stream.retry, on_retry, d);
     rt_timer_init(d->loop, &d->stream.feedback, on_feedback, d);
-    rt_timer_set(&d->stream.feedback, FEEDBACK_MS);
+    set_feedback(d);
 }
 
 void rt_stream_free(struct rt_db *d)

@@ -169,14 +169,19 @@ test('30: postgres case 52: the reading node stands still for a minute, and come
   const w = await world(t)
   const i = await w.reading()
   await w.rows(50)
+  // What the edges of another node owe at that moment is nothing that they could have missed.
+  const edges = w.nodes[(i + 1) % w.nodes.length].pids().filter((p) => p.role === 'edge')
+  for (const { pid } of edges) process.kill(pid, 'SIGSTOP')
+  await w.rows(5)
   await w.nodes[i].signalAll('SIGSTOP')
+  for (const { pid } of edges) process.kill(pid, 'SIGCONT')
   const minute = delay(STILL_MS)
   await until('another node to read', async () => await w.reading() !== i)
   await minute
   const links = () => w.nodes[i].logText().split('ev=link_up').length
   const before = links()
   await w.nodes[i].signalAll('SIGCONT')
-  await until('its links', () => links() === before + 2)
+  await until('its links', () => links() >= before + 2)
   await w.rows(300)
   await w.check([i])
   t.diagnostic(`longest gaps: ${w.gaps([i]).join(', ')} ms`)
