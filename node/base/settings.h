@@ -105,7 +105,7 @@
     FLAG(changes_lsn, "REALTIME_CHANGES_LSN", false, "put lsn and seq into every change")          \
     /* Limits: all from here to the end; rt_config_limit. */                                                                                  \
     ONE(limits, "REALTIME_LIMITS", "default|supabase", "default",                                  \
-        "supabase: its limits and reactions, as far as not set one by one")                \
+        "supabase: its limits, delays and reactions, as far as not set one by one")                \
     NUM(max_clients, "REALTIME_MAX_CLIENTS", 0, 200, 0, 100000000,                                 \
         "sockets with a joined channel; 0 = no limit")                                             \
     NUM(max_channels_per_client, "REALTIME_MAX_CHANNELS_PER_CLIENT", 100, 100, 1, 100000,          \
@@ -114,6 +114,8 @@
         "joins of all clients; 0 = no limit")                                                      \
     NUM(max_client_joins_per_second, "REALTIME_MAX_CLIENT_JOINS_PER_SECOND", 50, 0, 0, 1000000,    \
         "joins of one socket, burst four times as much; 0 = no limit")                             \
+    NUM(free_refusals, "REALTIME_FREE_REFUSALS", 3, 0, 0, 1000,                                    \
+        "refusals in 10 s that are told at once; then joins of a socket wait 5 s, connects 2 s")   \
     NUM(max_events_per_second, "REALTIME_MAX_EVENTS_PER_SECOND", 0, 100, 0, 1000000000,            \
         "broadcasts taken and delivered, all clients; 0 = no limit")                               \
     NUM(max_client_events_per_second, "REALTIME_MAX_CLIENT_EVENTS_PER_SECOND", 1000, 0, 0,         \

@@ -99,7 +99,7 @@ struct rt_stream {
     char *trouble;          /* what clients are told while it is down; NULL: nothing yet */
     uint64_t down_since_ms;
     struct rt_sent_ring sent;
-    uint32_t lacking;  /* edges that have not acknowledged the first of them */
+    uint32_t lacking; /* edges that have not acknowledged the first of them */
     /* The transaction that is being read. */
     uint64_t commit_lsn, seq;
     int64_t commit_us;

@@ -18,9 +18,8 @@
 #define RT_TAG_CLIENT 0
 #define RT_TAG_ADMIN  1
 
-/* Refused handshakes of one source address in this time are answered at once up to the number, then
- * after the delay, so that a client with a bad key does not spin. */
-#define RT_CONNECT_FREE     3u
+/* Refused handshakes of one source address in this time are answered at once up to the project's
+ * free_refusals, then after the delay, so that a client with a bad key does not spin. */
 #define RT_CONNECT_MS       10000u
 #define RT_CONNECT_DELAY_MS 2000u
 

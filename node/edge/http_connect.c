@@ -62,8 +62,11 @@ void rt_delay_free(struct rt_delay *d)
 }
 
 /* Has this source been refused so often lately that it shall wait? */
-static bool spins(struct rt_edge *e, const char *peer)
+static bool spins(const struct rt_http *h)
 {
+    struct rt_edge *e = h->edge;
+    const struct rt_config *cfg = h->project == NULL ? e->cfg : h->project->cfg;
+    const char *peer = h->request->peer;
     uint64_t hash = XXH3_64bits_withSeed(peer, strlen(peer), e->topics.seed);
     struct rt_source *s = &e->sources[hash % RT_SOURCES];
 
@@ -71,7 +74,7 @@ static bool spins(struct rt_edge *e, const char *peer)
         *s = (struct rt_source){.hash = hash, .since_ms = e->now_ms};
     }
     s->refused++;
-    return s->refused > RT_CONNECT_FREE;
+    return s->refused > cfg->free_refusals;
 }
 
 static void refuse(const struct rt_http *h, int status, const char *code, struct pr_slice body)
@@ -84,7 +87,7 @@ static void refuse(const struct rt_http *h, int status, const char *code, struct
     rt_log(e->log, RT_INFO, "connect_refused", rt_kv_s("code", code),
            rt_kv_s("peer", h->request->peer), rt_kv_i("status", status), rt_kv_b("err", body),
            rt_kv_s("project", h->project == NULL ? "" : h->project->cfg->project));
-    if (!spins(e, h->request->peer)) {
+    if (!spins(h)) {
         send_refusal(h->conn, status, retry_after, body);
         return;
     }

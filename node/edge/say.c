@@ -284,7 +284,7 @@ void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr
         s->refused = 0;
     }
     s->refused++;
-    if (s->refused > RT_REFUSALS_FREE) {
+    if (s->refused > s->project->cfg->free_refusals) {
         say_later(s, f);
         return;
     }

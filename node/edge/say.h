@@ -53,11 +53,10 @@ struct rt_system {
 void rt_say_system(struct rt_channel *ch, const struct rt_system *sys);
 
 /*
- * Refusal of a join. The first RT_REFUSALS_FREE in RT_REFUSALS_MS are said at once, later ones of
+ * Refusal of a join. The first free_refusals in RT_REFUSALS_MS are said at once, later ones of
  * the socket after RT_REFUSAL_DELAY_MS by timer, so that a client that tries again at once does not
  * spin; everything else of the socket goes on meanwhile. Below the client's join timeout of 10 s.
  */
-#define RT_REFUSALS_FREE    3u
 #define RT_REFUSALS_MS      10000u
 #define RT_REFUSAL_DELAY_MS 5000u
 void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);

@@ -167,6 +167,20 @@ test('REALTIME_LIMITS=supabase: presence calls and diffs over the limit shut the
   for (const m of members) await shut(m, 'realtime:diffs', 'Too many presence messages per second')
 })
 
+test('REALTIME_LIMITS=supabase: each refusal waits for its time, and nothing else with it', async (t) => {
+  const node = one(await start(t, { REALTIME_LIMITS: 'supabase' }))
+  const order = []
+  const connection = handshake(node, '/socket/websocket?vsn=2.0.0').then(({ status }) => order.push(`connection ${status}`))
+  const s = await connect(t, node)
+  s.send('1', '1', 'realtime:', 'phx_join', { config: {} })
+  const join = s.reply('1').then(({ payload }) => order.push(`join ${payload.status}`))
+  await s.join('realtime:room', {}, { ref: '2' })
+  await s.heartbeat()
+  order.push('the rest')
+  await Promise.all([connection, join])
+  assert.deepEqual(order, ['the rest', 'connection 401', 'join error'])
+})
+
 test('payload: of a broadcast and of a track', async (t) => {
   const node = one(await start(t, { REALTIME_MAX_PAYLOAD_KB: '1' }))
   const s = await connect(t, node)
@@ -184,7 +198,7 @@ test('limits are shown by /metrics and realtimectl status', async (t) => {
     REALTIME_MAX_CLIENTS: 7, REALTIME_MAX_CHANNELS_PER_CLIENT: 100, REALTIME_MAX_JOINS_PER_SECOND: 100,
     REALTIME_MAX_CLIENT_JOINS_PER_SECOND: 0, REALTIME_MAX_EVENTS_PER_SECOND: 100, REALTIME_MAX_CLIENT_EVENTS_PER_SECOND: 0,
     REALTIME_MAX_PRESENCE_EVENTS_PER_SECOND: 1000, REALTIME_MAX_CLIENT_PRESENCE_EVENTS: 5, REALTIME_CLIENT_PRESENCE_WINDOW_MS: 30000,
-    REALTIME_MAX_PAYLOAD_KB: 3000, REALTIME_MAX_FRAME_BYTES: 5000000, REALTIME_MAX_RECORD_BYTES: 1048576,
+    REALTIME_FREE_REFUSALS: 0, REALTIME_MAX_PAYLOAD_KB: 3000, REALTIME_MAX_FRAME_BYTES: 5000000, REALTIME_MAX_RECORD_BYTES: 1048576,
     REALTIME_MAX_QUEUE_BYTES: 4194304, REALTIME_IDLE_TIMEOUT_MS: 60000, REALTIME_NO_CHANNEL_TIMEOUT_MS: 600000,
     REALTIME_MAX_TOPICS: 1000000, REALTIME_MAX_PRESENCES: 1000000, REALTIME_MAX_PRESENCES_PER_TOPIC: 100000 }
   assert.deepEqual(node.rows('status')[0].limits, wanted)
