@@ -3,7 +3,6 @@
 #include "node/base/config.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -12,6 +11,14 @@
 
 #include "node/base/alloc.h"
 #include "node/base/config_in.h"
+#include "node/base/machine.h"
+
+/* What a topic and a presence take in the owner and in an edge that has subscribers of it, and how
+ * many fit by default: into half of the memory, each. */
+#define TOPIC_BYTES    1024u
+#define PRESENCE_BYTES 2048u
+#define BY_MEMORY_MIN  10000u
+#define BY_MEMORY_MAX  1000000u
 
 const struct setting rt_setting[] = {
 #define RT_TEXT(field, label, def, may_show, about)                                                \
@@ -230,20 +237,30 @@ static void set_value(struct rt_config *cfg, const struct setting *s, const stru
     }
 }
 
-/* Cores that this process may use, as containers and taskset limit them. */
-static uint32_t cores(void)
+uint32_t rt_config_by_memory(uint64_t memory, uint32_t bytes)
 {
-    cpu_set_t set;
-    int n = 1;
+    uint64_t n = memory / 2 / bytes;
 
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        n = CPU_COUNT(&set);
+    if (n < BY_MEMORY_MIN) {
+        return BY_MEMORY_MIN;
     }
-    if (n < 1) {
-        n = 1;
+    return n > BY_MEMORY_MAX ? BY_MEMORY_MAX : (uint32_t)n;
+}
+
+static void size_to_machine(struct rt_config *cfg)
+{
+    uint32_t cores = rt_machine_cores();
+    uint64_t memory = rt_machine_memory();
+
+    if (cfg->edges == 0) {
+        cfg->edges = cores > RT_EDGES_MAX ? RT_EDGES_MAX : cores;
     }
-    return n > (int)RT_EDGES_MAX ? RT_EDGES_MAX : (uint32_t)n;
+    if (cfg->max_topics == 0) {
+        cfg->max_topics = rt_config_by_memory(memory, TOPIC_BYTES);
+    }
+    if (cfg->max_presences == 0) {
+        cfg->max_presences = rt_config_by_memory(memory, PRESENCE_BYTES);
+    }
 }
 
 void rt_config_complete(struct rt_config *cfg, struct rt_config_report *r)
@@ -252,9 +269,7 @@ void rt_config_complete(struct rt_config *cfg, struct rt_config_report *r)
 
     cfg->clustered =
         cfg->cluster_seeds != NULL || cfg->cluster_key != NULL || cfg->cluster_insecure;
-    if (cfg->edges == 0) {
-        cfg->edges = cores();
-    }
+    size_to_machine(cfg);
     if (cfg->node == NULL) {
         if (gethostname(host, sizeof host) != 0) {
             (void)snprintf(host, sizeof host, "localhost");

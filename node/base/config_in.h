@@ -30,6 +30,8 @@ bool rt_setting_of_project(uint32_t i);
 int rt_setting_find(const char *name);
 /* on/off, true/false, yes/no, 1/0, t/f, y/n in any case; false: it is none of them. */
 bool rt_config_flag(const char *text, bool *out);
+/* How many things of so many bytes there may be, by default. */
+uint32_t rt_config_by_memory(uint64_t memory, uint32_t bytes);
 void rt_config_note(struct rt_config_report *r, bool fatal, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -139,10 +139,10 @@
     /* Those of the node. */                                                                       \
     NUM(max_frame_bytes, "REALTIME_MAX_FRAME_BYTES", 5000000, 5000000, 1024, 5000000,              \
         "WebSocket message of a client")                                                           \
-    NUM(max_topics, "REALTIME_MAX_TOPICS", 1000000, 1000000, 1, 100000000,                         \
-        "topics with subscribers on this node")                                                    \
-    NUM(max_presences, "REALTIME_MAX_PRESENCES", 1000000, 1000000, 1, 100000000,                   \
-        "presence entries held")                                                                   \
+    NUM(max_topics, "REALTIME_MAX_TOPICS", 0, 0, 1, 100000000,                                     \
+        "topics with subscribers on this node; default: by its memory, 1000000 at most")     \
+    NUM(max_presences, "REALTIME_MAX_PRESENCES", 0, 0, 1, 100000000,                               \
+        "presence entries held; default: by its memory, 1000000 at most")                    \
     NUM(max_presences_per_topic, "REALTIME_MAX_PRESENCES_PER_TOPIC", 100000, 100000, 1, 10000000,  \
         "presence entries of one topic")
 /* clang-format on */

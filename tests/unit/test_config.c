@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "node/base/config.h"
+#include "node/base/config_in.h"
 
 #define SECRET "REALTIME_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
@@ -60,6 +60,8 @@ static void defaults(void **state)
     assert_null(cfg.database_check_url);
     assert_non_null(cfg.node);
     assert_in_range(cfg.edges, 1, 64);
+    assert_in_range(cfg.max_topics, 10000, 1000000);
+    assert_in_range(cfg.max_presences, 10000, 1000000);
     assert_int_equal(cfg.max_clients, 0);
     assert_int_equal(cfg.idle_timeout_ms, 75000);
     assert_int_equal(cfg.token_grace_ms, 10000);
@@ -159,6 +161,14 @@ static void own_name_before_alias(void **state)
     assert_string_equal(cfg.jwt_secret, "0123456789abcdef0123456789abcdef");
     assert_string_equal(cfg.listen, "[::1]:2");
     rt_config_free(&cfg);
+}
+
+static void by_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(rt_config_by_memory(0, 1024), 10000);
+    assert_int_equal(rt_config_by_memory(UINT64_C(512) << 20, 2048), 131072);
+    assert_int_equal(rt_config_by_memory(UINT64_C(64) << 30, 1024), 1000000);
 }
 
 /* Each row: two settings that make a node look for others. */
@@ -486,13 +496,21 @@ static void jwks_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),        cmocka_unit_test(values),
-        cmocka_unit_test(supabase_limits), cmocka_unit_test(aliases),
-        cmocka_unit_test(refuses),         cmocka_unit_test(own_name_before_alias),
-        cmocka_unit_test(warns),           cmocka_unit_test(file),
-        cmocka_unit_test(file_refused),    cmocka_unit_test(addresses),
-        cmocka_unit_test(jwks_file),       cmocka_unit_test(prints_no_secret),
-        cmocka_unit_test(clusters),        cmocka_unit_test(keys_are_not_shown),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(by_memory),
+        cmocka_unit_test(values),
+        cmocka_unit_test(supabase_limits),
+        cmocka_unit_test(aliases),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(own_name_before_alias),
+        cmocka_unit_test(warns),
+        cmocka_unit_test(file),
+        cmocka_unit_test(file_refused),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(jwks_file),
+        cmocka_unit_test(prints_no_secret),
+        cmocka_unit_test(clusters),
+        cmocka_unit_test(keys_are_not_shown),
         cmocka_unit_test(node_names),
     };
 
