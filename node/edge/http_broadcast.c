@@ -22,7 +22,7 @@ static const char *const field_names[FIELDS] = {"topic", "event", "payload", "pr
 
 /* Counters that clients of Supabase's API may read; a limit of 0 is no limit. */
 struct rate_headers {
-    char limit[16], left[16], id[REQUEST_ID_LEN + 1], dropped[16];
+    char used[16], limit[16], left[16], id[REQUEST_ID_LEN + 1], dropped[16];
     struct rt_header list[6];
 };
 
@@ -37,12 +37,13 @@ static const struct rt_header *rates(struct rt_project *project, struct rate_hea
                    (unsigned long long)random[1]);
     r->list[n++] = (struct rt_header){"x-request-id", r->id};
     if (project != NULL) {
-        bool limited = project->cfg->max_events_per_second > 0;
+        uint32_t limit = project->cfg->max_events_per_second;
+        uint32_t left = limit > 0 ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0;
 
-        (void)snprintf(r->limit, sizeof r->limit, "%u", project->cfg->max_events_per_second);
-        (void)snprintf(r->left, sizeof r->left, "%u",
-                       limited ? rt_limit_left(project, RT_LIMIT_EVENTS) : 0);
-        r->list[n++] = (struct rt_header){"x-rate-rolling", "0"};
+        (void)snprintf(r->used, sizeof r->used, "%u", left < limit ? limit - left : 0);
+        (void)snprintf(r->limit, sizeof r->limit, "%u", limit);
+        (void)snprintf(r->left, sizeof r->left, "%u", left);
+        r->list[n++] = (struct rt_header){"x-rate-rolling", r->used};
         r->list[n++] = (struct rt_header){"x-rate-limit", r->limit};
         r->list[n++] = (struct rt_header){"x-rate-limit-remaining", r->left};
     }
