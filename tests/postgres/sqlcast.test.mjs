@@ -253,7 +253,8 @@ test('SIGKILL of the edges that publish: none lost, none twice, in order at memb
   const members = []
   let trouble
   for (const n of w.nodes) {
-    for (let i = 0; i < 8; i++) {
+    // The kernel spreads sockets over the edges as it likes: until two are on one that stays.
+    while (n.rows('connections').filter((c) => c.edge !== 0).length < 2) {
       const s = await connect(t, n, { vsn: '1.0.0' })
       await s.join('realtime:survivors')
       members.push(s)
@@ -268,9 +269,7 @@ test('SIGKILL of the edges that publish: none lost, none twice, in order at memb
   }
   await trouble
   await w.sql.query("select realtime.send('{}', 'end', 'survivors', false)")
-  const alive = members.filter((m) => !m.closed)
-  assert.ok(alive.length > 0, 'every socket was on a killed edge')
-  for (const m of alive) {
+  for (const m of members.filter((m) => !m.closed)) {
     await m.take('the end', (f) => f.payload?.event === 'end', 30000)
     assert.deepEqual(m.frames.filter((f) => f.event === 'broadcast').map((f) => f.payload.payload.n), [...Array(300).keys()])
   }
