@@ -91,7 +91,9 @@ test('case 43: kind 3 bytes reach V2 only', async (t) => {
 
 test('case 49: two senders, 1000 messages, one order on both edges', async (t) => {
   const sockets = []
-  for (let i = 0; i < 8; i++) sockets.push(await connect(t, node))
+  // The kernel spreads sockets over the edges as it likes.
+  const edges = () => new Set(node.rows('connections').map((c) => c.edge)).size
+  while (sockets.length < 8 || edges() < 2) sockets.push(await connect(t, node))
   const T = 'realtime:t49'
   for (const s of sockets) await s.join(T, { broadcast: { self: true } }, { ref: '1' })
   const senders = sockets.slice(0, 2)
@@ -110,8 +112,6 @@ test('case 49: two senders, 1000 messages, one order on both edges', async (t) =
   for (const i of [0, 1]) {
     assert.deepEqual(seen[0].map((m) => JSON.parse(m)).filter((m) => m.i === i).map((m) => m.n), [...Array(500).keys()])
   }
-  const edges = new Set(node.rows('connections').map((c) => c.edge))
-  assert.equal(edges.size, 2, 'the sockets must be spread over both edges for this test to mean anything')
 })
 
 test('a message that is to be stored of a public channel is sent, and its ack says that it was not stored', async (t) => {
