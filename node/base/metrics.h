@@ -131,6 +131,8 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_DB_CHANGES, RT_DB, RT_COUNTER, "changes_total", "Row changes decoded")                  \
     X(RT_M_DB_ROUTED, RT_DB, RT_COUNTER, "changes_routed_total", "Change bodies sent to edges")    \
     X(RT_M_DB_RLS_CHECKS, RT_DB, RT_COUNTER, "rls_checks_total", "Queries for row-level security") \
+    X(RT_M_DB_PLANS_SHARED, RT_DB, RT_GAUGE, "rls_plans_shared",                                   \
+      "1 while no function declared IMMUTABLE may read claims")                                    \
     X(RT_M_DB_RLS_COMPILED, RT_DB, RT_COUNTER, "rls_compiled_total",                               \
       "Rows that a compiled policy judged, for one claims set")                                    \
     X(RT_M_DB_RLS_DIFFER, RT_DB, RT_COUNTER, "rls_differ_total",                                   \

@@ -370,6 +370,7 @@ static void judge(struct rt_db *d)
                      &(struct rt_rls_batch){.rows = b->judged,
                                             .count = g->count,
                                             .open_xid = g->open_xid,
+                                            .plans = &d->plans,
                                             .done = on_judged,
                                             .cancelled = on_slow,
                                             .ctx = d});

@@ -134,6 +134,8 @@ static void open_connections(struct rt_db *d)
                                  .kind = RT_PG_PIPELINE};
 
     d->ups = 0;
+    d->plans.shared = false;
+    d->plans.print[0] = '\0';
     d->control = rt_pg_open(d->loop, &control, &events, d);
     d->check = rt_pg_open(d->loop, &check, &events, d);
 }
@@ -274,7 +276,7 @@ int rt_db_main(const struct rt_config *cfg, const struct rt_role_args *args)
     rt_timer_set(&d->poll, POLL_MS);
     d->subs = rt_subs_new();
     d->rels = rt_rels_new(cfg, d->log);
-    d->rls = rt_rls_new(d->loop, cfg, d->log, d->metrics);
+    d->rls = rt_rls_new(d->loop, d->log, d->metrics);
     d->route =
         rt_route_new(pr_str(cfg->project), cfg->changes_lsn, cfg->max_record_bytes, on_frame, d);
     rt_stream_init(d);

@@ -24,6 +24,7 @@
 #include "node/db/migrate.h"
 #include "node/db/pgconn.h"
 #include "node/db/relcache.h"
+#include "node/db/plans.h"
 #include "node/db/rls.h"
 #include "node/db/route.h"
 #include "node/db/sent.h"
@@ -174,6 +175,7 @@ struct rt_db {
     uint64_t polls_started, polls_done;
     uint64_t polls_needed; /* what is known before that one is too old to go by */
     char roles[40];        /* hash of roles and memberships at the last look */
+    struct rt_plans plans;
     struct rt_stream stream;
     struct rt_batch *batch;
     uint64_t batches; /* finished, with the one that is just routed */

@@ -97,6 +97,7 @@ static void on_before(void *ctx, const PGresult *res)
 
 static void start(struct rt_desk *k, struct conn *c)
 {
+    const struct rt_plans *plans = &k->d->plans;
     struct ask *a = take_first(k);
     const char *params[RT_ASK_PARAMS];
 
@@ -104,6 +105,10 @@ static void start(struct rt_desk *k, struct conn *c)
         params[i] = a->param[i];
     }
     c->ask = a;
+    if (!plans->shared || c->plans != plans->changes) {
+        c->plans = plans->changes;
+        rt_pg_query(c->pg, "discard plans", 0, NULL, on_before, NULL);
+    }
     if (a->kind->before != NULL) {
         rt_pg_query(c->pg, a->kind->before, 0, NULL, on_before, NULL);
     }

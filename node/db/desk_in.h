@@ -43,6 +43,7 @@ struct conn {
     bool up;
     struct ask *ask; /* running */
     uint64_t idle_ms;
+    uint32_t plans; /* struct rt_plans.changes of the plans that it keeps */
 };
 
 struct rt_desk {

@@ -221,5 +221,6 @@ void rt_desk_look(struct rt_db *d)
         return;
     }
     rt_pg_query(d->control, fingerprint, 0, NULL, on_fingerprint, d);
+    rt_plans_ask(d);
     rt_pg_sync(d->control);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor_sql.c - what doctor asks the catalogs; see doctor.h. */
 #include "node/db/doctor.h"
+#include "node/db/plans.h"
 
 /* Its name as slot.c makes it; standbys have not asked for it. */
 #define OUR_SLOT                                                                                   \
@@ -165,6 +166,18 @@ static const char policy_index_sql[] = PUBLISHED
     "where i.indrelid = t.oid and i.indkey[0] = a.attnum) order by t.oid, a.attnum, "
     "p.polname" AT_MOST;
 
+/* What an index, a generated column or a check needs must stay IMMUTABLE. */
+static const char functions_sql[] =
+    "select 'advice', format('function %s is declared IMMUTABLE and may read more than its "
+    "arguments: policies are planned anew for each claims set, and where it does read more, one "
+    "may "
+    "get what is another''s', name), case when exists (select from pg_catalog.pg_depend d "
+    "where d.refclassid = 'pg_catalog.pg_proc'::regclass and d.refobjid = f.oid and d.classid in "
+    "('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_attrdef'::regclass, "
+    "'pg_catalog.pg_constraint'::regclass)) then format('write %s so that it reads its arguments "
+    "alone', name) else format('alter function %s stable;', name) end from " RT_MISTAKEN_SQL
+    " f order by oid" AT_MOST;
+
 /* Its owner is above the policies of realtime.messages, and alone makes its partitions. */
 #define MESSAGES                                                                                   \
     "(select c.relkind, c.relowner::regrole as boss, r.rolsuper, "                                 \
@@ -215,6 +228,7 @@ const struct rt_check rt_checks[] = {
     {"policies", false, 1, policies_sql, "no published table is closed to everybody"},
     {"old_rows", false, 2, old_rows_sql, "no old row is shown that policies hide"},
     {"policy_index", false, 1, policy_index_sql, "columns that policies read have an index"},
+    {"functions", false, 0, functions_sql, "claims sets share the plans of policies"},
     {"messages", false, 0, messages_sql, "realtime.messages is as it must be, or not there"},
     {"partitions", false, 0, partitions_sql,
      "realtime.messages has partitions for today and tomorrow"},

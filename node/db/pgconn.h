@@ -78,8 +78,8 @@ const char *rt_pg_prepared(const struct rt_pg *pg, struct pr_slice role, const c
 void rt_pg_prepare(struct rt_pg *pg, struct pr_slice role, const char *sql);
 void rt_pg_execute(struct rt_pg *pg, const char *name, int nparams, const char *const *params,
                    rt_pg_fn fn, void *ctx);
-/* Between two segments: what was prepared RT_PG_KEPT_MS ago is forgotten. */
-void rt_pg_forget(struct rt_pg *pg);
+/* Between two segments: what was prepared RT_PG_KEPT_MS ago is forgotten, or all `now`. */
+void rt_pg_forget(struct rt_pg *pg, bool now);
 
 /* RT_PG_SIMPLE and RT_PG_REPLICATION: a text; several statements are one transaction. Gives the
  * last result, or the first error. */

@@ -102,11 +102,12 @@ void rt_pg_kept_free(struct rt_pg *pg)
     pg->nkept = 0;
 }
 
-void rt_pg_forget(struct rt_pg *pg)
+void rt_pg_forget(struct rt_pg *pg, bool now)
 {
-    if (pg->nkept > 0 && rt_now_ms(pg->loop) - pg->kept_ms >= RT_PG_KEPT_MS) {
+    if (pg->nkept > 0 && (now || rt_now_ms(pg->loop) - pg->kept_ms >= RT_PG_KEPT_MS)) {
         rt_pg_kept_free(pg);
         rt_pg_query(pg, "deallocate all", 0, NULL, on_forgotten, NULL);
+        rt_pg_query(pg, "discard plans", 0, NULL, on_forgotten, NULL); /* of functions */
         rt_pg_sync(pg);
     }
 }

@@ -13,19 +13,19 @@
 #define GUARD_FIRST_MS 1u
 #define GUARD_MAX_MS   50u
 
-/* Read-only and short: whatever a policy tries to do beyond reading fails. Statements are parsed
- * once and planned each time: a function declared IMMUTABLE that reads the claims all the same is
- * called by the planner, and its result must not be kept. Without sequential scans only the rows
- * asked for meet the policy, which may raise for others. Waiting for a lock is not its fault. */
+/* Read-only and short: whatever a policy tries to do beyond reading fails. Without sequential scans
+ * only the rows asked for meet the policy, which may raise for others. Waiting for a lock is not
+ * its fault. */
 const char rt_rls_options[] =
     "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on "
-    "-c plan_cache_mode=force_custom_plan -c enable_seqscan=off -c statement_timeout=2s "
+    "-c enable_seqscan=off -c statement_timeout=2s "
     "-c lock_timeout=1500ms -c jit=off -c row_security=on "
     "-c idle_in_transaction_session_timeout=5s -c TimeZone=UTC -c DateStyle=ISO,MDY "
     "-c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex";
 
 static const char claims_sql[] = "select pg_catalog.set_config('role', $1, true), "
-                                 "pg_catalog.set_config('request.jwt.claims', $2, true)";
+                                 "pg_catalog.set_config('request.jwt.claims', $2, true), "
+                                 "pg_catalog.set_config('plan_cache_mode', $3, true)";
 static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true), "
                                 "pg_catalog.set_config('lock_timeout', '150', true)";
 
@@ -144,7 +144,8 @@ static void on_setting(void *ctx, const PGresult *res)
     struct rt_ask *a = ctx;
 
     /* If it failed, the statement behind it is aborted: what follows is done there. */
-    if (!stale(a->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK) {
+    if (!stale(a->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK &&
+        PQresultStatus(res) != PGRES_COMMAND_OK) {
         rt_ask_log_failure(a->job->rls, a, res);
     }
 }
@@ -230,7 +231,7 @@ static const char *name_for(struct rt_ask *a, const char *sql, const char *const
     const char *name = a->plain ? "" : rt_pg_prepared(j->pg, a->group->role, sql);
 
     if (name == NULL) {
-        question(j, (struct saying){claims_name, claims_sql}, 2, who, on_setting, a);
+        question(j, (struct saying){claims_name, claims_sql}, 3, who, on_setting, a);
         rt_pg_prepare(j->pg, a->group->role, sql);
         rt_pg_sync(j->pg);
         name = rt_pg_prepared(j->pg, a->group->role, sql);
@@ -243,17 +244,21 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     struct rt_job *j = a->job;
     char *role = rt_strndup(a->group->role.p, a->group->role.n);
     char *claims = rt_strndup(a->group->claims.p, a->group->claims.n);
-    const char *who[2] = {role, claims};
+    bool shared = j->plans->shared && j->plans->changes == j->rls->plans;
+    const char *who[3] = {role, claims, shared ? "force_generic_plan" : "force_custom_plan"};
     const char *sql = rt_text_end(&s->sql);
     const char *claims_name = a->plain ? "" : name_of(j, claims_sql);
     const char *name = name_for(a, sql, who, claims_name);
     const char *params[RT_KEYS_MAX];
 
+    if (!shared) {
+        question(j, (struct saying){"", "discard plans"}, 0, NULL, on_setting, a);
+    }
     a->kept = name[0] != '\0' || claims_name[0] != '\0';
     if (a->single) {
         question(j, (struct saying){"", short_sql}, 0, NULL, on_setting, a);
     }
-    question(j, (struct saying){claims_name, claims_sql}, 2, who, on_setting, a);
+    question(j, (struct saying){claims_name, claims_sql}, 3, who, on_setting, a);
     for (int i = 0; i < s->nparams; i++) {
         params[i] = rt_text_end(&s->param[i]);
     }
@@ -261,40 +266,6 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     rt_pg_sync(j->pg);
     rt_free(claims);
     rt_free(role);
-}
-
-/*
- * Without SELECT on the whole table its xmin cannot be read: whether the table still has the row as
- * the change left it is not known then, so the image is asked alone. So it is where the row would
- * not be found by its key (numeric, enums), but all of the table be read, each row past the
- * policies. Where there is no image, the table decides, as it does for a role that reads the row.
- */
-static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
-{
-    const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
-    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
-
-    return rights != NULL && !(rights->selects_table && sql->by_key) && sql->whole_row &&
-           rt_image_known(a->rel, c, false, rt_ask_condition(a));
-}
-
-/* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
- * known can be judged on its image only. */
-static void pick(struct rt_ask *a)
-{
-    a->nat = 0;
-    for (uint32_t i = a->next_row; i < a->count; i++) {
-        const struct rt_change *c = a->job->rows[a->asked[i].row].change;
-
-        if (a->asked[i].verdict == RT_UNDECIDED &&
-            (a->image || (!a->asked[i].old && rt_key_known(a->rel, c) && !by_image_alone(a, c)))) {
-            a->at[a->nat++] = i;
-            if (a->single) {
-                a->next_row = i + 1;
-                return;
-            }
-        }
-    }
 }
 
 static void ended(struct rt_ask *a)
@@ -334,13 +305,13 @@ static void run(struct rt_ask *a)
         ended(a);
         return;
     }
-    pick(a);
+    rt_ask_pick(a);
     if (a->nat == 0 && (a->image || !begin_image(a))) {
         ended(a);
         return;
     }
     if (a->nat == 0) {
-        pick(a);
+        rt_ask_pick(a);
         if (a->nat == 0) {
             ended(a);
             return;
@@ -450,8 +421,10 @@ void rt_rls_judge(struct rt_rls *r, struct rt_pg *pg, const struct rt_rls_batch 
     j->done = b->done;
     j->cancelled = b->cancelled;
     j->ctx = b->ctx;
+    j->plans = b->plans;
     rt_job_gather(j);
-    rt_pg_forget(pg);
+    rt_pg_forget(pg, r->plans != b->plans->changes);
+    r->plans = b->plans->changes;
     ask_guard(j);
 }
 
@@ -471,12 +444,10 @@ void rt_rls_cancel(struct rt_rls *r)
     }
 }
 
-struct rt_rls *rt_rls_new(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *log,
-                          struct rt_metrics *metrics)
+struct rt_rls *rt_rls_new(struct rt_loop *l, struct rt_log *log, struct rt_metrics *metrics)
 {
     struct rt_rls *r = rt_calloc(1, sizeof *r);
 
-    (void)cfg;
     r->loop = l;
     r->log = log;
     r->metrics = metrics;

@@ -16,8 +16,8 @@
 #ifndef NODE_DB_RLS_H
 #define NODE_DB_RLS_H
 
-#include "node/base/config.h"
 #include "node/db/pgconn.h"
+#include "node/db/plans.h"
 #include "node/db/relcache.h"
 #include "node/db/subscriptions.h"
 
@@ -34,8 +34,7 @@ struct rt_rls_row {
 };
 
 struct rt_rls;
-struct rt_rls *rt_rls_new(struct rt_loop *l, const struct rt_config *cfg, struct rt_log *log,
-                          struct rt_metrics *metrics);
+struct rt_rls *rt_rls_new(struct rt_loop *l, struct rt_log *log, struct rt_metrics *metrics);
 /* A judgement under way is dropped. */
 void rt_rls_free(struct rt_rls *r);
 
@@ -47,6 +46,7 @@ bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
  * group may not see the row, sets `failed` where that is so because the policies fail and
  * `old_hidden` where it may not see the old row, and fills generated columns of rows that did not
  * change since (texts owned by the judge until the next call or rt_rls_free). One batch at a time.
+ * `plans`: may change meanwhile.
  * `open_xid`: a transaction whose end is not in the batch, 0 = none; its rows may change again.
  * done(ok = false): the connection ended; verdicts are not to be used, judge again later (visible
  * flags are as they were before the call). cancelled: the group sees nothing more of the table.
@@ -54,6 +54,7 @@ bool rt_rls_needed(const struct rt_rls_row *rows, uint32_t n);
 struct rt_rls_batch {
     struct rt_rls_row *rows;
     uint32_t count, open_xid;
+    const struct rt_plans *plans;
     void (*done)(void *ctx, bool ok);
     void (*cancelled)(void *ctx, const struct rt_group *g, const struct rt_relation *rel);
     void *ctx;

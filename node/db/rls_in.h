@@ -63,6 +63,7 @@ struct rt_job {
     uint32_t nasks, asks_cap, started, running;
     uint32_t out; /* answers that are to come */
     bool lost;
+    const struct rt_plans *plans;
     bool plain; /* the guard failed: its prepared statement is used no more */
 };
 
@@ -74,7 +75,8 @@ struct rt_rls {
     uint64_t guard_ms;
     struct rt_job *job;
     uint64_t logged_ms;
-    char **texts; /* of generated columns, until the next judgement */
+    uint32_t plans; /* struct rt_plans.changes of what is prepared */
+    char **texts;   /* of generated columns, until the next judgement */
     uint32_t ntexts, texts_cap;
 };
 
@@ -109,6 +111,9 @@ void rt_ask_take_table(struct rt_ask *a, const PGresult *res);
 void rt_ask_take_image(struct rt_ask *a, const PGresult *res);
 /* What the policies let the group's role see; empty: nothing. */
 struct pr_slice rt_ask_condition(const struct rt_ask *a);
+/* The next rows to ask for: one if single, else all that are undecided. A row whose key is not
+ * known can be judged on its image only. */
+void rt_ask_pick(struct rt_ask *a);
 /* Did the statement run out of time? */
 bool rt_rls_timed_out(const PGresult *res);
 /* It did: counted, in the end the group is cancelled on this table. */

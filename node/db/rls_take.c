@@ -93,6 +93,38 @@ void rt_ask_timed_out(struct rt_ask *a)
     }
 }
 
+/*
+ * Without SELECT on the whole table its xmin cannot be read: whether the table still has the row as
+ * the change left it is not known then, so the image is asked alone. So it is where the row would
+ * not be found by its key (numeric, enums), but all of the table be read, each row past the
+ * policies. Where there is no image, the table decides, as it does for a role that reads the row.
+ */
+static bool by_image_alone(const struct rt_ask *a, const struct rt_change *c)
+{
+    const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
+    const struct rt_rel_sql *sql = rt_rel_sql(a->rel);
+
+    return rights != NULL && !(rights->selects_table && sql->by_key) && sql->whole_row &&
+           rt_image_known(a->rel, c, false, rt_ask_condition(a));
+}
+
+void rt_ask_pick(struct rt_ask *a)
+{
+    a->nat = 0;
+    for (uint32_t i = a->next_row; i < a->count; i++) {
+        const struct rt_change *c = a->job->rows[a->asked[i].row].change;
+
+        if (a->asked[i].verdict == RT_UNDECIDED &&
+            (a->image || (!a->asked[i].old && rt_key_known(a->rel, c) && !by_image_alone(a, c)))) {
+            a->at[a->nat++] = i;
+            if (a->single) {
+                a->next_row = i + 1;
+                return;
+            }
+        }
+    }
+}
+
 static void keep_generated(struct rt_rls *r, const struct rt_ask *a, struct rt_rls_row *row,
                            const PGresult *res, int line)
 {

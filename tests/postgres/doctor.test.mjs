@@ -62,6 +62,12 @@ test('each finding about tables has a repair that works as printed', async (t) =
   await sql.query(index.fix)
   assert.deepEqual(found(node, 'policy_index'), [])
 
+  await sql.query("create function whose(text) returns boolean language sql immutable as $$ select $1 = current_setting('request.jwt.claims') $$")
+  const [mistaken] = found(node, 'functions')
+  assert.match(mistaken.detail, /function whose\(text\) is declared IMMUTABLE and may read more than its arguments/)
+  await sql.query(mistaken.fix)
+  assert.deepEqual(found(node, 'functions'), [])
+
   await sql.query('alter table slow replica identity full')
   assert.match(found(node, 'old_rows')[0].detail, /public\.slow has identity full/)
 })
