@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/base/machine.h"
 
-#include <inttypes.h>
+#include <ctype.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,15 +23,17 @@ uint32_t rt_machine_cores(void)
 static uint64_t bound_in(const char *path)
 {
     FILE *f = fopen(path, "re");
-    uint64_t bytes = UINT64_MAX;
+    uint64_t bytes = 0;
+    int c = f == NULL ? EOF : fgetc(f);
+    bool any = isdigit(c);
 
+    for (; isdigit(c) && bytes < UINT64_MAX / 20; c = fgetc(f)) {
+        bytes = bytes * 10 + (uint64_t)(c - '0');
+    }
     if (f != NULL) {
-        if (fscanf(f, "%" SCNu64, &bytes) != 1) {
-            bytes = UINT64_MAX;
-        }
         (void)fclose(f);
     }
-    return bytes;
+    return any ? bytes : UINT64_MAX;
 }
 
 uint64_t rt_machine_memory(void)

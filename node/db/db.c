@@ -134,8 +134,7 @@ static void open_connections(struct rt_db *d)
                                  .kind = RT_PG_PIPELINE};
 
     d->ups = 0;
-    d->plans.shared = false;
-    d->plans.print[0] = '\0';
+    rt_plans_forget(d);
     d->control = rt_pg_open(d->loop, &control, &events, d);
     d->check = rt_pg_open(d->loop, &check, &events, d);
 }

@@ -38,5 +38,7 @@ void rt_desk_forget(struct rt_db *d);
 /* Looks whether the policies are others than before, as long as somebody may go by them; if they
  * are all edges are told. */
 void rt_desk_look(struct rt_db *d);
+/* All edges are to ask again what they know. */
+void rt_desk_changed(struct rt_db *d);
 
 #endif

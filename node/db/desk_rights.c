@@ -183,11 +183,15 @@ void rt_desk_ask(struct rt_db *d, const struct pr_rights_ask *m)
     rt_desk_add(k, a);
 }
 
+void rt_desk_changed(struct rt_db *d)
+{
+    send_answer(d->desk, (struct pr_rights){.status = PR_RIGHTS_CHANGED});
+}
+
 static void on_fingerprint(void *ctx, const PGresult *res)
 {
     struct rt_db *d = ctx;
     struct rt_desk *k = d->desk;
-    struct pr_rights changed = {.status = PR_RIGHTS_CHANGED};
     const char *now = NULL;
 
     if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
@@ -200,7 +204,7 @@ static void on_fingerprint(void *ctx, const PGresult *res)
         if (k->policies[0] != '\0') {
             rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
         }
-        send_answer(k, changed);
+        rt_desk_changed(d);
         (void)snprintf(k->policies, sizeof k->policies, "%s", now);
     }
 }
@@ -221,6 +225,6 @@ void rt_desk_look(struct rt_db *d)
         return;
     }
     rt_pg_query(d->control, fingerprint, 0, NULL, on_fingerprint, d);
-    rt_plans_ask(d);
     rt_pg_sync(d->control);
+    rt_plans_ask(d);
 }

@@ -373,7 +373,6 @@ void rt_tables_poll(struct rt_db *d)
     d->polls_started++;
     ask_roles(d);
     rt_plans_ask(d);
-    rt_pg_sync(d->control);
     rt_pg_query(d->control,
                 "select c.oid, p.schemaname, p.tablename from pg_catalog.pg_publication_tables p "
                 "join pg_catalog.pg_namespace n on n.nspname = p.schemaname "

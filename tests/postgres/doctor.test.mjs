@@ -67,6 +67,13 @@ test('each finding about tables has a repair that works as printed', async (t) =
   assert.match(mistaken.detail, /function whose\(text\) is declared IMMUTABLE and may read more than its arguments/)
   await sql.query(mistaken.fix)
   assert.deepEqual(found(node, 'functions'), [])
+  await sql.query(`create function half(int) returns int language sql immutable as 'select $1 / 2'; create index on bare (half(id));
+    create function either(text, text) returns text language sql stable as 'select $1'; create operator %%% (leftarg = text, rightarg = text, function = either)`)
+  const [wordless] = found(node, 'functions')
+  assert.match(wordless.detail, /function half\(integer\) is declared IMMUTABLE/)
+  assert.equal(wordless.fix, 'write half(integer) so that it reads its arguments alone') // the index needs it IMMUTABLE
+  await sql.query('drop operator %%% (text, text)')
+  assert.deepEqual(found(node, 'functions'), [])
 
   await sql.query('alter table slow replica identity full')
   assert.match(found(node, 'old_rows')[0].detail, /public\.slow has identity full/)
