@@ -54,6 +54,8 @@ static void on_answer(void *ctx, const PGresult *res)
     if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK) {
         p->failed_ms = rt_now_ms(d->loop);
         found(d, "", false);
+        rt_log(d->log, RT_WARN, "plans_not_known",
+               rt_kv_s("err", res == NULL ? "the connection ended" : rt_pg_message(res)));
     } else if (!PQgetisnull(res, 0, 1)) {
         const char *functions = PQgetvalue(res, 0, 1);
 

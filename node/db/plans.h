@@ -44,7 +44,7 @@ struct rt_plans {
 #define RT_NOT_IN_C                                                                                \
     "q.provolatile <> 'i' and q.prolang <> (select l.oid from pg_catalog.pg_language l "           \
     "where l.lanname = 'c')"
-#define RT_IS_TABLE "c.relkind in ('r', 'p', 'v', 'm', 'f')"
+#define RT_IS_TABLE "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'"
 
 /* Those functions: oid, name. What Supabase has in schema realtime is known. Names of more than
  * letters, digits and _ are no words. */
@@ -62,8 +62,8 @@ struct rt_plans {
     "lateral (select coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc) as text) b "    \
     "where f.oid >= 16384 and f.provolatile = 'i' and l.lanname not in ('c', 'internal') "         \
     "and not (f.pronamespace::pg_catalog.regnamespace::pg_catalog.text = 'realtime' and "          \
-    "f.proname "                                                                                   \
-    "in ('cast', 'check_equality_op', 'is_visible_through_filters', 'quote_wal2json', "            \
+    "f.proname in "                                                                                \
+    "('cast', 'check_equality_op', 'is_visible_through_filters', 'quote_wal2json', "               \
     "'to_regrole')) and not exists (select from pg_catalog.pg_depend d "                           \
     "join pg_catalog.pg_roles r on r.oid = f.proowner and r.rolsuper "                             \
     "where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = f.oid "             \

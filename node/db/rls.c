@@ -29,6 +29,9 @@ static const char claims_sql[] = "select pg_catalog.set_config('role', $1, true)
 static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true), "
                                 "pg_catalog.set_config('lock_timeout', '150', true)";
 
+/* What all rows of a group may take one by one. */
+#define SINGLE_MS 5000u
+
 static void ask_guard(struct rt_job *j);
 static void run(struct rt_ask *a);
 static void next_ask(struct rt_job *j);
@@ -192,6 +195,7 @@ static void failed(struct rt_ask *a, const PGresult *res)
         a->asked[a->at[0]].failed = fails_for_all(res);
     } else if (!a->single) {
         a->single = true; /* one bad row must not hide the others */
+        a->single_ms = rt_now_ms(a->job->rls->loop);
         a->next_row = 0;
     }
     if (late) {
@@ -274,6 +278,16 @@ static void ended(struct rt_ask *a)
     a->job->running--;
 }
 
+/* Each row was in time, all of them are not. */
+static bool too_long(struct rt_ask *a)
+{
+    if (!a->single || rt_now_ms(a->job->rls->loop) - a->single_ms < SINGLE_MS) {
+        return false;
+    }
+    rt_ask_timed_out(a);
+    return true;
+}
+
 /* From the table to the images of what is still undecided. */
 static bool begin_image(struct rt_ask *a)
 {
@@ -301,7 +315,7 @@ static void run(struct rt_ask *a)
     struct rt_stmt s;
     const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
 
-    if (rt_ask_cancelled(a)) {
+    if (rt_ask_cancelled(a) || too_long(a)) {
         ended(a);
         return;
     }

@@ -9,9 +9,10 @@
  * policies, and so are old rows; (4) a statement that fails is split row by row, and what fails
  * alone is denied. Whatever cannot be judged is denied.
  *
- * Everybody's changes wait for a slow policy. A statement has 2 s, row by row 200 ms; a group that
- * used them up three times within a minute is cancelled on that table: denied without being asked,
- * until its policies are others. Whoever registers then is of another group, and asked again.
+ * Everybody's changes wait for a slow policy. A statement has 2 s, row by row 200 ms and all rows
+ * of a batch 5 s; a group that used them up three times within a minute is cancelled on that table:
+ * denied without being asked, until its policies are others. Whoever registers then is of another
+ * group, and asked again.
  */
 #ifndef NODE_DB_RLS_H
 #define NODE_DB_RLS_H

@@ -42,10 +42,11 @@ struct rt_ask {
     uint32_t count, cap;
     uint32_t *at; /* rows of the statement that is out */
     uint32_t nat;
-    bool image;  /* the table was asked; now the rows' own images are judged */
-    bool kept;   /* the statement that is out was prepared before, */
-    bool plain;  /* and one of that kind failed: none any more */
-    bool single; /* a statement failed: row by row */
+    bool image;         /* the table was asked; now the rows' own images are judged */
+    bool kept;          /* the statement that is out was prepared before, */
+    bool plain;         /* and one of that kind failed: none any more */
+    bool single;        /* a statement failed: row by row */
+    uint64_t single_ms; /* since then */
     uint32_t next_row;
     bool only_generated; /* no verdict: reads generated columns */
 };

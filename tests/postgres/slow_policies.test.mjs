@@ -62,6 +62,14 @@ for (const [what, body, batch] of [['sleeps', 'perform pg_sleep(30)', 200], ['lo
   })
 }
 
+test('a policy that is in time with each row, and not with all: cancelled and told; others get every row', async (t) => {
+  const { T } = await slowTable('slow_each', 'perform pg_sleep(0.15)')
+  const slow = await subscriber(t, node, all(T), user('slow'))
+  const quick = await subscriber(t, node, all(T), user('quick'))
+  for (const from of [0, 200]) assert.deepEqual((await after(sql, [`insert into ${T} values ${rows(from, 200)}`], quick)).map(ids), [range(from, 200)])
+  await told(slow, TEXT)
+})
+
 test('a slow policy of one table of a schema: the subscription goes on with the others', async (t) => {
   const { T, mend } = await slowTable('slow_one', 'perform pg_sleep(30)')
   const V = await quickTable()
