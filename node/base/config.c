@@ -13,8 +13,8 @@
 #include "node/base/config_in.h"
 #include "node/base/machine.h"
 
-/* What a topic and a presence take in the owner and in an edge that has subscribers of it, and how
- * many fit by default: into half of the memory, each. */
+/* What a topic and a presence may take in the owner and in an edge that has subscribers of it, by
+ * the budgets of both, and how many fit by default: into a quarter of the memory, each. */
 #define TOPIC_BYTES    1024u
 #define PRESENCE_BYTES 2048u
 #define BY_MEMORY_MIN  10000u
@@ -239,7 +239,7 @@ static void set_value(struct rt_config *cfg, const struct setting *s, const stru
 
 uint32_t rt_config_by_memory(uint64_t memory, uint32_t bytes)
 {
-    uint64_t n = memory / 2 / bytes;
+    uint64_t n = memory / 4 / bytes;
 
     if (n < BY_MEMORY_MIN) {
         return BY_MEMORY_MIN;

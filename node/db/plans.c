@@ -34,15 +34,11 @@ static void on_lock(void *ctx, const PGresult *res)
 static void found(struct rt_db *d, const char *print, bool shared)
 {
     struct rt_plans *p = &d->plans;
-    bool less = p->shared && !shared;
 
     (void)snprintf(p->print, sizeof p->print, "%s", print);
     p->shared = shared;
     p->changes++;
     rt_gauge(d->metrics, RT_M_DB_PLANS_SHARED, shared);
-    if (less) {
-        rt_desk_changed(d); /* what they were told may be another's */
-    }
 }
 
 static void on_answer(void *ctx, const PGresult *res)
@@ -62,6 +58,7 @@ static void on_answer(void *ctx, const PGresult *res)
         p->failed_ms = 0;
         found(d, PQgetvalue(res, 0, 0), functions[0] == '\0');
         if (!p->shared) {
+            rt_desk_changed(d); /* what edges were told may be another's */
             rt_log(d->log, RT_WARN, "plans_not_shared", rt_kv_s("functions", functions),
                    rt_kv_s("err", "declared IMMUTABLE, and they may read more than their "
                                   "arguments: policies are planned anew for each claims set"));

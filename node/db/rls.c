@@ -12,6 +12,8 @@
 /* The commits of a batch become visible within a few ms; asking costs one round trip. */
 #define GUARD_FIRST_MS 1u
 #define GUARD_MAX_MS   50u
+/* What all rows of a group may take one by one. */
+#define SINGLE_MS 5000u
 
 /* Read-only and short: whatever a policy tries to do beyond reading fails. Without sequential scans
  * only the rows asked for meet the policy, which may raise for others. Waiting for a lock is not
@@ -28,9 +30,6 @@ static const char claims_sql[] = "select pg_catalog.set_config('role', $1, true)
                                  "pg_catalog.set_config('plan_cache_mode', $3, true)";
 static const char short_sql[] = "select pg_catalog.set_config('statement_timeout', '200', true), "
                                 "pg_catalog.set_config('lock_timeout', '150', true)";
-
-/* What all rows of a group may take one by one. */
-#define SINGLE_MS 5000u
 
 static void ask_guard(struct rt_job *j);
 static void run(struct rt_ask *a);
@@ -142,13 +141,27 @@ static const char *name_of(struct rt_job *j, const char *sql)
     return name;
 }
 
+/* What the server took, for the one that it answers: it does so in order. */
+static void count_time(struct rt_ask *a)
+{
+    struct rt_job *j = a->job;
+    uint64_t now = rt_now_ms(j->rls->loop);
+    uint64_t from = a->asked_ms > j->answered_ms ? a->asked_ms : j->answered_ms;
+
+    a->single_ms += a->single ? now - from : 0;
+    j->answered_ms = now;
+}
+
 static void on_setting(void *ctx, const PGresult *res)
 {
     struct rt_ask *a = ctx;
 
+    if (stale(a->job, res)) {
+        return;
+    }
+    count_time(a);
     /* If it failed, the statement behind it is aborted: what follows is done there. */
-    if (!stale(a->job, res) && PQresultStatus(res) != PGRES_TUPLES_OK &&
-        PQresultStatus(res) != PGRES_COMMAND_OK) {
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK) {
         rt_ask_log_failure(a->job->rls, a, res);
     }
 }
@@ -195,7 +208,7 @@ static void failed(struct rt_ask *a, const PGresult *res)
         a->asked[a->at[0]].failed = fails_for_all(res);
     } else if (!a->single) {
         a->single = true; /* one bad row must not hide the others */
-        a->single_ms = rt_now_ms(a->job->rls->loop);
+        a->single_ms = 0;
         a->next_row = 0;
     }
     if (late) {
@@ -211,6 +224,7 @@ static void on_rows(void *ctx, const PGresult *res)
     if (stale(j, res)) {
         return;
     }
+    count_time(a);
     if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept && !rt_rls_timed_out(res) &&
         !is_locked(res)) {
         a->plain = true; /* whatever it was, the statement itself says it */
@@ -255,6 +269,7 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     const char *name = name_for(a, sql, who, claims_name);
     const char *params[RT_KEYS_MAX];
 
+    a->asked_ms = rt_now_ms(j->rls->loop);
     if (!shared) {
         question(j, (struct saying){"", "discard plans"}, 0, NULL, on_setting, a);
     }
@@ -281,7 +296,7 @@ static void ended(struct rt_ask *a)
 /* Each row was in time, all of them are not. */
 static bool too_long(struct rt_ask *a)
 {
-    if (!a->single || rt_now_ms(a->job->rls->loop) - a->single_ms < SINGLE_MS) {
+    if (!a->single || a->single_ms < SINGLE_MS) {
         return false;
     }
     rt_ask_timed_out(a);

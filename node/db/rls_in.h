@@ -46,7 +46,8 @@ struct rt_ask {
     bool kept;          /* the statement that is out was prepared before, */
     bool plain;         /* and one of that kind failed: none any more */
     bool single;        /* a statement failed: row by row */
-    uint64_t single_ms; /* since then */
+    uint64_t single_ms; /* that the server took since then */
+    uint64_t asked_ms;  /* the statement that is out */
     uint32_t next_row;
     bool only_generated; /* no verdict: reads generated columns */
 };
@@ -62,7 +63,8 @@ struct rt_job {
     void *ctx;
     struct rt_ask *asks;
     uint32_t nasks, asks_cap, started, running;
-    uint32_t out; /* answers that are to come */
+    uint32_t out;         /* answers that are to come */
+    uint64_t answered_ms; /* the last of those that came */
     bool lost;
     const struct rt_plans *plans;
     bool plain; /* the guard failed: its prepared statement is used no more */

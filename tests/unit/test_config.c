@@ -167,7 +167,7 @@ static void by_memory(void **state)
 {
     (void)state;
     assert_int_equal(rt_config_by_memory(0, 1024), 10000);
-    assert_int_equal(rt_config_by_memory(UINT64_C(512) << 20, 2048), 131072);
+    assert_int_equal(rt_config_by_memory(UINT64_C(512) << 20, 2048), 65536);
     assert_int_equal(rt_config_by_memory(UINT64_C(64) << 30, 1024), 1000000);
 }
 
