@@ -184,11 +184,13 @@ test('what a project does and is refused is counted for it', async (t) => {
     .filter((l) => l.startsWith(`realtime_project_${name}{`) && l.includes(`project="${project}"`))
     .reduce((sum, l) => sum + Number(l.split(' ')[1]), 0)
   const figures = (project) => Promise.all(['joins_total', 'limited_channels_total', 'clients'].map((name) => figure(name, project)))
+  const clients = () => Promise.all(['red', 'blue'].map((p) => figure('clients', p)))
+  await until('the sockets of before to be gone', async () => (await clients()).every((n) => n === 0))
   const before = { red: await figures('red'), blue: await figures('blue') }
   const blue = await client(t, 'blue')
   for (const ref of ['1', '2']) await blue.join(`realtime:${ref}`, {}, { ref })
   await blue.join('realtime:3', {}, { ref: '3', refused: true })
-  assert.deepEqual(await figures('blue'), [before.blue[0] + 2, before.blue[1] + 1, before.blue[2] + 1])
+  assert.deepEqual(await figures('blue'), [before.blue[0] + 2, before.blue[1] + 1, 1])
   assert.deepEqual(await figures('red'), before.red)
   const limit = async (n, project) => (await text(n)).match(new RegExp(`^realtime_limit\\{node="${n.name}",setting="REALTIME_MAX_CHANNELS_PER_CLIENT",project="${project}"\\} (\\d+)$`, 'm'))?.[1]
   for (const n of nodes) assert.deepEqual([await limit(n, 'blue'), await limit(n, 'red')], ['2', '100'])
