@@ -15,6 +15,8 @@
 /* Longest life of a token: 100 years, so that no clock arithmetic anywhere can overflow. */
 #define EXP_MAX_S INT64_C(3155760000)
 
+#define USAGE "token --role R [--sub S] [--exp D] [--kid K]"
+
 static int bad(const char *what)
 {
     (void)fprintf(stderr, "realtimectl token: %s\n", what);
@@ -48,7 +50,7 @@ static int64_t duration_s(const char *text)
     return -1;
 }
 
-static int mint(const char *role, const char *sub, int64_t life_s)
+static int mint(const char *role, const char *sub, const char *kid, int64_t life_s)
 {
     const char *secret = getenv("REALTIME_JWT_SECRET");
     int64_t now_s = (int64_t)(rt_wall_ms() / 1000u);
@@ -71,9 +73,12 @@ static int mint(const char *role, const char *sub, int64_t life_s)
         return bad("--sub is not UTF-8");
     }
     text = json_dumps(claims, JSON_COMPACT);
-    rv = pr_jwt_sign(&o, pr_str(secret), pr_str(text));
+    rv = pr_jwt_sign(&o, pr_str(secret), kid, pr_str(text));
     rt_free(text);
     json_decref(claims);
+    if (rv == PR_ESYNTAX) {
+        return bad("--kid is not UTF-8");
+    }
     if (rv != PR_OK) {
         return bad("the claims are too long");
     }
@@ -83,21 +88,23 @@ static int mint(const char *role, const char *sub, int64_t life_s)
 
 int rt_ctl_token(char **argv)
 {
-    const char *role = NULL, *sub = NULL, *life = "1h";
+    const char *role = NULL, *sub = NULL, *kid = NULL, *life = "1h";
     int64_t life_s;
 
     for (; *argv != NULL; argv += 2) {
         if (argv[1] == NULL) {
-            return bad("an option lacks its value; usage: token --role R [--sub S] [--exp D]");
+            return bad("an option lacks its value; usage: " USAGE);
         }
         if (strcmp(argv[0], "--role") == 0) {
             role = argv[1];
         } else if (strcmp(argv[0], "--sub") == 0) {
             sub = argv[1];
+        } else if (strcmp(argv[0], "--kid") == 0) {
+            kid = argv[1];
         } else if (strcmp(argv[0], "--exp") == 0) {
             life = argv[1];
         } else {
-            return bad("unknown option; usage: token --role R [--sub S] [--exp D]");
+            return bad("unknown option; usage: " USAGE);
         }
     }
     if (role == NULL || *role == '\0') {
@@ -107,5 +114,5 @@ int rt_ctl_token(char **argv)
     if (life_s <= 0) {
         return bad("--exp must be a duration up to 36525d, such as 90s, 12h or 365d");
     }
-    return mint(role, sub, life_s);
+    return mint(role, sub, kid, life_s);
 }

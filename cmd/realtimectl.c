@@ -35,7 +35,7 @@ static const char usage_text[] =
     "  tail TOPIC                print the broadcasts of a topic as every node delivers them\n"
     "  sub TOPIC                 print the broadcasts of a topic until interrupted\n"
     "  pub TOPIC EVENT JSON      broadcast to a topic\n"
-    "  token --role R [--sub S] [--exp D]\n"
+    "  token --role R [--sub S] [--exp D] [--kid K]\n"
     "                            mint a JWT with REALTIME_JWT_SECRET; D such as 90s, 12h, 365d\n"
     "\n"
     "  --socket PATH   control socket of the node; default $REALTIME_RUNTIME_DIR/control.sock, "

@@ -78,9 +78,11 @@ void pr_jwt_system_text(struct pr_outbuf *o, enum pr_jwt_result r, const struct 
 const char *pr_jwt_code(enum pr_jwt_result r);
 
 /*
- * Mints a token: HS256 over the claims (JSON object text) with a secret. PR_ESYNTAX: claims are not
- * an object. PR_ERANGE: no secret, or too long. PR_ESHORT: does not fit.
+ * Mints a token: HS256 over the claims (JSON object text) with a secret; kid (UTF-8; NULL: none)
+ * names the key in a JWKS. PR_ESYNTAX: claims are not an object, or kid is not UTF-8. PR_ERANGE: no
+ * secret, or too long. PR_ESHORT: does not fit.
  */
-PR_MUST_CHECK int pr_jwt_sign(struct pr_outbuf *o, struct pr_slice secret, struct pr_slice claims);
+PR_MUST_CHECK int pr_jwt_sign(struct pr_outbuf *o, struct pr_slice secret, const char *kid,
+                              struct pr_slice claims);
 
 #endif

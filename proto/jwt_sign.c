@@ -10,8 +10,8 @@
 
 #define CLAIMS_MAX 8192u /* so that the token stays under PR_JWT_BYTES_MAX */
 
-/* libjwt's object with these claims, or NULL. */
-static jwt_t *new_jwt(struct pr_slice secret, const char *claims)
+/* libjwt's object with these claims and a header with that kid, if it is not NULL; or NULL. */
+static jwt_t *new_jwt(struct pr_slice secret, const char *kid, const char *claims)
 {
     jwt_t *jwt = NULL;
 
@@ -19,6 +19,7 @@ static jwt_t *new_jwt(struct pr_slice secret, const char *claims)
         return NULL;
     }
     if (jwt_add_grants_json(jwt, claims) != 0 ||
+        (kid != NULL && jwt_add_header(jwt, "kid", kid) != 0) ||
         jwt_set_alg(jwt, JWT_ALG_HS256, secret.p, (int)secret.n) != 0) {
         jwt_free(jwt);
         return NULL;
@@ -26,7 +27,8 @@ static jwt_t *new_jwt(struct pr_slice secret, const char *claims)
     return jwt;
 }
 
-int pr_jwt_sign(struct pr_outbuf *o, struct pr_slice secret, struct pr_slice claims)
+int pr_jwt_sign(struct pr_outbuf *o, struct pr_slice secret, const char *kid,
+                struct pr_slice claims)
 {
     char text[CLAIMS_MAX + 1];
     struct pr_json v;
@@ -39,7 +41,7 @@ int pr_jwt_sign(struct pr_outbuf *o, struct pr_slice secret, struct pr_slice cla
     }
     memcpy(text, claims.p, claims.n);
     text[claims.n] = '\0';
-    jwt_t *jwt = new_jwt(secret, text);
+    jwt_t *jwt = new_jwt(secret, kid, text);
     char *token = jwt != NULL ? jwt_encode_str(jwt) : NULL;
     if (token != NULL) {
         pr_put_str(o, token);

@@ -351,6 +351,7 @@ static void tell_member(void *ctx, const struct cl_member_row *m)
 static void tell_alone(struct ask *q)
 {
     const struct owner *o = q->owner;
+    uint64_t age_ms = rt_wall_ms() - (o->epoch >> 12);
     struct cl_member_row m = {.id = o->node_id,
                               .epoch = o->epoch,
                               .name = pr_str(o->cfg->node),
@@ -360,6 +361,7 @@ static void tell_alone(struct ask *q)
                               .weight = o->cfg->weight,
                               .partitions = CL_PARTITIONS,
                               .rtt_ms = UINT32_MAX,
+                              .since = rt_now_ms(o->loop) - age_ms,
                               .dead_at = UINT64_MAX,
                               .view = cl_view(o->cl),
                               .self = true};

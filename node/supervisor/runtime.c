@@ -76,9 +76,10 @@ static int check_dir(const char *path, struct rt_error *err)
     }
     if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         return rt_error_set(err, RT_ECONFIG,
-                            "REALTIME_RUNTIME_DIR %s can be written by others; it must belong to "
-                            "user %u with mode 0700 or 0755",
-                            path, (unsigned)geteuid());
+                            "REALTIME_RUNTIME_DIR %s belongs to user %u with mode %04o; it must "
+                            "belong to user %u with mode 0700 or 0755",
+                            path, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777u,
+                            (unsigned)geteuid());
     }
     return RT_OK;
 }

@@ -2,10 +2,11 @@
 // Goal: keys change while clients are there: one that is added cuts nobody, one that goes ends what it signed.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startNode, until } from '../harness/process.mjs'
+import { build, startNode, until } from '../harness/process.mjs'
 import { connect, handshake } from '../harness/phx.mjs'
 import { sign } from '../harness/jwt.mjs'
 
@@ -56,6 +57,26 @@ test('case 65: keys of a JWKS are rotated without cutting who uses the new one',
   const rejoin = await connect(t, node)
   const reply = await rejoin.join('realtime:mixed', {}, { payload: { config: {}, access_token: a.token() }, refused: true })
   assert.match(reply.payload.response.reason, /^JwtSignerError: Failed to generate JWT signer for key ID \(kid\) "a"/)
+})
+
+test('a secret is followed by one of a JWKS: both hold until the first is taken out', async (t) => {
+  const dir = mkdtempSync('/tmp/realtime-test-secret-')
+  const [jwks, ini] = [join(dir, 'jwks.json'), join(dir, 'realtime.ini')]
+  const [first, second] = ['1'.repeat(40), '2'.repeat(40)]
+  const minted = (secret, ...args) => execFileSync(join(build, 'realtimectl'), ['token', '--role', 'anon', ...args],
+    { encoding: 'utf8', env: { REALTIME_JWT_SECRET: secret } }).trim()
+  put(ini, `realtime_jwt_secret = ${first}\n`)
+  const node = await startNode(t, { args: ['--config', ini], env: { REALTIME_JWT_SECRET: undefined } })
+  const old = await member(t, node, 'old', minted(first))
+  put(jwks, JSON.stringify({ keys: [{ kty: 'oct', kid: '2026-12', k: Buffer.from(second).toString('base64url') }] }))
+  put(ini, `realtime_jwt_secret = ${first}\nrealtime_jwt_jwks = ${jwks}\n`)
+  await reload(node, 1)
+  const fresh = await member(t, node, 'fresh', minted(second, '--kid', '2026-12'))
+  await lives(old, 'old')
+  put(ini, `realtime_jwt_jwks = ${jwks}\n`)
+  await reload(node, 2)
+  await cut(old, 'old')
+  await lives(fresh, 'fresh')
 })
 
 test('a channel that took a token of the new key outlives the old one', async (t) => {

@@ -15,7 +15,7 @@ import { supabaseDatabase, supabaseEnv } from './supabase.mjs'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const SECRET = 'a-secret-for-tests-of-at-least-32-characters'
-const build = process.env.BUILD_DIR ?? join(root, 'build')
+export const build = process.env.BUILD_DIR ?? join(root, 'build')
 // TEST_ENV=supabase: nodes get the environment of Supabase's compose file, databases what its image has in them.
 export const supabase = process.env.TEST_ENV === 'supabase'
 // TEST_IMAGE=NAME: nodes run in containers of it.

@@ -493,7 +493,7 @@ static char *token_of(const char *role, int64_t life_s)
 
     (void)snprintf(claims, sizeof claims, "{\"role\":\"%s\",\"exp\":%lld}", role,
                    (long long)(rt_wall_ms() / 1000) + (long long)life_s);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str(claims)), PR_OK);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str(claims)), PR_OK);
     memory[o.len] = '\0';
     return (char *)memory;
 }
@@ -507,7 +507,7 @@ __attribute__((unused)) static char *token_by(const char *secret, const char *ro
 
     (void)snprintf(claims, sizeof claims, "{\"role\":\"%s\",\"exp\":%lld}", role,
                    (long long)(rt_wall_ms() / 1000) + 3600);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(secret), pr_str(claims)), PR_OK);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(secret), NULL, pr_str(claims)), PR_OK);
     return (char *)memory;
 }
 

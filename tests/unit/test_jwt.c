@@ -14,7 +14,9 @@
 #define OTHER  "another secret, of thirty-two and more"
 #define NOW    1700000000
 #define GOOD   "{\"role\":\"anon\",\"exp\":1800000000,\"iat\":1600000000,\"sub\":\"u1\"}"
-#define HS256  "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
+/* Its key is "secret of the set". */
+#define OCT_JWKS "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"o\",\"k\":\"c2VjcmV0IG9mIHRoZSBzZXQ\"}]}"
+#define HS256    "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
 
 static uint8_t scratch_mem[PR_JWT_SCRATCH_BYTES];
 static uint8_t token_mem[2 * PR_JWT_BYTES_MAX];
@@ -322,8 +324,6 @@ static void refuses_confused_keys(void **state)
 
 static void chooses_oct_keys(void **state)
 {
-    static const char jwks[] =
-        "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"o\",\"k\":\"c2VjcmV0IG9mIHRoZSBzZXQ\"}]}";
     static const struct {
         const char *secret, *signer, *header;
         enum pr_jwt_result want;
@@ -339,7 +339,7 @@ static void chooses_oct_keys(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        set_keys(rows[i].secret, pr_str(jwks));
+        set_keys(rows[i].secret, pr_str(OCT_JWKS));
         assert_int_equal(
             verify(help_hmac(token_mem, sizeof token_mem, "SHA512", pr_str(rows[i].signer),
                              pr_str(rows[i].header), pr_str(GOOD)),
@@ -407,18 +407,26 @@ static void mints(void **state)
 
     (void)state;
     set_keys(SECRET, pr_bytes(NULL, 0));
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str(GOOD)), PR_OK);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str(GOOD)), PR_OK);
     assert_int_equal(verify(pr_bytes(text, o.len), "{\"sub\":\"u1\"}"), PR_JWT_OK);
     assert_true(pr_slice_is(jwt.role, "anon") && jwt.exp_s == 1800000000);
     pr_jwt_keys_deinit(&keys);
 
-    assert_int_equal(pr_jwt_sign(&o, pr_str(""), pr_str(GOOD)), PR_ERANGE);
-    assert_int_equal(pr_jwt_sign(&o, pr_bytes(big, 1025), pr_str(GOOD)), PR_ERANGE);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_bytes(big, sizeof big)), PR_ERANGE);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str("[]")), PR_ESYNTAX);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str("{")), PR_ESYNTAX);
-    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), pr_str("{\"a\":\"\\ud800\"}")), PR_ESYNTAX);
-    assert_int_equal(pr_jwt_sign(&small, pr_str(SECRET), pr_str(GOOD)), PR_ESHORT);
+    o.len = 0;
+    set_keys("", pr_str(OCT_JWKS));
+    assert_int_equal(pr_jwt_sign(&o, pr_str("secret of the set"), "o", pr_str(GOOD)), PR_OK);
+    assert_int_equal(verify(pr_bytes(text, o.len), "{\"sub\":\"u1\"}"), PR_JWT_OK);
+    pr_jwt_keys_deinit(&keys);
+
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), "\xff", pr_str(GOOD)), PR_ESYNTAX);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(""), NULL, pr_str(GOOD)), PR_ERANGE);
+    assert_int_equal(pr_jwt_sign(&o, pr_bytes(big, 1025), NULL, pr_str(GOOD)), PR_ERANGE);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_bytes(big, sizeof big)), PR_ERANGE);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str("[]")), PR_ESYNTAX);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str("{")), PR_ESYNTAX);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str("{\"a\":\"\\ud800\"}")),
+                     PR_ESYNTAX);
+    assert_int_equal(pr_jwt_sign(&small, pr_str(SECRET), NULL, pr_str(GOOD)), PR_ESHORT);
 }
 
 int main(void)
