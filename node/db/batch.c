@@ -17,8 +17,6 @@
 
 #define ROWS_MAX  256u
 #define BYTES_MAX ((size_t)1024 * 1024)
-/* A value longer than this is not held: the message becomes error 413 anyway. */
-#define VALUE_MAX ((size_t)16 * 1024 * 1024)
 /* Frames waiting for the owner: past it nothing is routed until they are gone. */
 #define OWNER_QUEUE_MAX ((size_t)8 * 1024 * 1024)
 /* How soon to look again whether the owner has taken its frames. */
@@ -96,7 +94,7 @@ static size_t text_bytes(const struct pr_pgo_tuple *t)
     size_t n = 0;
 
     while (pr_pgo_values_next(&list, &v) == 1) {
-        n += v.kind == PR_PGO_TEXT && v.text.n <= VALUE_MAX ? v.text.n : 0;
+        n += v.kind == PR_PGO_TEXT && v.text.n <= RT_VALUE_MAX ? v.text.n : 0;
     }
     return n;
 }
@@ -114,7 +112,7 @@ static uint8_t *fill(struct rt_value *to, const struct rt_relation *rel,
         }
         if (v.kind == PR_PGO_NULL) {
             to[i].kind = RT_V_NULL;
-        } else if (v.kind == PR_PGO_TEXT && v.text.n > VALUE_MAX) {
+        } else if (v.kind == PR_PGO_TEXT && v.text.n > RT_VALUE_MAX) {
             to[i].kind = RT_V_DROPPED;
         } else if (v.kind == PR_PGO_TEXT) {
             to[i].kind = RT_V_TEXT;

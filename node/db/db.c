@@ -161,7 +161,8 @@ static void on_migrated(void *ctx, int rv, const char *sqlstate, const char *tex
 
     d->migrate = NULL;
     d->janitor_ms = rt_now_ms(d->loop) + (rv != 0 ? MIGRATE_AGAIN_MS : JANITOR_MS);
-    if (rv != 0 && is_connection_trouble(sqlstate)) {
+    /* Of a janitor that got no connection of its own, those that are there are none the worse. */
+    if (rv != 0 && is_connection_trouble(sqlstate) && d->control == NULL) {
         rt_db_lost(d, text, sqlstate);
         return;
     }
@@ -197,7 +198,11 @@ bool rt_db_janitor(struct rt_db *d)
 
 static void on_retry(void *ctx)
 {
-    start(ctx);
+    struct rt_db *d = ctx;
+
+    if (d->migrate == NULL) { /* the desk may have needed it meanwhile */
+        start(d);
+    }
 }
 
 static void on_poll(void *ctx)

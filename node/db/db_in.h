@@ -42,6 +42,9 @@ struct rt_db;
 struct rt_reg;   /* regs_in.h */
 struct rt_check; /* validate_in.h */
 
+/* A value longer than this is not held: the message becomes error 413 anyway. */
+#define RT_VALUE_MAX ((size_t)16 * 1024 * 1024)
+
 /* A living edge process, of whatever node. */
 struct rt_boot {
     struct rt_link link;

@@ -88,13 +88,6 @@ static void on_answer(void *ctx, const PGresult *res)
     pump(k);
 }
 
-/* The query behind it tells what went wrong. */
-static void on_before(void *ctx, const PGresult *res)
-{
-    (void)ctx;
-    (void)res;
-}
-
 static void start(struct rt_desk *k, struct conn *c)
 {
     const struct rt_plans *plans = &k->d->plans;
@@ -107,10 +100,11 @@ static void start(struct rt_desk *k, struct conn *c)
     c->ask = a;
     if (!plans->shared || c->plans != plans->changes) {
         c->plans = plans->changes;
-        rt_pg_query(c->pg, "discard plans", 0, NULL, on_before, NULL);
+        /* If it fails, the query behind it tells. */
+        rt_pg_query(c->pg, "discard plans", 0, NULL, NULL, NULL);
     }
     if (a->kind->before != NULL) {
-        rt_pg_query(c->pg, a->kind->before, 0, NULL, on_before, NULL);
+        rt_pg_query(c->pg, a->kind->before, 0, NULL, NULL, NULL);
     }
     rt_pg_query(c->pg, a->kind->sql, (int)a->kind->nparams, params, on_answer, c);
     rt_pg_sync(c->pg);

@@ -217,6 +217,22 @@ static bool holds(struct cond *c, const struct rt_change *ch)
            pr_filter_match(&test, ch->rel->columns[at].type, v.kind == RT_V_NULL ? NULL : &v.text);
 }
 
+/* A role that may read a column no more would learn by its filter what is in it. */
+static bool may_filter(const struct attachment *a, const struct rt_relation *rel)
+{
+    const struct rt_rights *rights = rt_relation_rights(rel, a->reg->group->role);
+
+    for (uint32_t i = 0; !rights->selects_table && i < a->nconds; i++) {
+        struct cond *c = &a->conds[i];
+        int at = place_of(&c->place, rel, c->column, c->kind);
+
+        if (at < 0 || !rights->may_select[at]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool all_hold(const struct attachment *a, const struct rt_change *ch)
 {
     for (uint32_t i = 0; i < a->nconds; i++) {
@@ -289,7 +305,8 @@ static void append(struct matching *m, const struct reg *r, int error, struct rt
 /* A candidate of the filters: taken if they hold and its role gets the row itself. */
 static void consider(struct matching *m, const struct attachment *a)
 {
-    if (error_of(m, a->reg) == RT_MATCH_OK && all_hold(a, m->change)) {
+    if (error_of(m, a->reg) == RT_MATCH_OK && all_hold(a, m->change) &&
+        may_filter(a, m->change->rel)) {
         append(m, a->reg, RT_MATCH_OK, a->sieve);
     }
 }

@@ -45,7 +45,7 @@ void rt_pg_pipeline_answers(struct rt_pg *pg)
             return;
         }
         rt_pg_pop(pg);
-        if (!w.sync) {
+        if (w.fn != NULL) {
             w.fn(w.ctx, res);
         }
         PQclear(res);

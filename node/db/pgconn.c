@@ -76,7 +76,7 @@ static void free_waits(struct rt_pg *pg, bool tell)
         struct rt_pg_wait w = *pg->head;
 
         rt_pg_pop(pg); /* first: fn may ask again, which is answered here too */
-        if (tell && !w.sync) {
+        if (tell && w.fn != NULL) {
             w.fn(w.ctx, NULL);
         }
     }

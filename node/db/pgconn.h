@@ -58,7 +58,8 @@ void rt_pg_end(struct rt_pg *pg);
 /*
  * RT_PG_PIPELINE: one statement with text parameters (NULL = SQL null). The answer is a tuples or
  * command result, an error, or PGRES_PIPELINE_ABORTED behind an error of the same segment. A
- * segment is what stands between two rt_pg_sync: one implicit transaction.
+ * segment is what stands between two rt_pg_sync: one implicit transaction. `fn` is NULL if nobody
+ * needs the answer.
  */
 void rt_pg_query(struct rt_pg *pg, const char *sql, int nparams, const char *const *params,
                  rt_pg_fn fn, void *ctx);

@@ -9,9 +9,9 @@
 /* A question whose answer has not come. */
 struct rt_pg_wait {
     struct rt_pg_wait *next;
-    rt_pg_fn fn;
+    rt_pg_fn fn; /* NULL: nobody asks */
     void *ctx;
-    bool sync; /* the end of a segment: nobody asks */
+    bool sync; /* the end of a segment */
     char *sql; /* RT_PG_SIMPLE: to be sent when its turn comes */
 };
 

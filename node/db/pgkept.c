@@ -88,12 +88,6 @@ void rt_pg_execute(struct rt_pg *pg, const char *name, int nparams, const char *
     rt_pg_asked(pg, PQsendQueryPrepared(pg->conn, name, nparams, params, NULL, NULL, 0), fn, ctx);
 }
 
-static void on_forgotten(void *ctx, const PGresult *res)
-{
-    (void)ctx;
-    (void)res;
-}
-
 void rt_pg_kept_free(struct rt_pg *pg)
 {
     for (uint32_t i = 0; i < pg->nkept; i++) {
@@ -106,8 +100,8 @@ void rt_pg_forget(struct rt_pg *pg, bool now)
 {
     if (pg->nkept > 0 && (now || rt_now_ms(pg->loop) - pg->kept_ms >= RT_PG_KEPT_MS)) {
         rt_pg_kept_free(pg);
-        rt_pg_query(pg, "deallocate all", 0, NULL, on_forgotten, NULL);
-        rt_pg_query(pg, "discard plans", 0, NULL, on_forgotten, NULL); /* of functions */
+        rt_pg_query(pg, "deallocate all", 0, NULL, NULL, NULL);
+        rt_pg_query(pg, "discard plans", 0, NULL, NULL, NULL); /* of functions */
         rt_pg_sync(pg);
     }
 }

@@ -25,12 +25,6 @@ static const char plans_sql[] =
     "order by oid) from (select * from " RT_MISTAKEN_SQL " f order by oid limit 10) f), '') end "
     "from now";
 
-static void on_lock(void *ctx, const PGresult *res)
-{
-    (void)ctx;
-    (void)res;
-}
-
 static void found(struct rt_db *d, const char *print, bool shared)
 {
     struct rt_plans *p = &d->plans;
@@ -75,7 +69,7 @@ void rt_plans_ask(struct rt_db *d)
         return;
     }
     p->asking = true;
-    rt_pg_query(d->control, lock_sql, 0, NULL, on_lock, NULL);
+    rt_pg_query(d->control, lock_sql, 0, NULL, NULL, NULL);
     rt_pg_query(d->control, plans_sql, 1, params, on_answer, d);
     rt_pg_sync(d->control);
 }

@@ -52,7 +52,8 @@ struct rt_rel_sql {
     const struct pr_slice *types;      /* SQL type of each column of rel, qualified, with typmod */
     const struct rt_operand *operands; /* of each column of rel */
     /* Policies are asked over the table: the key's equality is leakproof, so that the index is used
-     * before them, or generated columns are read there anyway. */
+     * before them, and the stream tells of updates, so that a row that has not changed there is the
+     * one of the change; or generated columns are read there anyway. */
     bool by_key;
     bool whole_row; /* rel->columns are all columns of the table, in order: a row image can be built
                      */

@@ -7,8 +7,9 @@
 
 #include "node/db/rls_in.h"
 
-/* Groups whose statements are out at the same time. */
-#define IN_FLIGHT_MAX 64u
+/* Bytes of parameters that are out; past it the next statement waits for an answer: a large row
+ * goes out once for each claims set. */
+#define OUT_BYTES_MAX ((size_t)4 * 1024 * 1024)
 /* The commits of a batch become visible within a few ms; asking costs one round trip. */
 #define GUARD_FIRST_MS 1u
 #define GUARD_MAX_MS   50u
@@ -62,32 +63,12 @@ static void forget_groups(struct rt_job *j)
     }
 }
 
-static void apply(const struct rt_ask *a)
-{
-    for (uint32_t i = 0; i < a->count && !a->only_generated; i++) {
-        const struct rt_rls_row *row = &a->job->rows[a->asked[i].row];
-        struct rt_matches *m = row->matches;
-        bool beside = a->asked[i].old && row->change->kind != PR_K_DELETE;
-
-        for (uint32_t k = a->asked[i].match;
-             a->asked[i].verdict != RT_VISIBLE && k < m->count && m->items[k].group == a->group;
-             k++) {
-            if (beside) {
-                m->items[k].old_hidden = true;
-            } else {
-                m->items[k].failed = m->items[k].visible && a->asked[i].failed;
-                m->items[k].visible = false;
-            }
-        }
-    }
-}
-
 static void finish(struct rt_job *j, bool ok)
 {
     struct rt_rls *r = j->rls;
 
     for (uint32_t i = 0; ok && i < j->nasks; i++) {
-        apply(&j->asks[i]);
+        rt_ask_apply(&j->asks[i]);
     }
     forget_groups(j);
     r->job = NULL;
@@ -225,6 +206,7 @@ static void on_rows(void *ctx, const PGresult *res)
         return;
     }
     count_time(a);
+    j->out_bytes -= a->bytes;
     if (PQresultStatus(res) != PGRES_TUPLES_OK && a->kept && !rt_rls_timed_out(res) &&
         !is_locked(res)) {
         a->plain = true; /* whatever it was, the statement itself says it */
@@ -278,11 +260,15 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
         question(j, (struct saying){"", short_sql}, 0, NULL, on_setting, a);
     }
     question(j, (struct saying){claims_name, claims_sql}, 3, who, on_setting, a);
+    a->bytes = 0;
     for (int i = 0; i < s->nparams; i++) {
         params[i] = rt_text_end(&s->param[i]);
+        a->bytes += s->param[i].len;
     }
+    j->out_bytes += a->bytes;
     question(j, (struct saying){name, sql}, s->nparams, params, on_rows, a);
     rt_pg_sync(j->pg);
+    rt_rls_reset(j->pg);
     rt_free(claims);
     rt_free(role);
 }
@@ -315,23 +301,32 @@ static bool begin_image(struct rt_ask *a)
     a->single = false;
     a->next_row = 0;
     for (uint32_t i = 0; i < a->count; i++) {
-        if (a->asked[i].verdict == RT_UNDECIDED &&
-            !rt_image_known(a->rel, a->job->rows[a->asked[i].row].change, a->asked[i].old,
-                            condition)) {
-            a->asked[i].verdict = RT_DENIED;
+        struct rt_asked *at = &a->asked[i];
+        const struct rt_change *c = a->job->rows[at->row].change;
+
+        if (at->verdict == RT_UNDECIDED) {
+            at->failed = rt_image_too_large(a->rel, c, at->old, condition);
+            at->verdict = at->failed || !rt_image_known(a->rel, c, at->old, condition)
+                              ? RT_DENIED
+                              : RT_UNDECIDED;
         }
     }
     return true;
 }
 
-/* Goes on with this ask: sends its next statement, or ends it. */
+/* Goes on with this ask: sends its next statement, now or when less is out, or ends it. */
 static void run(struct rt_ask *a)
 {
+    struct rt_job *j = a->job;
     struct rt_stmt s;
     const struct rt_rights *rights = rt_relation_rights(a->rel, a->group->role);
 
     if (rt_ask_cancelled(a) || too_long(a)) {
         ended(a);
+        return;
+    }
+    if (j->out_bytes >= OUT_BYTES_MAX) {
+        j->waiting[j->nwaiting++] = a;
         return;
     }
     rt_ask_pick(a);
@@ -361,7 +356,11 @@ static void run(struct rt_ask *a)
 
 static void next_ask(struct rt_job *j)
 {
-    while (j->started < j->nasks && j->running < IN_FLIGHT_MAX) {
+    while (j->nwaiting > 0 && j->out_bytes < OUT_BYTES_MAX) {
+        run(j->waiting[--j->nwaiting]);
+    }
+    while (j->started < j->nasks && j->running < RT_ASKS_RUNNING_MAX &&
+           j->out_bytes < OUT_BYTES_MAX) {
         struct rt_ask *a = &j->asks[j->started++];
 
         j->running++;

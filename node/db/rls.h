@@ -24,6 +24,9 @@
 
 /* Session settings of a check connection, for rt_pg_config.options. */
 extern const char rt_rls_options[];
+/* After a statement that ran policies: what one of them has set for the session would hold for the
+ * rows of others. A segment of its own. */
+void rt_rls_reset(struct rt_pg *pg);
 
 struct rt_rls_row {
     struct rt_change *change;

@@ -30,6 +30,9 @@ struct rt_asked {
     bool failed; /* denied, since the policies fail whatever the row is */
 };
 
+/* Asks whose statements are out at the same time. */
+#define RT_ASKS_RUNNING_MAX 64u
+
 struct rt_job;
 
 /* What one group asks of one table. */
@@ -42,6 +45,7 @@ struct rt_ask {
     uint32_t count, cap;
     uint32_t *at; /* rows of the statement that is out */
     uint32_t nat;
+    size_t bytes;       /* of the parameters of that statement */
     bool image;         /* the table was asked; now the rows' own images are judged */
     bool kept;          /* the statement that is out was prepared before, */
     bool plain;         /* and one of that kind failed: none any more */
@@ -63,7 +67,10 @@ struct rt_job {
     void *ctx;
     struct rt_ask *asks;
     uint32_t nasks, asks_cap, started, running;
+    struct rt_ask *waiting[RT_ASKS_RUNNING_MAX]; /* running ones, until less is out */
+    uint32_t nwaiting;
     uint32_t out;         /* answers that are to come */
+    size_t out_bytes;     /* of parameters that went out for them */
     uint64_t answered_ms; /* the last of those that came */
     bool lost;
     const struct rt_plans *plans;
@@ -101,6 +108,9 @@ void rt_stmt_table(struct rt_stmt *s, const struct rt_ask *a, const struct rt_ri
 /* Is the row's image, or that of the old row, known as far as the condition needs it? */
 bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c, bool old,
                     struct pr_slice condition);
+/* Is that more than may be asked about? */
+bool rt_image_too_large(const struct rt_relation *rel, const struct rt_change *c, bool old,
+                        struct pr_slice condition);
 /* The same rows judged on their own image: ordinals of those that the condition lets through. */
 void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice condition);
 /* Does `b`, a later change, concern the row that `a` left? In doubt yes. */
@@ -108,6 +118,8 @@ bool rt_same_key(const struct rt_change *a, const struct rt_change *b);
 
 /* rls_take.c: what is asked for, and what the answers mean. Fills j->asks from the rows. */
 void rt_job_gather(struct rt_job *j);
+/* What it came to, at the matches of the batch. */
+void rt_ask_apply(const struct rt_ask *a);
 /* The table's answer: a row that is there as the change left it is visible. */
 void rt_ask_take_table(struct rt_ask *a, const PGresult *res);
 /* The images' answer: those not in it are denied. */

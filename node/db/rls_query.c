@@ -10,6 +10,10 @@
 
 #include "node/db/rls_in.h"
 
+/* What a condition may need of a row, in bytes: it travels once for each claims set, and
+ * everybody's changes wait meanwhile. As a message it would be error 413. */
+#define IMAGE_MAX ((size_t)4 * 1024 * 1024)
+
 void rt_stmt_free(struct rt_stmt *s)
 {
     rt_free(s->sql.p);
@@ -17,6 +21,12 @@ void rt_stmt_free(struct rt_stmt *s)
         rt_free(s->param[i].p);
     }
     memset(s, 0, sizeof *s);
+}
+
+void rt_rls_reset(struct rt_pg *pg)
+{
+    rt_pg_query(pg, "reset all", 0, NULL, NULL, NULL);
+    rt_pg_sync(pg);
 }
 
 static bool held(const struct rt_value *v)
@@ -137,32 +147,51 @@ static bool mentions(struct pr_slice text, struct pr_slice name)
 }
 
 /* A condition on the whole row, t.*, needs all of it. */
+static bool needs(struct pr_slice condition, const struct rt_relation *rel, uint32_t i)
+{
+    return memmem(condition.p, condition.n, ".*", 2) != NULL ||
+           mentions(condition, rel->columns[i].name);
+}
+
 bool rt_image_known(const struct rt_relation *rel, const struct rt_change *c, bool old,
                     struct pr_slice condition)
 {
-    bool whole = memmem(condition.p, condition.n, ".*", 2) != NULL;
-
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
         struct rt_value v = rt_change_image(c, old, i);
 
-        if (!held(&v) && v.kind != RT_V_NULL &&
-            (whole || mentions(condition, rel->columns[i].name))) {
+        if (!held(&v) && v.kind != RT_V_NULL && needs(condition, rel, i)) {
             return false;
         }
     }
     return true;
 }
 
-/* A row as a composite literal; what is not known is NULL, see rt_image_known. */
+bool rt_image_too_large(const struct rt_relation *rel, const struct rt_change *c, bool old,
+                        struct pr_slice condition)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        struct rt_value v = rt_change_image(c, old, i);
+
+        /* Most rows are small: which columns are needed is not looked for then. */
+        n += held(&v) && v.text.n > IMAGE_MAX / rel->ncolumns && needs(condition, rel, i) ? v.text.n
+                                                                                          : 0;
+    }
+    return n > IMAGE_MAX;
+}
+
+/* A row as a composite literal. NULL is what is not known, see rt_image_known, and what is not
+ * needed, since it may be large; but a domain may refuse NULL. */
 static void put_composite(struct rt_text *t, const struct rt_relation *rel,
-                          const struct rt_change *c, bool old)
+                          const struct rt_change *c, bool old, const bool *needed)
 {
     rt_text_puts(t, "(");
     for (uint32_t i = 0; i < rel->ncolumns; i++) {
         struct rt_value v = rt_change_image(c, old, i);
 
         rt_text_puts(t, i == 0 ? "" : ",");
-        if (held(&v)) {
+        if (held(&v) && (needed[i] || rel->columns[i].type->kind == PR_PG_DOMAIN)) {
             rt_text_element(t, v.text);
         }
     }
@@ -186,17 +215,22 @@ void rt_stmt_image(struct rt_stmt *s, const struct rt_ask *a, struct pr_slice co
     const struct rt_rel_sql *sql = rt_rel_sql(rel);
     struct rt_text *t = &s->sql;
     struct rt_text one = {0};
+    bool *needed = rt_calloc(rel->ncolumns, sizeof *needed);
 
+    for (uint32_t i = 0; i < rel->ncolumns; i++) {
+        needed[i] = needs(condition, rel, i);
+    }
     memset(s, 0, sizeof *s);
     s->nparams = 1;
     rt_text_puts(&s->param[0], "{");
     for (uint32_t i = 0; i < a->nat; i++) {
         one.len = 0;
-        put_composite(&one, rel, row_of(a, i), a->asked[a->at[i]].old);
+        put_composite(&one, rel, row_of(a, i), a->asked[a->at[i]].old, needed);
         rt_text_puts(&s->param[0], i == 0 ? "" : ",");
         rt_text_element(&s->param[0], pr_bytes(one.p, one.len));
     }
     rt_free(one.p);
+    rt_free(needed);
     rt_text_puts(&s->param[0], "}");
     /* Aliased as the table's own name: deparsed conditions name columns bare or by it. */
     rt_text_puts(t, "select ");

@@ -206,6 +206,26 @@ void rt_ask_take_image(struct rt_ask *a, const PGresult *res)
     }
 }
 
+void rt_ask_apply(const struct rt_ask *a)
+{
+    for (uint32_t i = 0; i < a->count && !a->only_generated; i++) {
+        const struct rt_rls_row *row = &a->job->rows[a->asked[i].row];
+        struct rt_matches *m = row->matches;
+        bool beside = a->asked[i].old && row->change->kind != PR_K_DELETE;
+
+        for (uint32_t k = a->asked[i].match;
+             a->asked[i].verdict != RT_VISIBLE && k < m->count && m->items[k].group == a->group;
+             k++) {
+            if (beside) {
+                m->items[k].old_hidden = true;
+            } else {
+                m->items[k].failed = m->items[k].visible && a->asked[i].failed;
+                m->items[k].visible = false;
+            }
+        }
+    }
+}
+
 static struct rt_ask *ask_of(struct rt_job *j, struct rt_group *g, const struct rt_relation *rel)
 {
     uint32_t first = (uint32_t)(uintptr_t)g->user; /* index + 1 of the group's newest ask */

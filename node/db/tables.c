@@ -138,7 +138,8 @@ bool rt_tables_fits(const struct rt_relation *rel, const struct pr_pgo_tuple *t)
         if (rel->columns[i].generated || pr_pgo_values_next(&list, &v) != 1) {
             continue;
         }
-        if (v.kind == PR_PGO_TEXT && !fits(rel->columns[i].type, v.text)) {
+        if (v.kind == PR_PGO_TEXT && v.text.n <= RT_VALUE_MAX &&
+            !fits(rel->columns[i].type, v.text)) {
             return false;
         }
     }
@@ -241,7 +242,9 @@ static void on_visible(void *ctx, const PGresult *res)
 
     if (t == NULL || f->d->control == NULL || rt_pg_is_end(res)) {
         on_relation(f, NULL, "the connection to the database ended");
-    } else if (asked && strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
+    } else if (!asked) { /* the catalog may still be that of before */
+        on_relation(f, NULL, rt_pg_message(res));
+    } else if (strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
         ask_visible(f, t->xid);
     } else {
         t->xid = 0;
@@ -317,9 +320,10 @@ static void on_published(void *ctx, const PGresult *res)
 }
 
 /*
- * Roles, memberships, the functions that policies call and the parts of types have no Relation
- * message: every table is read anew when they change, so that who lost a right sees nothing after
- * the next look (every 5 s).
+ * Roles, memberships, schemas, the functions that policies call and the parts of types have no
+ * Relation message, and of a partitioned table its root has none: pgoutput watches the partition
+ * that a row is in. Every table is read anew when they change, so that who lost a right sees
+ * nothing after the next look (every 5 s).
  */
 static void on_roles(void *ctx, const PGresult *res)
 {
@@ -347,8 +351,17 @@ static void ask_roles(struct rt_db *d)
         "select pg_catalog.md5(pg_catalog.string_agg(x, ',' order by x)) from ("
         "select pg_catalog.concat_ws(' ', oid, rolname, rolsuper, rolinherit, rolreplication, "
         "rolbypassrls) from pg_catalog.pg_roles union all "
-        "select pg_catalog.concat_ws(' ', roleid, member) from pg_catalog.pg_auth_members union "
-        "all "
+        /* inherit_option: since Postgres 16 */
+        "select pg_catalog.concat_ws(' ', roleid, member, pg_catalog.to_jsonb(m) ->> "
+        "'inherit_option') from pg_catalog.pg_auth_members m union all "
+        "select pg_catalog.concat_ws(' ', oid, nspacl) from pg_catalog.pg_namespace union all "
+        "select pg_catalog.concat_ws(' ', oid, xmin) from pg_catalog.pg_class where relkind = 'p' "
+        "union all "
+        "select pg_catalog.concat_ws(' ', p.oid, p.xmin) from pg_catalog.pg_policy p "
+        "join pg_catalog.pg_class c on c.oid = p.polrelid where c.relkind = 'p' union all "
+        "select pg_catalog.concat_ws(' ', c.oid, a.attnum, a.attacl) from pg_catalog.pg_attribute "
+        "a "
+        "join pg_catalog.pg_class c on c.oid = a.attrelid where c.relkind = 'p' union all "
         "select pg_catalog.concat_ws(' ', attrelid, attnum, attname, atttypid) "
         "from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid "
         "where c.relkind = 'c' and not a.attisdropped union all "

@@ -74,6 +74,20 @@ bool rt_check_answered(struct rt_reg *r, const PGresult *res)
     return false;
 }
 
+/* The table may have been read again while the conditions were asked, when nobody of this role was
+ * attached to it yet. */
+static void reread(struct rt_db *d, const struct rt_relation *checked, struct pr_slice role)
+{
+    struct rt_table *t = rt_tables_of(d, checked->oid);
+
+    if (t != NULL && t->rel != checked &&
+        (t->rel == NULL || rt_relation_rights(t->rel, role) == NULL)) {
+        rt_rel_unref(t->rel);
+        t->rel = NULL;
+        t->messages++;
+    }
+}
+
 /* False: it is over, refused. */
 static bool attach(struct rt_reg *r)
 {
@@ -90,6 +104,7 @@ static bool attach(struct rt_reg *r)
                          pr_str(""));
         return false;
     }
+    reread(r->db, c->rel, r->m.role);
     rt_rel_unref(c->rel);
     c->rel = NULL;
     free_values(c);

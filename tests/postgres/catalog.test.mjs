@@ -86,6 +86,15 @@ async function flow(t, T, ids, ...subscribers) {
 }
 const untaken = (s) => s.s.frames.filter((f) => f.event === 'system').map((f) => f.payload.message)
 
+test('updates that are not published: a row that was never to be seen is not shown', async (t) => {
+  await sql.query(`alter publication supabase_realtime set (publish = 'insert, delete')`)
+  const T = await table('id int primary key, v text', 'alter table % enable row level security', "create policy p on % for select using (v = 'open' and length(v) > 0)")
+  const s = await subscriber(t, node, all(T))
+  const [got] = await after(sql, [[`insert into ${T} values (1, 'shut')`, `update ${T} set v = 'open'`], `insert into ${T} values (2, 'open')`], s)
+  assert.deepEqual(got.map((d) => d.record), [{ id: 2, v: 'open' }])
+  await sql.query(`alter publication supabase_realtime set (publish = 'insert, update, delete, truncate')`)
+})
+
 test('a table that is made again in one transaction is heard under its name', async (t) => {
   const T = await table('id int primary key, v text')
   const subs = [await subscriber(t, node, all(T)), await subscriber(t, node, all(T, { filter: 'v=eq.v' })), await subscriber(t, node, all('*'))]

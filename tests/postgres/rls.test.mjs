@@ -2,6 +2,7 @@
 // Goal: nobody sees a row or column that a SELECT as the same role and claims would not show.
 import { test, after as atEnd } from 'node:test'
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { startNode, startPostgres, until } from '../harness/process.mjs'
 import { connect } from '../harness/phx.mjs'
 import { prepare, tableMaker, all, subscriber, after, readerOf, U1, U2 } from './subscribers.mjs'
@@ -118,6 +119,43 @@ test('case 43: a policy that leaves its role or takes the claims of another gain
     assert.deepEqual(seen(closed), [])
     assert.deepEqual(seen(own), stale ? [[12, 'his'], [12, 'later']] : [[2, 'his']])
   }
+})
+
+test('what a policy sets for the session holds for nobody else', async (t) => {
+  await sql.query(`create function setting() returns boolean language plpgsql as $$ begin
+    perform set_config('request.jwt.claim.sub', '${U2}', false), set_config('search_path', 'nowhere', false), set_config('statement_timeout', '0', false);
+    return true; end $$`)
+  const setting = await table('id int primary key', 'alter table % enable row level security', 'create policy s on % for select using (setting())')
+  const own = await table('id int primary key, user_id uuid, v text', 'alter table % enable row level security', 'create policy o on % for select using (user_id = auth.uid() and length(v) > 0)')
+  const one = await subscriber(t, node, all(own), user(U1))
+  const two = await subscriber(t, node, all(setting), user(U2))
+  for (const id of [1, 11]) {
+    const got = await after(sql, [`insert into ${setting} values (${id})`, `insert into ${own} values (${id}, '${U2}', 'not his'), (${id + 1}, '${U1}', 'his')`], one, two)
+    assert.deepEqual(got.map((list) => list.map((d) => d.record.id)), [[id + 1], [id]])
+  }
+})
+
+test('a large value travels to the policies only if they ask for it', async (t) => {
+  await sql.query("create table own_team (u uuid, team int, primary key (u, team)); grant select on own_team to authenticated; create domain filled as text not null")
+  const MB = 1024 * 1024
+  const guarded = (policy) => table('id int primary key, team int, n filled, v text', 'alter table % enable row level security', `create policy p on % for select using (exists (select from own_team o where o.team = %.team and o.u = auth.uid()) ${policy})`)
+  const [spared, asked] = [await guarded(''), await guarded('and v is not null')]
+  await sql.query(`insert into own_team values ('${U1}', 1)`)
+  const mine = await subscriber(t, node, [all(spared)[0], all(asked)[0]], user(U1))
+  const others = []
+  for (let n = 0; n < 40; n++) others.push(await subscriber(t, node, [all(spared)[0], all(asked)[0]], { ...user(U2), n }))
+  const peak = (pid) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
+  const db = readerOf(node).pid('db')
+  const before = peak(db)
+  const insert = (T, id, bytes) => `insert into ${T} values (${id}, 1, 'n', repeat('x', ${bytes}))`
+  const steps = [insert(spared, 1, 12 * MB), insert(asked, 1, MB / 2), insert(asked, 2, 2 * MB), insert(asked, 4, 5 * MB),
+    [insert(spared, 2, 10), `update ${spared} set v = 'later' where id = 2`], [insert(asked, 3, 10), `update ${asked} set v = 'later' where id = 3`]]
+  const [got, ...theirs] = await after(sql, steps, mine, ...others)
+  assert.deepEqual(got.map((d) => [d.table, d.record.id]), [[spared, 1], [asked, 1], [asked, 2], [asked, undefined], [spared, 2], [spared, 2], [asked, 3], [asked, 3]])
+  // What is too large to be judged is nobody's, and they are told that there was something.
+  for (const list of [got.filter((d) => d.record.id === undefined), ...theirs]) assert.deepEqual(list.map((d) => [d.table, d.errors]), [[asked, ['Error 401: Unauthorized']]])
+  assert.equal(readerOf(node).pid('db'), db)
+  assert.ok(peak(db) - before < 400 * MB, `${(peak(db) - before) / MB} MiB more`)
 })
 
 test('case 44: a policy that writes is denied, and has written nothing', async (t) => {
