@@ -113,6 +113,30 @@ test('case 55: a database that may only be read: changes go on', async (t) => {
   assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
 })
 
+test('a janitor that gets no connection ends none of those that work', async (t) => {
+  const pg = await startPostgres(t)
+  pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
+  const node = await startNode(t, { database: pg })
+  const s = await connect(t, node)
+  await s.join('realtime:t', { postgres_changes: [{ event: 'INSERT', schema: 'public', table: 't' }] }, { ref: '1' })
+  await system(s, 'ok')
+  pg.psql('-c', 'create policy p on realtime.messages for select using (true)')
+  await s.join('realtime:p', { private: true }, { ref: '2' }) // the connection that asks for rights is there
+  pg.psql('-c', `do $$ declare p regclass; begin for p in select inhrelid from pg_inherits where inhparent = 'realtime.messages'::regclass
+    loop execute 'drop table ' || p; end loop; end $$`, '-c', 'alter role realtime connection limit 0')
+  assert.match((await s.join('realtime:q', { private: true }, { ref: '3', refused: true })).payload.response.reason, /MissingPartition|partition/)
+  const logs = () => (node.nodes ?? [node]).map((n) => n.logText()).join('')
+  await until('the janitor to fail', () => /migrations_failed.*53300/.test(logs()))
+  pg.psql('-c', 'insert into t values (1)')
+  assert.equal((await s.event('realtime:t', 'postgres_changes')).payload.data.record.id, 1)
+  assert.doesNotMatch(logs(), /database_lost/)
+  pg.psql('-c', 'alter role realtime connection limit -1')
+  await until('the partitions to be there again', async () => {
+    s.send('4', '4', 'realtime:q', 'phx_join', { config: { private: true } })
+    return (await s.reply('4')).payload.status === 'ok'
+  })
+})
+
 test('case 55: a role that the login may not take, and may when a client joins again', async (t) => {
   const pg = await startPostgres(t)
   pg.psql('-c', 'create table t (id int primary key); grant select on t to anon; alter publication supabase_realtime add table t')
