@@ -36,6 +36,7 @@
 #define RT_TEXT_DOWN        "Realtime was unable to connect to the project database"
 #define RT_TEXT_BUSY        "changes paused: another part of the cluster holds the slot"
 #define RT_TEXT_SLOW        "Query was cancelled, please try again"
+#define RT_TEXT_UNCHECKED   "Changes may be missing: the subscription could not be checked in time"
 #define RT_TEXT_UNACKED     "Changes may be missing: the server did not take them in time"
 
 struct rt_db;
@@ -251,6 +252,8 @@ void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
 void rt_db_regs_kick(struct rt_db *d);
 /* Has every registration been looked at? Before that a row would find nobody, and be confirmed. */
 bool rt_db_regs_settled(const struct rt_db *d);
+/* It begins all the same: clients of those that were not are told. */
+void rt_db_regs_begin_without(struct rt_db *d);
 /* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
  * changed, those that this concerns are. */
 void rt_db_regs_again(struct rt_db *d, const struct rt_table *t);

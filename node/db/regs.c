@@ -115,6 +115,19 @@ bool rt_db_regs_settled(const struct rt_db *d)
     return d->unsettled == 0;
 }
 
+static void tell_missing(struct rt_reg *r, const void *ctx)
+{
+    (void)ctx;
+    if (unsettled(r->state)) {
+        rt_db_link_sys_to(r->db, r->boot, r->handle, RT_TEXT_UNCHECKED);
+    }
+}
+
+void rt_db_regs_begin_without(struct rt_db *d)
+{
+    each(d, tell_missing, NULL);
+}
+
 static bool attached(const struct rt_reg *r, uint32_t oid)
 {
     for (uint32_t i = 0; i < r->noids; i++) {

@@ -413,6 +413,7 @@ void rt_stream_kick(struct rt_db *d)
         rt_timer_set(&d->stream.retry, SETTLE_LOOK_MS);
         return;
     }
+    rt_db_regs_begin_without(d);
     d->stream.state = RT_STREAM_STARTING;
     d->stream.pg = rt_pg_open(d->loop, &cfg, &events, d);
 }

@@ -52,8 +52,9 @@ async function world(t) {
     }
   })()
   t.after(() => { going = false })
+  const stop = () => { going = false; return loop }
   return {
-    sql, nodes, readers,
+    sql, nodes, readers, stop,
     reading: () => until('one node to hold the slot', async () => {
       const { rows: [row] } = await sql.query("select application_name as a from pg_stat_replication where application_name like 'datafuse:%'")
       return row && nodes.findIndex((n) => row.a === `datafuse:${n.name}:replication`) + 1
@@ -64,8 +65,7 @@ async function world(t) {
     rows: (n) => { const to = committed + n; return until(`${n} more rows`, () => committed >= to) },
     /** Stops the writer; every reader but those of `gone` has all rows, once, in order. */
     async check(gone = []) {
-      going = false
-      await loop
+      await stop()
       for (const [i, r] of readers.entries()) {
         if (gone.includes(i)) continue
         await until(`all ${committed} rows at node ${i + 1}`, () => r.ids().at(-1) === committed)
@@ -228,4 +228,23 @@ test('30: a reader that has nothing to read, or is late for a second, keeps the 
   await w.nodes[i].kill('db', 0, 'SIGCONT')
   await delay(6000)
   assert.deepEqual(await session(), before)
+})
+
+test('a reader that begins though its registrations could not be looked at says so', async (t) => {
+  const w = await world(t)
+  const i = await w.reading()
+  await w.rows(50)
+  const { rows } = await w.sql.query("select pid from pg_stat_activity where application_name like 'datafuse:%:check' and application_name <> $1", [`datafuse:${w.nodes[i].name}:check`])
+  for (const { pid } of rows) process.kill(pid, 'SIGSTOP')
+  const ended = w.nodes[i].stop()
+  await until('another node to read', async () => ![i, -1].includes(await w.reading()))
+  await w.rows(20)
+  for (const { pid } of rows) process.kill(pid, 'SIGCONT')
+  await ended
+  await w.rows(50)
+  for (const r of w.readers.filter((_, k) => k !== i)) {
+    await until('the word', () => r.told.some((m) => m.message === 'Changes may be missing: the subscription could not be checked in time'))
+    assert.equal(r.s.closed, null)
+  }
+  await w.stop()
 })
