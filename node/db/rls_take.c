@@ -153,22 +153,12 @@ static void keep_generated(struct rt_rls *r, const struct rt_ask *a, struct rt_r
     }
 }
 
-static uint32_t number(const char *text)
-{
-    uint32_t v = 0;
-
-    for (; *text >= '0' && *text <= '9'; text++) {
-        v = v * 10 + (uint32_t)(*text - '0');
-    }
-    return v;
-}
-
 void rt_ask_take_table(struct rt_ask *a, const PGresult *res)
 {
     struct rt_job *j = a->job;
 
     for (int line = 0; line < PQntuples(res); line++) {
-        uint32_t i = number(PQgetvalue(res, line, 0));
+        uint32_t i = (uint32_t)rt_pg_number(PQgetvalue(res, line, 0));
         struct rt_asked *asked;
         struct rt_rls_row *row;
         bool known = !PQgetisnull(res, line, 1);
@@ -180,7 +170,7 @@ void rt_ask_take_table(struct rt_ask *a, const PGresult *res)
         asked = &a->asked[a->at[i - 1]];
         row = &j->rows[asked->row];
         same = row->change->xid != j->open_xid && !j->later[asked->row] &&
-               (!known || number(PQgetvalue(res, line, 1)) == row->change->xid);
+               (!known || (uint32_t)rt_pg_number(PQgetvalue(res, line, 1)) == row->change->xid);
         if (same) {
             asked->verdict = RT_VISIBLE;
         }
@@ -193,7 +183,7 @@ void rt_ask_take_table(struct rt_ask *a, const PGresult *res)
 void rt_ask_take_image(struct rt_ask *a, const PGresult *res)
 {
     for (int line = 0; line < PQntuples(res); line++) {
-        uint32_t i = number(PQgetvalue(res, line, 0));
+        uint32_t i = (uint32_t)rt_pg_number(PQgetvalue(res, line, 0));
 
         if (i > 0 && i <= a->nat) {
             a->asked[a->at[i - 1]].verdict = RT_VISIBLE;

@@ -8,6 +8,10 @@
 
 #include "node/base/alloc.h"
 
+/* A sieve that fails for so many rows within WINDOW_MS is cancelled. */
+#define FAILURES_MAX 3u
+#define WINDOW_MS    60000u
+
 static const char *sql_of(enum pr_filter_op op)
 {
     switch (op) {
@@ -248,6 +252,21 @@ void rt_sieve_hide(struct rt_sieve *s)
         rt_chains_remove(s->home, &s->link);
         s->home = NULL;
     }
+}
+
+bool rt_sieve_failed(struct rt_sieve *s, uint64_t now_ms)
+{
+    if (s->failures == 0 || now_ms - s->since_ms > WINDOW_MS) {
+        s->failures = 0;
+        s->since_ms = now_ms;
+    }
+    s->failures++;
+    if (s->failures < FAILURES_MAX || s->cancelled) {
+        return false;
+    }
+    s->cancelled = true;
+    rt_sieve_hide(s);
+    return true;
 }
 
 void rt_sieve_unref(struct rt_sieve *s)

@@ -57,6 +57,8 @@ void rt_sieve_ref(struct rt_sieve *s);
 void rt_sieve_unref(struct rt_sieve *s);
 /* Nobody new gets it. */
 void rt_sieve_hide(struct rt_sieve *s);
+/* It failed for a row. True: so often that it is cancelled now, and nobody new gets it. */
+bool rt_sieve_failed(struct rt_sieve *s, uint64_t now_ms);
 
 /* Takes a pattern, like ilike. */
 bool rt_sieve_is_pattern(enum pr_filter_op op);

@@ -20,9 +20,10 @@
 /* Statements that are out at the same time; of patterns that are not known to be quick. */
 #define IN_FLIGHT_MAX 16u
 #define DOUBTFUL_MAX  2u
-/* A sieve that fails for so many rows within WINDOW_MS is cancelled. */
-#define FAILURES_MAX 3u
-#define WINDOW_MS    60000u
+/* A row with more than so many bytes for a sieve is not asked about: as a message it would be error
+ * 413, and it travels once for each of them. Past so many that are out, the next one waits. */
+#define TEXTS_MAX     ((size_t)4 * 1024 * 1024)
+#define OUT_BYTES_MAX ((size_t)4 * 1024 * 1024)
 /* One line about failing filters a minute: they fail for every row. */
 #define LOG_MS 60000u
 /* Parameters of a statement: one array of the rows' texts and one value per condition. */
@@ -42,6 +43,7 @@ struct task {
     enum pass *pass;
     uint32_t count, cap;
     uint32_t at, out; /* rows before `at` are decided; so many behind it are asked for */
+    size_t bytes;     /* of their texts */
     uint64_t asked_ms;
     bool doubtful; /* one of those */
     bool single;   /* the statement failed: row by row */
@@ -55,6 +57,7 @@ struct job {
     struct task *tasks;
     uint32_t count, cap, started, running, doubtful;
     uint32_t out; /* answers that are to come */
+    size_t out_bytes;
     uint64_t answered_ms;
     uint64_t slow_ms; /* that slow ones took so far */
     bool lost;
@@ -214,31 +217,16 @@ static void log_failure(struct rt_sift *s, const struct task *k, const char *sql
     }
 }
 
-/* It failed for one row alone. */
-static void count_failure(struct rt_sift *s, struct rt_sieve *sieve, const char *sqlstate)
+/* The sieve failed for the row at hand alone. */
+static void fail_row(struct task *k, const char *sqlstate)
 {
-    uint64_t now = rt_now_ms(s->loop);
+    struct rt_sift *s = k->job->sift;
 
-    if (sieve->failures == 0 || now - sieve->since_ms > WINDOW_MS) {
-        sieve->failures = 0;
-        sieve->since_ms = now;
+    k->pass[k->at] = PASS_FAILED;
+    k->at++;
+    if (rt_sieve_failed(k->sieve, rt_now_ms(s->loop))) {
+        s->ev->on_cancelled(s->ctx, k->sieve, sqlstate);
     }
-    sieve->failures++;
-    if (sieve->failures == FAILURES_MAX && !sieve->cancelled) {
-        sieve->cancelled = true;
-        rt_sieve_hide(sieve);
-        s->ev->on_cancelled(s->ctx, sieve, sqlstate);
-    }
-}
-
-static uint32_t number(const char *text)
-{
-    uint32_t v = 0;
-
-    for (; *text >= '0' && *text <= '9'; text++) {
-        v = v * 10 + (uint32_t)(*text - '0');
-    }
-    return v;
 }
 
 static void on_setting(void *ctx, const PGresult *res)
@@ -278,9 +266,10 @@ static void on_rows(void *ctx, const PGresult *res)
         return;
     }
     note_pace(k);
+    j->out_bytes -= k->bytes;
     if (PQresultStatus(res) == PGRES_TUPLES_OK) {
         for (int line = 0; line < PQntuples(res); line++) {
-            uint32_t i = number(PQgetvalue(res, line, 0));
+            uint32_t i = (uint32_t)rt_pg_number(PQgetvalue(res, line, 0));
 
             if (i > 0 && i <= k->out) {
                 k->pass[k->at + i - 1] = PASS_YES;
@@ -293,25 +282,26 @@ static void on_rows(void *ctx, const PGresult *res)
         if (PQresultStatus(res) != PGRES_PIPELINE_ABORTED) {
             log_failure(j->sift, k, rt_pg_sqlstate(res), rt_pg_message(res));
         }
-        k->pass[k->at] = PASS_FAILED;
-        k->at++;
-        count_failure(j->sift, k->sieve, rt_pg_sqlstate(res));
+        fail_row(k, rt_pg_sqlstate(res));
     }
     run(k);
     next_task(j);
 }
 
-static void put_texts(struct rt_text *t, const struct task *k, struct pr_slice column)
+static struct rt_value value_of(const struct task *k, uint32_t i, struct pr_slice column)
 {
     int at = rt_relation_column(k->rel, column);
 
+    return at < 0 ? (struct rt_value){0}
+                  : rt_change_value(k->job->rows[k->rows[i]].change, (uint32_t)at);
+}
+
+static void put_texts(struct rt_text *t, const struct task *k, struct pr_slice column)
+{
     rt_text_puts(t, "{");
     for (uint32_t i = k->at; i < k->at + k->out; i++) {
-        struct rt_value v = {0};
+        struct rt_value v = value_of(k, i, column);
 
-        if (at >= 0) {
-            v = rt_change_value(k->job->rows[k->rows[i]].change, (uint32_t)at);
-        }
         rt_text_puts(t, i == k->at ? "" : ",");
         if (v.kind == RT_V_TEXT) {
             rt_text_element(t, v.text);
@@ -347,6 +337,7 @@ static void ask(struct task *k)
     uint32_t n = 0;
 
     k->asked_ms = rt_now_ms(k->job->sift->loop);
+    k->bytes = 0;
     while (pr_cond_values_next(&columns, &v, &null) == 1) {
         put_texts(&texts[n++], k, v);
     }
@@ -356,7 +347,9 @@ static void ask(struct task *k)
     assert(n == 2 * s->count);
     for (uint32_t i = 0; i < n; i++) {
         params[i] = rt_text_end(&texts[i]);
+        k->bytes += texts[i].len;
     }
+    k->job->out_bytes += k->bytes;
     question(k, settings_sql, 3, (const char *const[]){role, path, timeout_ms}, on_setting);
     question(k, sql, (int)n, params, on_rows);
     rt_pg_sync(k->job->pg);
@@ -374,10 +367,11 @@ static void skip(struct task *k)
     struct rt_sift *s = k->job->sift;
 
     log_failure(s, k, "57014", "slow patterns have used up the time of a batch");
-    for (; k->at < k->count && !k->sieve->cancelled; k->at++) {
-        k->pass[k->at] = PASS_FAILED;
+    while (k->at < k->count && !k->sieve->cancelled) {
         if (k->sieve->slow > 0) {
-            count_failure(s, k->sieve, "57014");
+            fail_row(k, "57014");
+        } else {
+            k->pass[k->at++] = PASS_FAILED;
         }
     }
 }
@@ -387,24 +381,46 @@ static bool is_doubtful(const struct task *k)
     return k->sieve->patterns && !k->sieve->quick;
 }
 
+static bool too_large(const struct task *k, uint32_t i)
+{
+    struct pr_slice columns = k->sieve->columns;
+    struct pr_slice name;
+    bool null = false;
+    size_t n = 0;
+
+    while (pr_cond_values_next(&columns, &name, &null) == 1) {
+        struct rt_value v = value_of(k, i, name);
+
+        n += v.kind == RT_V_TEXT ? v.text.n : 0;
+    }
+    return n > TEXTS_MAX;
+}
+
 /* Goes on with this task: sends its next statement, or ends it. */
 static void run(struct task *k)
 {
     if (is_doubtful(k) && k->job->slow_ms >= SLOW_ALL_MS) {
         skip(k);
     }
+    while (k->at < k->count && !k->sieve->cancelled && too_large(k, k->at)) {
+        log_failure(k->job->sift, k, "54000", "a row is too large for filters");
+        fail_row(k, "54000");
+    }
     if (k->at == k->count || k->sieve->cancelled) {
         k->job->running--;
         k->job->doubtful -= k->doubtful;
         return;
     }
-    k->out = k->single ? 1 : k->count - k->at;
+    k->out = 1;
+    while (!k->single && k->at + k->out < k->count && !too_large(k, k->at + k->out)) {
+        k->out++;
+    }
     ask(k);
 }
 
 static void next_task(struct job *j)
 {
-    while (j->started < j->count && j->running < IN_FLIGHT_MAX) {
+    while (j->started < j->count && j->running < IN_FLIGHT_MAX && j->out_bytes < OUT_BYTES_MAX) {
         struct task *k = &j->tasks[j->started];
 
         k->doubtful = is_doubtful(k);

@@ -238,3 +238,12 @@ test('random filters and rows: what arrives is what SELECT says', async (t) => {
   t.diagnostic(`${texts.length} filters, ${pairs} pairs, ${bad.size} kinds refused`)
   assert.ok(pairs >= 10000)
 })
+
+test('a value that is too large for a filter is not asked about, and its subscriber is told', async (t) => {
+  const T = await table('id int primary key, v text')
+  const s = await subscriber(t, node, all(T, { filter: 'v=ilike.%X' }))
+  const other = await subscriber(t, node, all(T))
+  const got = await after(sql, [1, 2, 5].map((mb) => `insert into ${T} values (${mb}, repeat('x', ${mb} * 1024 * 1024))`), s, other)
+  assert.deepEqual(got.map((list) => list.map((d) => d.record.id)), [[1, 2], [1, 2, 5]])
+  assert.match((await s.s.event(s.topic, 'system')).payload.message, /^Changes may be missing: the filter .* could not be evaluated for a row/)
+})
