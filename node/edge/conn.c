@@ -272,7 +272,9 @@ static void on_input(struct rt_conn *c)
     }
     if (c->eof) {
         rt_conn_kill(c);
-    } else if (c->ssl != NULL && SSL_has_pending(c->ssl) != 0) {
+    } else if (c->ssl != NULL && SSL_pending(c->ssl) > 0) {
+        /* Not SSL_has_pending: that is true for part of a record, whose rest only the descriptor
+         * can tell of. OpenSSL reads no further than one record (SSL_set_read_ahead is off). */
         c->retry = true;
         rt_conn_work(c);
     }

@@ -602,6 +602,38 @@ def tls_handshakes_that_stall(s):
 
 
 @case
+def tls_record_that_comes_in_parts(s):
+    """Its rest is waited for, as by a descriptor: nothing is read again and again meanwhile."""
+    if s.context is None:
+        return
+    p, came, sent = Peer(s.port), ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = s.context.wrap_bio(came, sent, server_hostname="localhost")
+
+    def turn(do):
+        while True:
+            try:
+                return do()
+            except ssl.SSLWantReadError:
+                p.send(sent.read())
+                assert p.more()
+                came.write(p.take(len(p.buf)))
+
+    turn(client.do_handshake)
+    client.write(upgrade())
+    p.send(sent.read())
+    assert turn(lambda: client.read(65536)).startswith(b"HTTP/1.1 101 ")
+    client.write(frame(TEXT, b"x" * 100))
+    record = sent.read()
+    for part in (record[:3], record[3:20], record[20:-1]):
+        p.send(part)
+        asks = s.peer()
+        asks.send(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asks.answer()[2] == b"0"
+    p.send(record[-1:])
+    assert turn(lambda: client.read(65536)) == b"\x81\x64" + b"x" * 100
+
+
+@case
 def tls_is_not_renegotiated(s):
     if s.context is None:
         return

@@ -6,7 +6,8 @@
  *   transport_echo [CERT KEY]
  *
  * HTTP: GET /hello, POST /echo, /empty (202), /nothing (204), /later (answers a turn later),
- * /stats; a WebSocket upgrade on every path but /refuse (403).
+ * /stats, /again (connections that are read again without an event of their descriptor); a
+ * WebSocket upgrade on every path but /refuse (403).
  * WebSocket: "flood COUNT BYTES" sends that many binary frames, each filled with its number;
  * "close CODE REASON" closes; "pause" stops reading for a moment; everything else is echoed.
  */
@@ -21,7 +22,7 @@
 
 #include "node/base/alloc.h"
 #include "node/edge/outq.h"
-#include "node/edge/transport.h"
+#include "node/edge/transport_in.h"
 #include "proto/ws_frame.h"
 
 #define QUEUE_BYTES (1u << 20)
@@ -112,6 +113,15 @@ static void on_request(void *ctx, struct rt_conn *c, const struct rt_request *r)
         rt_conn_respond(c, 202, text_plain, pr_str(""));
     } else if (pr_slice_is(r->path, "/nothing")) {
         rt_conn_respond(c, 204, text_plain, pr_str(""));
+    } else if (pr_slice_is(r->path, "/again")) {
+        uint32_t again = 0;
+        int n = 0;
+
+        for (const struct rt_conn *other = s->t->conns; other != NULL; other = other->next) {
+            again += other->retry ? 1 : 0;
+        }
+        n = snprintf(text, sizeof text, "%u", again);
+        rt_conn_respond(c, 200, text_plain, pr_bytes(text, (size_t)n));
     } else if (pr_slice_is(r->path, "/stats")) {
         int n = snprintf(text, sizeof text, "%u %u %u %u %u %s %u", s->requests, s->opened,
                          s->closed, s->alive, rt_transport_count(s->t), r->peer, headers);
