@@ -47,7 +47,7 @@ struct rt_tracker;  /* a channel's side of presence, presence_view.h */
 struct rt_roster;   /* a topic's side of presence, presence_view.h */
 struct rt_observer; /* realtimectl sub, ctl.h */
 struct rt_waiting;  /* a message behind a decision, hold.h */
-struct rt_late;     /* a refusal that is held back, say.h */
+struct rt_late;     /* refusals that are held back, say.h */
 struct rt_settings; /* those that projects share, projects.h */
 
 /* A ref or join_ref kept beyond its message: 14 bytes inline, longer ones on the heap. */

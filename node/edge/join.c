@@ -27,19 +27,17 @@ static bool client_fits(const struct rt_socket *s)
     return s->client || !rt_limit_clients_full(s->project);
 }
 
+/* Of this socket alone. */
 static bool joins_fit(struct rt_socket *s)
 {
-    struct rt_project *project = s->project;
-    struct rt_rate own = {.per_s = project->cfg->max_client_joins_per_second,
-                          .burst = project->cfg->max_client_joins_per_second * 4};
+    struct rt_rate own = {.per_s = s->project->cfg->max_client_joins_per_second,
+                          .burst = s->project->cfg->max_client_joins_per_second * 4};
 
-    return rt_limit_take(project, RT_LIMIT_JOINS, 1) &&
-           (own.per_s == 0 || rt_bucket_take(&s->joins, &own, 1, s->edge->now_ms));
+    return own.per_s == 0 || rt_bucket_take(&s->joins, &own, 1, s->edge->now_ms);
 }
 
-/* First refusal that needs no token, NULL if none. `*close`: the socket is to be closed too. */
-static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struct pr_join *j,
-                           bool *close)
+/* First refusal that needs no token and no rate, NULL if none. */
+static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struct pr_join *j)
 {
     struct rt_edge *e = s->edge;
 
@@ -58,15 +56,6 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
     if (!client_fits(s)) {
         rt_project_count(s->project, RT_M_LIMITED_CLIENTS, 1);
         return "ConnectionRateLimitReached: Too many connected users";
-    }
-    if (!joins_fit(s)) {
-        rt_project_count(s->project, RT_M_LIMITED_JOINS, 1);
-        *close = true;
-        return "ClientJoinRateLimitReached: Too many joins per second";
-    }
-    if (s->nchannels >= s->project->cfg->max_channels_per_client) {
-        rt_project_count(s->project, RT_M_LIMITED_CHANNELS, 1);
-        return "ChannelRateLimitReached: Too many channels";
     }
     return NULL;
 }
@@ -143,16 +132,19 @@ static void checked(struct rt_socket *s, const struct pr_phx_msg *m, const struc
     struct pr_phx_addr to = rt_answer_addr(m);
     struct pr_slice sub =
         pr_bytes(m->topic.p + RT_TOPIC_PREFIX_LEN, m->topic.n - RT_TOPIC_PREFIX_LEN);
-    bool close = false;
-    const char *why = refusal(s, sub, j, &close);
+    const char *why = refusal(s, sub, j);
     struct rt_token *token = NULL;
     struct pr_jwt detail;
     enum pr_jwt_result r = PR_JWT_OK;
 
-    if (why != NULL && close) {
-        rt_say_last_refusal(s, &to, pr_str(why));
-        rt_socket_close(s, 1001, "too many joins");
+    /* Not before: who sends joins that nobody could take must not use up the rate of all. */
+    if (why == NULL && !rt_limit_take(s->project, RT_LIMIT_JOINS, 1)) {
+        rt_say_too_many_joins(s, &to);
         return;
+    }
+    if (why == NULL && s->nchannels >= s->project->cfg->max_channels_per_client) {
+        rt_project_count(s->project, RT_M_LIMITED_CHANNELS, 1);
+        why = "ChannelRateLimitReached: Too many channels";
     }
     if (why != NULL) {
         rt_say_refusal(s, &to, pr_str(why));
@@ -185,6 +177,11 @@ void rt_join(struct rt_socket *s, struct rt_channel *old, const struct pr_phx_ms
     }
     if (old != NULL) {
         rt_channel_close(old, false);
+    }
+    /* Before all else: a join that is refused costs as much, and its refusal may have to wait. */
+    if (!joins_fit(s)) {
+        rt_say_too_many_joins(s, &to);
+        return;
     }
     scratch = pr_outbuf(rt_malloc(m->payload.n), m->payload.n);
     rv = pr_join_parse(m->payload, &scratch, &j);

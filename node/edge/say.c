@@ -11,11 +11,18 @@
 #define SCRATCH_KEEP_BYTES 262144u
 
 /* A refusal that waits for its time. */
-struct rt_late {
-    struct rt_late *next;
-    struct rt_socket *socket;
-    struct rt_wheel_entry timer;
+struct refused {
+    struct refused *next;
     struct rt_frame *frame;
+    uint64_t due_ms;
+};
+
+/* Those of one socket, oldest first; they wait equally long, so one timer does. */
+struct rt_late {
+    struct rt_socket *socket;
+    struct refused *head, *tail;
+    uint32_t count;
+    struct rt_wheel_entry timer; /* of the first */
 };
 
 struct rt_frame *rt_frame_make(enum pr_ws_opcode opcode, rt_put_fn put, const void *arg)
@@ -216,41 +223,74 @@ void rt_say_system(struct rt_channel *ch, const struct rt_system *sys)
     rt_say_push(ch->socket, &to, "system", rt_scratch_text(e, put_system, &w));
 }
 
+static void late_pop(struct rt_late *l)
+{
+    struct refused *r = l->head;
+
+    l->head = r->next;
+    l->count--;
+    rt_frame_unref(r->frame);
+    rt_free(r);
+}
+
 static void late_due(struct rt_wheel_entry *timer)
 {
     struct rt_late *l = (struct rt_late *)(void *)((char *)timer - offsetof(struct rt_late, timer));
-    struct rt_late **at = &l->socket->late;
+    struct rt_socket *s = l->socket;
+    struct rt_wheel *wheel = &s->edge->wheel;
+    uint64_t now_ms = wheel->tick * RT_WHEEL_TICK_MS;
 
-    while (*at != l) {
-        at = &(*at)->next;
+    while (l->head != NULL && l->head->due_ms <= now_ms) {
+        rt_socket_queue(s, l->head->frame);
+        late_pop(l);
     }
-    *at = l->next;
-    rt_socket_queue(l->socket, l->frame);
-    rt_frame_unref(l->frame);
-    rt_free(l);
+    if (l->head != NULL) {
+        rt_wheel_set(wheel, timer, late_due, now_ms, l->head->due_ms - now_ms);
+    } else {
+        rt_late_free(s);
+    }
 }
 
+static bool late_full(const struct rt_socket *s)
+{
+    return s->late != NULL &&
+           s->late->count >= RT_LATE_MAX + s->project->cfg->max_channels_per_client;
+}
+
+/* Takes the frame's reference. */
 static void say_later(struct rt_socket *s, struct rt_frame *f)
 {
-    struct rt_late *l = rt_calloc(1, sizeof *l);
+    struct rt_edge *e = s->edge;
+    struct refused *r = rt_calloc(1, sizeof *r);
+    struct rt_late *l = s->late;
 
-    l->socket = s;
-    l->frame = f;
-    l->next = s->late;
-    s->late = l;
-    rt_wheel_set(&s->edge->wheel, &l->timer, late_due, s->edge->now_ms, RT_REFUSAL_DELAY_MS);
+    r->frame = f;
+    r->due_ms = e->now_ms + RT_REFUSAL_DELAY_MS;
+    if (l == NULL) {
+        l = s->late = rt_calloc(1, sizeof *l);
+        l->socket = s;
+        l->head = r;
+        rt_wheel_set(&e->wheel, &l->timer, late_due, e->now_ms, RT_REFUSAL_DELAY_MS);
+    } else {
+        l->tail->next = r;
+    }
+    l->tail = r;
+    l->count++;
 }
 
 void rt_late_free(struct rt_socket *s)
 {
-    while (s->late != NULL) {
-        struct rt_late *l = s->late;
+    struct rt_late *l = s->late;
 
-        s->late = l->next;
-        rt_wheel_clear(&s->edge->wheel, &l->timer);
-        rt_frame_unref(l->frame);
-        rt_free(l);
+    if (l == NULL) {
+        return;
     }
+    while (l->head != NULL) {
+        late_pop(l);
+    }
+    rt_wheel_clear(&s->edge->wheel, &l->timer);
+    rt_free(l);
+    s->late = NULL;
 }
 
 static struct rt_frame *refusal(struct rt_socket *s, const struct pr_phx_addr *to,
@@ -266,25 +306,35 @@ static struct rt_frame *refusal(struct rt_socket *s, const struct pr_phx_addr *t
     return frame_of(s, w);
 }
 
-void rt_say_last_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason)
+void rt_say_too_many_joins(struct rt_socket *s, const struct pr_phx_addr *to)
 {
-    struct rt_frame *f = refusal(s, to, reason);
+    struct rt_frame *f =
+        refusal(s, to, pr_str("ClientJoinRateLimitReached: Too many joins per second"));
 
+    rt_project_count(s->project, RT_M_LIMITED_JOINS, 1);
     rt_socket_queue(s, f);
     rt_frame_unref(f);
+    rt_socket_close(s, 1001, "too many joins");
 }
 
 void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason)
 {
     struct rt_edge *e = s->edge;
-    struct rt_frame *f = refusal(s, to, reason);
+    struct rt_frame *f = NULL;
+    bool later = false;
 
     if (e->now_ms - s->refused_since_ms > RT_REFUSALS_MS) {
         s->refused_since_ms = e->now_ms;
         s->refused = 0;
     }
     s->refused++;
-    if (s->refused > s->project->cfg->free_refusals) {
+    later = s->refused > s->project->cfg->free_refusals;
+    if (later && late_full(s)) {
+        rt_say_too_many_joins(s, to);
+        return;
+    }
+    f = refusal(s, to, reason);
+    if (later) {
         say_later(s, f);
         return;
     }

@@ -56,12 +56,18 @@ void rt_say_system(struct rt_channel *ch, const struct rt_system *sys);
  * Refusal of a join. The first free_refusals in RT_REFUSALS_MS are said at once, later ones of
  * the socket after RT_REFUSAL_DELAY_MS by timer, so that a client that tries again at once does not
  * spin; everything else of the socket goes on meanwhile. Below the client's join timeout of 10 s.
+ *
+ * Bound: RT_LATE_MAX refusals wait, and one more for each channel that a client may have, since who
+ * awaits his answers has one join per channel under way. Overflow: rt_say_too_many_joins. The joins
+ * per second of one socket let in less during the delay (450 by default); without that limit this
+ * one stands alone.
  */
 #define RT_REFUSALS_MS      10000u
 #define RT_REFUSAL_DELAY_MS 5000u
+#define RT_LATE_MAX         512u
 void rt_say_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);
-/* At once, however many there were: the caller closes the socket behind it. */
-void rt_say_last_refusal(struct rt_socket *s, const struct pr_phx_addr *to, struct pr_slice reason);
+/* Refused at once, however many there were, and the socket is closed behind it (1001). */
+void rt_say_too_many_joins(struct rt_socket *s, const struct pr_phx_addr *to);
 /* Forgets those not yet said. */
 void rt_late_free(struct rt_socket *s);
 

@@ -83,6 +83,36 @@ test('case 36: joins of one socket', async (t) => {
   await other.join('realtime:t1')
 })
 
+/** Joins that are refused, all in one write. */
+const refuseMany = (s, count) => {
+  s.ws._socket.cork()
+  for (let n = 1; n <= count; n++) s.send(`${n}`, `${n}`, 'realtime:', 'phx_join', {})
+  s.ws._socket.uncork()
+}
+const tooMany = async (s) => {
+  await s.take('a last refusal', (f) => f.event === 'phx_reply' && reason(f) === 'ClientJoinRateLimitReached: Too many joins per second')
+  assert.deepEqual(await s.closing(), { code: 1001, reason: 'too many joins' })
+}
+
+test('joins that are refused count for their socket, and not for the project', async (t) => {
+  const node = one(await start(t, { REALTIME_MAX_JOINS_PER_SECOND: '1', REALTIME_MAX_CLIENT_JOINS_PER_SECOND: '5' }))
+  const [s, other] = [await connect(t, node), await connect(t, node)]
+  refuseMany(s, 1000)
+  await tooMany(s)
+  await other.join('realtime:t1')
+})
+
+test('REALTIME_LIMITS=supabase: no more refusals than that wait for their time', async (t) => {
+  const node = one(await start(t, { REALTIME_LIMITS: 'supabase' }))
+  const before = JSON.stringify(node.pids())
+  const [s, other] = [await connect(t, node), await connect(t, node)]
+  await other.join('realtime:t1')
+  refuseMany(s, 100000)
+  await tooMany(s)
+  await other.heartbeat()
+  assert.equal(JSON.stringify(node.pids()), before, 'a process was restarted')
+})
+
 test('case 94: a batch larger than the rest of the rate', async (t) => {
   const node = one(await start(t, { REALTIME_MAX_EVENTS_PER_SECOND: '10' }))
   const messages = (count) => Array.from({ length: count }, (_, n) => ({ topic: 'r94', event: 'e', payload: { n } }))
