@@ -18,6 +18,8 @@ struct rt_rows {
     uint32_t id;
     const struct rt_project *only; /* what the question is about; NULL: all of them */
     struct pr_outbuf o;
+    uint32_t collected; /* rows in `o` */
+    uint64_t left_out;
 };
 
 void rt_rows_begin(struct rt_rows *r, struct rt_edge *e, uint32_t id);
@@ -29,6 +31,7 @@ void rt_row_put_edge(struct rt_rows *r);
 void rt_row_put_head(struct rt_rows *r, const struct rt_socket *s);
 void rt_row_put_project(struct rt_rows *r, const struct rt_project *project);
 void rt_row_put_flag(struct pr_outbuf *o, const char *name, bool value);
+/* Rows go when there are enough of them, or are counted as left out if the owner is behind. */
 void rt_row_end(struct rt_rows *r);
 /* One row {"error": text}, and the end. */
 void rt_rows_error(struct rt_edge *e, uint32_t id, const char *text);

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctl_rows.c - rows of an answer to realtimectl. */
+#include <stdio.h>
+
 #include "node/base/control.h"
 #include "node/edge/ctl_in.h"
 
 /* Room for a row behind those that are sent at RT_CONTROL_ROWS_BYTES; a longer one is left out. */
 #define ROWS_CAP ((size_t)2 * RT_CONTROL_ROWS_BYTES)
+/* Half of what may wait for the owner: an answer is made in one turn, and what clients cause in
+ * that turn has to find room, or the link ends. The last rows always go; they are few. */
+#define ROWS_QUEUED_MAX (RT_IPC_QUEUE_MAX / 2)
 
 void rt_rows_begin(struct rt_rows *r, struct rt_edge *e, uint32_t id)
 {
     r->edge = e;
     r->id = id;
     r->only = NULL;
+    r->collected = 0;
+    r->left_out = 0;
     r->o = pr_outbuf(rt_malloc(ROWS_CAP), ROWS_CAP);
 }
 
@@ -23,18 +30,36 @@ void rt_rows_send(struct rt_rows *r, bool last)
         (void)rt_control_reply(r->edge->link.ipc, r->id, pr_bytes(r->o.p, n), last);
     }
     r->o.len = 0;
+    r->collected = 0;
 }
 
 void rt_row_end(struct rt_rows *r)
 {
     pr_put_str(&r->o, "}\n");
-    if (r->o.len > RT_CONTROL_ROWS_BYTES) {
+    r->collected++;
+    if (r->o.len <= RT_CONTROL_ROWS_BYTES) {
+        return;
+    }
+    if (r->edge->link.up && rt_ipc_queued(r->edge->link.ipc) > ROWS_QUEUED_MAX) {
+        r->left_out += r->collected;
+        r->o.len = 0;
+        r->collected = 0;
+    } else {
         rt_rows_send(r, false);
     }
 }
 
 void rt_rows_end(struct rt_rows *r)
 {
+    if (r->left_out > 0) {
+        char text[96];
+
+        (void)snprintf(text, sizeof text, "%llu rows were left out: there are too many",
+                       (unsigned long long)r->left_out);
+        pr_put_str(&r->o, "{\"error\":");
+        pr_put_json_cstr(&r->o, text);
+        pr_put_str(&r->o, "}\n");
+    }
     rt_rows_send(r, true);
     rt_free(r->o.p);
 }

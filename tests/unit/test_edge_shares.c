@@ -258,13 +258,49 @@ static void which_one_is_meant(void **state)
     close_both();
 }
 
+/* Rows of a large answer that would leave no room for what clients cause are left out, and that is
+ * said. */
+static void an_owner_that_is_behind(void **state)
+{
+    const char *out = NULL;
+    const char *said = NULL;
+    struct rt_conn *c = NULL;
+    unsigned long rows = 0;
+
+    (void)state;
+    open_both();
+    c = member("red");
+    for (int i = 0; i < 300; i++) {
+        char text[512];
+
+        (void)snprintf(text, sizeof text, "['1','1','realtime:%0200d','phx_join',{'config':{}}]",
+                       i);
+        send_text(c, text);
+        (void)heard(c);
+    }
+    w.ipc.behind = RT_IPC_QUEUE_MAX / 2 + 1;
+    out = ctl("channels", "{}");
+    for (const char *at = out; (at = strchr(at, '\n')) != NULL; at++) {
+        rows++;
+    }
+    assert_int_equal(strncmp(out, "7. {", 4), 0);
+    said = strstr(out, "{\"error\":\"");
+    assert_non_null(said);
+    said += strlen("{\"error\":\"");
+    assert_non_null(strstr(said, " rows were left out: there are too many\"}\n"));
+    assert_int_equal(strtoul(said, NULL, 10) + rows - 1, 300);
+    assert_string_equal(ctl("pub", "{\"topic\":\"a\",\"event\":\"e\",\"project\":\"red\"}"),
+                        "7. {\"published\":true}\n");
+    w.ipc.behind = 0;
+    close_both();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_database_that_hangs),
-        cmocka_unit_test(bytes_that_wait),
-        cmocka_unit_test(answers_are_their_own),
-        cmocka_unit_test(which_one_is_meant),
+        cmocka_unit_test(a_database_that_hangs),   cmocka_unit_test(bytes_that_wait),
+        cmocka_unit_test(answers_are_their_own),   cmocka_unit_test(which_one_is_meant),
+        cmocka_unit_test(an_owner_that_is_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
