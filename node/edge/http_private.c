@@ -145,14 +145,16 @@ static void walk(struct rt_private *p)
     struct rt_finding v;
 
     for (; p->at < p->count; p->at++) {
-        bool asked = p->topics < PRIVATE_TOPICS_MAX;
-
         if (p->elements[p->at].done) {
+            continue;
+        }
+        if (p->topics == PRIVATE_TOPICS_MAX) {
+            p->dropped++; /* one by one: to gather each topic's would be a walk for each of them */
             continue;
         }
         p->topics++;
         v = (struct rt_finding){.status = PR_RIGHTS_BUSY};
-        if (asked && read_topic(p, p->elements[p->at].raw) && !ask(p, &v)) {
+        if (read_topic(p, p->elements[p->at].raw) && !ask(p, &v)) {
             return;
         }
         send_topic(p, (v.write & PR_EXT_BROADCAST) != 0);

@@ -89,6 +89,16 @@ test('WebSocket frames that break the rules', async () => {
   await unharmed()
 })
 
+test('a batch of as many private topics as fit', async () => {
+  const each = []
+  for (let bytes = 0; bytes < 7_900_000; bytes += each.at(-1).length + 1) {
+    each.push(`{"topic":"${each.length.toString(36)}","event":"e","payload":{},"private":true}`)
+  }
+  const res = await fetch(`${node.url}/api/broadcast`, { method: 'POST', headers: { apikey: node.anonKey }, body: `{"messages":[${each.join()}]}` })
+  assert.deepEqual([res.status, res.headers.get('x-realtime-dropped')], [202, String(each.length)])
+  await unharmed()
+})
+
 test('6 MB in one frame', async (t) => {
   const s = await connect(t, node)
   s.raw('x'.repeat(6 * 1024 * 1024))
