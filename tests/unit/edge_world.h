@@ -46,6 +46,7 @@ struct rt_conn {
     bool upgraded, blocked;
     int status; /* of the answer to a request */
     char body[1024];
+    size_t body_len; /* of the whole */
     char headers[1024];
     char heard[HEARD_MAX];
     size_t len;
@@ -133,6 +134,7 @@ void rt_conn_respond(struct rt_conn *c, int status, const struct rt_header *head
     c->body[n] = '\0';
     c->headers[0] = '\0';
     for (uint32_t i = 0; headers[i].name != NULL; i++) {
+    c->body_len = body.n;
         size_t at = strlen(c->headers);
 
         (void)snprintf(c->headers + at, sizeof c->headers - at, "%s: %s\n", headers[i].name,

@@ -170,6 +170,34 @@ static void batches(void **state)
     world_close();
 }
 
+/* Goal: the answer to a body of nothing but faults is not many times its size. */
+static void faults_beyond_a_thousand(void **state)
+{
+    static const char fault[] = "{\"topic\":[\"can't be blank\"],\"event\":[\"can't be blank\"],"
+                                "\"payload\":[\"can't be blank\"]}";
+    static const char begin[] = "{\"errors\":{\"messages\":[";
+    static char body[20000];
+    struct rt_conn *c = NULL;
+    char want[400];
+
+    (void)state;
+    world_open(NULL);
+    memset(body, ' ', sizeof body - 1);
+    memcpy(body, "{\"messages\":[0", 14);
+    for (size_t i = 14; i + 20 < sizeof body; i += 2) {
+        memcpy(body + i, ",0", 2);
+    }
+    memcpy(body + sizeof body - 3, "]}", 2);
+    c = ask("POST", "/api/broadcast", "", body, "");
+    assert_int_equal(c->status, 422);
+    (void)snprintf(want, sizeof want, "%s%s,%s,", begin, fault, fault);
+    assert_memory_equal(c->body, want, strlen(want));
+    /* 334 messages of three faults each. */
+    assert_int_equal(c->body_len, strlen(begin) + 334 * sizeof fault - 1 + strlen("]}}"));
+    free(c);
+    world_close();
+}
+
 static void singles(void **state)
 {
     static const struct {
@@ -534,6 +562,7 @@ int main(void)
         cmocka_unit_test(routes),
         cmocka_unit_test(readiness),
         cmocka_unit_test(batches),
+        cmocka_unit_test(faults_beyond_a_thousand),
         cmocka_unit_test(singles),
         cmocka_unit_test(headers_and_tokens),
         cmocka_unit_test(a_suspended_project),
