@@ -34,6 +34,12 @@ static void on_request(void *ctx, struct rt_conn *c, const struct rt_request *r)
     rt_http_request(e, c, r);
 }
 
+static bool on_body(void *ctx, struct rt_conn *c, size_t len)
+{
+    (void)ctx;
+    return rt_upload_grown(c, len);
+}
+
 static struct rt_socket *socket_of(const struct rt_conn *c)
 {
     enum rt_user_kind *user = rt_conn_user(c);
@@ -103,6 +109,9 @@ static void on_close(void *ctx, struct rt_conn *c)
         break;
     case RT_USER_PRIVATE:
         rt_http_private_free((struct rt_private *)(void *)user);
+        break;
+    case RT_USER_UPLOAD:
+        rt_upload_free((struct rt_upload *)(void *)user);
         break;
     }
     if (e->draining && e->sockets == NULL) {
@@ -211,6 +220,7 @@ static int start_transport(struct rt_edge *e)
 {
     static const struct rt_transport_events events = {
         .on_request = on_request,
+        .on_body = on_body,
         .on_open = on_open,
         .on_message = on_message,
         .on_writable = on_writable,

@@ -201,6 +201,7 @@ struct rt_project {
     uint32_t told;                    /* of nclients, as the owner knows it */
     uint32_t asks;                    /* questions of rights under way, access.h */
     size_t private_bytes;             /* of rt_edge.private_bytes */
+    size_t upload_bytes;              /* of rt_edge.upload_bytes */
 };
 
 struct rt_edge {
@@ -231,6 +232,7 @@ struct rt_edge {
     struct rt_slots replays; /* questions under way, replay.c */
     struct rt_slots stores;  /* the same, store.c */
     size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
+    size_t upload_bytes;  /* of bodies on their way in, http_api.h */
     struct rt_observer *observers;
     struct rt_socket *sockets;
     struct rt_socket *dirty_head, *dirty_tail;

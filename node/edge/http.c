@@ -150,7 +150,7 @@ static void put_peer(const struct rt_conn *c, char *out, size_t len)
 }
 
 /* Gives the request in t->head to the edge. */
-static void hand_out(struct rt_conn *c, struct pr_slice body)
+static void hand_out(struct rt_conn *c, struct pr_slice body, bool body_due)
 {
     struct rt_transport *t = c->t;
     const struct pr_http_head *h = &t->head;
@@ -158,6 +158,7 @@ static void hand_out(struct rt_conn *c, struct pr_slice body)
                            .path = h->path,
                            .query = h->query,
                            .websocket = h->websocket,
+                           .body_due = body_due,
                            .body = body};
 
     put_peer(c, r.peer, sizeof r.peer);
@@ -172,7 +173,7 @@ static void hand_out(struct rt_conn *c, struct pr_slice body)
     t->head_of = NULL;
 }
 
-/* Keeps the head and waits for the body. */
+/* Keeps the head and waits for the body, if the edge wants it. */
 static void begin_body(struct rt_conn *c, struct pr_slice in, size_t head_len)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -182,6 +183,13 @@ static void begin_body(struct rt_conn *c, struct pr_slice in, size_t head_len)
         rt_http_refuse(c, 413);
         return;
     }
+    c->keep_alive = false; /* behind an answer, the body would be taken for a request */
+    c->body_wanted = false;
+    hand_out(c, pr_bytes(NULL, 0), true);
+    if (!c->body_wanted) {
+        return;
+    }
+    c->keep_alive = h->keep_alive;
     c->body = rt_calloc(1, sizeof *c->body);
     c->body->chunked = h->chunked;
     c->body->left = h->length_bytes;
@@ -222,7 +230,7 @@ size_t rt_http_head(struct rt_conn *c, struct pr_slice in)
     if (h->chunked || h->length_bytes > 0) {
         begin_body(c, in, (size_t)len);
     } else {
-        hand_out(c, pr_bytes(NULL, 0));
+        hand_out(c, pr_bytes(NULL, 0), false);
     }
     return (size_t)len;
 }
@@ -239,7 +247,7 @@ static void body_done(struct rt_conn *c)
 
     assert(len > 0 && (size_t)len == head.len); /* it was parsed before */
     (void)len;
-    hand_out(c, pr_bytes(body->data.p + body->data.off, body->data.len));
+    hand_out(c, pr_bytes(body->data.p + body->data.off, body->data.len), false);
     rt_bytes_free(&head);
     rt_bytes_free(&body->data);
     rt_free(body);
@@ -251,7 +259,11 @@ size_t rt_http_body(struct rt_conn *c, struct pr_slice in)
 
     switch (rt_body_take(c->body, in, c->t->limits.body_bytes_max, &used)) {
     case RT_BODY_MORE:
-        return used;
+        if (c->t->ev->on_body(c->t->ctx, c, c->body->data.len)) {
+            return used;
+        }
+        rt_http_refuse(c, 429);
+        break;
     case RT_BODY_DONE:
         body_done(c);
         return used;
@@ -263,6 +275,11 @@ size_t rt_http_body(struct rt_conn *c, struct pr_slice in)
         break;
     }
     return in.n;
+}
+
+void rt_conn_want_body(struct rt_conn *c)
+{
+    c->body_wanted = true;
 }
 
 void rt_conn_respond(struct rt_conn *c, int status, const struct rt_header *headers,

@@ -445,6 +445,7 @@ void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_reque
     struct rt_http h = {.edge = e, .conn = c, .request = r};
     enum route route = NOT_FOUND;
     bool prefixed = false;
+    bool again = rt_upload_end(c);
 
     h.get = pr_slice_is(r->method, "GET");
     h.post = pr_slice_is(r->method, "POST");
@@ -454,7 +455,7 @@ void rt_http_request(struct rt_edge *e, struct rt_conn *c, const struct rt_reque
     if (split(&h, &prefixed)) {
         route = route_of(&h, prefixed, rt_conn_tag(c) == RT_TAG_ADMIN);
     }
-    if (route != CONNECT) {
+    if (route != CONNECT && !again) {
         rt_count_for(e, h.project, RT_M_REQUESTS, 1);
     }
     if (pr_slice_is(r->method, "OPTIONS") && route != NOT_FOUND) {

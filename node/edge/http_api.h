@@ -86,6 +86,25 @@ void rt_http_private_single(const struct rt_http *h, struct rt_token *token, str
 /* The connection is gone. */
 void rt_http_private_free(struct rt_private *p);
 
+/*
+ * Bodies on their way in, http_upload.c. Only who may broadcast sends one: the request is judged
+ * when its head is there, and once more, as of then, when the body is.
+ *
+ * Bound: RT_UPLOAD_BYTES_MAX bytes of all that are not whole, eight of the largest; memory may be
+ * twice that, as buffers grow by doubling. Of several projects none may have more than it leaves
+ * free. A body that does not fit is refused with 429.
+ */
+#define RT_UPLOAD_BYTES_MAX ((size_t)64 * 1024 * 1024)
+struct rt_upload;
+/* The request is good so far: its body shall come. */
+void rt_upload_begin(const struct rt_http *h);
+/* rt_transport_events.on_body. */
+bool rt_upload_grown(struct rt_conn *c, size_t len);
+/* The body is whole. False: the connection has no upload. */
+bool rt_upload_end(struct rt_conn *c);
+/* The connection is gone. */
+void rt_upload_free(struct rt_upload *u);
+
 /* TOPIC and EVENT are empty for a batch. */
 void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr_slice event);
 

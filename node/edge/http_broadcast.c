@@ -474,7 +474,9 @@ void rt_http_broadcast(const struct rt_http *h, struct pr_slice topic, struct pr
         rt_http_broadcast_answer(h, 401, pr_str("{\"message\":\"Unauthorized\"}"), 0);
         return;
     }
-    if (topic.n == 0) {
+    if (h->request->body_due) {
+        rt_upload_begin(h);
+    } else if (topic.n == 0) {
         batch(h, token);
     } else {
         single(h, token, topic, event);

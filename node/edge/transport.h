@@ -31,12 +31,13 @@ struct rt_transport_limits {
     uint32_t fds_max;           /* descriptors this process may use */
 };
 
-/* A complete request; slices are valid during the callback. */
+/* A request; slices are valid during the callback. */
 struct rt_request {
     struct pr_slice method;
     struct pr_slice path;  /* as sent, without the query */
     struct pr_slice query; /* without '?', not decoded */
     bool websocket;        /* a well-formed WebSocket upgrade request, version 13 */
+    bool body_due;         /* a body was announced and is not here */
     struct pr_slice body;
     char peer[48]; /* address of the client, text */
 };
@@ -48,10 +49,14 @@ struct rt_header {
 
 struct rt_transport_events {
     /*
-     * A request is complete (with its body). Answer now or later with rt_conn_respond() or, if
-     * r->websocket, rt_conn_upgrade(). Headers by rt_conn_header() during the callback.
+     * A request. Answer now or later with rt_conn_respond() or, if r->websocket,
+     * rt_conn_upgrade(). Headers by rt_conn_header() during the callback. One with r->body_due may
+     * be answered too, then its body is not read and the connection ends behind the answer; or call
+     * rt_conn_want_body(), and it comes again with the body.
      */
     void (*on_request)(void *ctx, struct rt_conn *c, const struct rt_request *r);
+    /* A wanted body has grown to `len` bytes. False: there is no room for it, 429. */
+    bool (*on_body)(void *ctx, struct rt_conn *c, size_t len);
     void (*on_open)(void *ctx, struct rt_conn *c);
     /* A whole message; text is valid UTF-8 (else the transport has closed with 1007). Borrowed. */
     void (*on_message)(void *ctx, struct rt_conn *c, struct pr_slice message, bool text);
@@ -91,6 +96,8 @@ struct pr_slice rt_conn_header(struct rt_conn *c, const char *name);
 bool rt_conn_header_at(struct rt_conn *c, uint32_t i, struct pr_slice *name,
                        struct pr_slice *value);
 
+/* Inside on_request, with body_due: on_request is called once more, with the body. */
+void rt_conn_want_body(struct rt_conn *c);
 /* Accepts the WebSocket handshake; on_open follows. */
 void rt_conn_upgrade(struct rt_conn *c);
 /*

@@ -92,7 +92,7 @@ struct rt_conn {
     bool retry; /* what was kept may be handled now, or OpenSSL holds bytes */
     bool tls_wants_write;
     /* the request */
-    bool keep_alive, head_only, head_begun;
+    bool keep_alive, head_only, head_begun, body_wanted;
     uint32_t head_scanned;
     char *upgrade_answer;
     struct rt_body *body;

@@ -89,6 +89,34 @@ test('WebSocket frames that break the rules', async () => {
   await unharmed()
 })
 
+test('bodies of who may not send one are not waited for', async () => {
+  const announced = ['Content-Length: 7900000', 'Transfer-Encoding: chunked', 'Content-Length: 7900000\r\nExpect: 100-continue']
+  const refused = { 'POST /nope': 404, 'GET /api/broadcast': 405, 'POST /api/broadcast': 401, 'POST /api/broadcast/a/events/e': 401 }
+  for (const [line, status] of Object.entries(refused)) {
+    for (const how of announced) {
+      const got = await talk(`${line} HTTP/1.1\r\nHost: x\r\n${how}\r\n\r\n`)
+      assert.match(got, new RegExp(`^HTTP/1\\.1 ${status} [^]*connection: close\r`), `${line} ${how}`)
+    }
+  }
+  const inner = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+  const got = await talk(`POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`)
+  assert.equal(got.match(/HTTP\/1\.1/g).length, 1, got)
+  await unharmed()
+})
+
+test('a body of a good key, after 100 Continue and with a request behind it', async () => {
+  const body = '{"messages":[{"topic":"t","event":"e","payload":{}}]}'
+  const s = tcp(node.port, '127.0.0.1')
+  let got = ''
+  s.on('data', (d) => { got += d })
+  s.write(`POST /api/broadcast HTTP/1.1\r\nHost: x\r\napikey: ${node.anonKey}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`)
+  await until('100 Continue', () => got === 'HTTP/1.1 100 Continue\r\n\r\n')
+  s.write(`${body}GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await until('the second answer', () => got.endsWith('{"message":"Success"}'))
+  assert.match(got, /HTTP\/1\.1 202 [^]*HTTP\/1\.1 200 /)
+  s.destroy()
+})
+
 test('a batch of as many private topics as fit', async () => {
   const each = []
   for (let bytes = 0; bytes < 7_900_000; bytes += each.at(-1).length + 1) {

@@ -43,7 +43,7 @@
 
 struct rt_conn {
     void *user;
-    bool upgraded, blocked;
+    bool upgraded, blocked, body_wanted;
     int status; /* of the answer to a request */
     char body[1024];
     size_t body_len; /* of the whole */
@@ -120,6 +120,10 @@ bool rt_conn_header_at(struct rt_conn *c, uint32_t i, struct pr_slice *name, str
     *value = pr_str(c->value[i]);
     return true;
 }
+void rt_conn_want_body(struct rt_conn *c)
+{
+    c->body_wanted = true;
+}
 void rt_conn_upgrade(struct rt_conn *c)
 {
     c->upgraded = true;
@@ -130,11 +134,11 @@ void rt_conn_respond(struct rt_conn *c, int status, const struct rt_header *head
     size_t n = body.n < sizeof c->body - 1 ? body.n : sizeof c->body - 1;
 
     c->status = status;
+    c->body_len = body.n;
     memcpy(c->body, body.p, n);
     c->body[n] = '\0';
     c->headers[0] = '\0';
     for (uint32_t i = 0; headers[i].name != NULL; i++) {
-    c->body_len = body.n;
         size_t at = strlen(c->headers);
 
         (void)snprintf(c->headers + at, sizeof c->headers - at, "%s: %s\n", headers[i].name,
@@ -544,7 +548,7 @@ __attribute__((unused)) static struct rt_conn *client(const char *vsn)
 }
 
 /* A text message; `text` with ' for ". */
-static void send_text(struct rt_conn *c, const char *text)
+__attribute__((unused)) static void send_text(struct rt_conn *c, const char *text)
 {
     char *copy = strdup(text);
 
@@ -557,7 +561,7 @@ static void send_text(struct rt_conn *c, const char *text)
 }
 
 /* All that was heard since the last call, with ' for ". */
-static const char *heard(struct rt_conn *c)
+__attribute__((unused)) static const char *heard(struct rt_conn *c)
 {
     static char out[HEARD_MAX];
 

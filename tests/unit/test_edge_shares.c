@@ -175,6 +175,49 @@ static void bytes_that_wait(void **state)
     close_both();
 }
 
+/* One more request whose body is on its way in. */
+static struct rt_conn *upload(const char *host)
+{
+    struct rt_conn *c = calloc(1, sizeof *c);
+    struct rt_request r = {
+        .method = pr_str("POST"), .path = pr_str("/api/broadcast"), .body_due = true};
+
+    c->name[0] = "host";
+    c->value[0] = host;
+    c->name[1] = "apikey";
+    c->value[1] = token;
+    c->nheaders = 2;
+    rt_http_request(w.e, c, &r);
+    assert_true(c->body_wanted);
+    return c;
+}
+
+static void bodies_on_their_way(void **state)
+{
+    const size_t all = RT_UPLOAD_BYTES_MAX;
+    struct rt_conn *red = NULL;
+    struct rt_conn *blue = NULL;
+
+    (void)state;
+    open_both();
+    red = upload("red");
+    blue = upload("blue");
+    assert_true(rt_upload_grown(red, 1000));
+    assert_true(rt_upload_grown(red, all / 2));
+    assert_false(rt_upload_grown(red, all / 2 + 1));
+    assert_true(rt_upload_grown(blue, all / 4));
+    assert_false(rt_upload_grown(blue, all / 4 + 1));
+    assert_true(rt_upload_end(red));
+    assert_int_equal(w.e->upload_bytes, all / 4);
+    assert_true(rt_upload_grown(blue, all / 2));
+    assert_true(rt_upload_end(blue));
+    assert_false(rt_upload_end(blue));
+    assert_int_equal(w.e->upload_bytes, 0);
+    free(red);
+    free(blue);
+    close_both();
+}
+
 /* Until something is asked. */
 static const char *asked_again(void)
 {
@@ -298,9 +341,9 @@ static void an_owner_that_is_behind(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_database_that_hangs),   cmocka_unit_test(bytes_that_wait),
-        cmocka_unit_test(answers_are_their_own),   cmocka_unit_test(which_one_is_meant),
-        cmocka_unit_test(an_owner_that_is_behind),
+        cmocka_unit_test(a_database_that_hangs), cmocka_unit_test(bytes_that_wait),
+        cmocka_unit_test(bodies_on_their_way),   cmocka_unit_test(answers_are_their_own),
+        cmocka_unit_test(which_one_is_meant),    cmocka_unit_test(an_owner_that_is_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

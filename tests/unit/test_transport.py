@@ -499,6 +499,23 @@ def http_refusals(s):
 
 
 @case
+def http_answers_that_need_no_body(s):
+    for sent in (b"Content-Length: 9\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n",
+                 b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+                 b"Content-Length: 9\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n"):
+        p = s.peer()
+        p.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\n" + sent)
+        status, fields, _ = p.answer()
+        assert status == 403 and fields[b"connection"] == b"close" and p.ended(), sent
+        p.s.close()
+    p = s.peer()
+    p.send(b"POST /full HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    p.send(b"half")
+    status, fields, _ = p.answer()
+    assert status == 429 and fields[b"connection"] == b"close" and p.ended()
+
+
+@case
 def slow_heads_are_cut(s):
     """The server's limit is 1.5 s here; the clients' silence is what ends them."""
     silent, half, kept = s.peer(), s.peer(), s.peer()

@@ -7,7 +7,8 @@
  *
  * HTTP: GET /hello, POST /echo, /empty (202), /nothing (204), /later (answers a turn later),
  * /stats, /again (connections that are read again without an event of their descriptor); a
- * WebSocket upgrade on every path but /refuse (403).
+ * WebSocket upgrade on every path but /refuse (403). A body is read on every path but /refuse, and
+ * for /full there is no room.
  * WebSocket: "flood COUNT BYTES" sends that many binary frames, each filled with its number;
  * "close CODE REASON" closes; "pause" stops reading for a moment; everything else is echoed.
  */
@@ -31,7 +32,7 @@ struct client {
     struct client *next;
     struct rt_conn *c;
     struct rt_outq out;
-    bool blocked, answer_later, upgrade_later, read_later;
+    bool blocked, answer_later, upgrade_later, read_later, full;
     uint32_t flood_left, flood_bytes, flood_at;
 };
 
@@ -102,6 +103,9 @@ static void on_request(void *ctx, struct rt_conn *c, const struct rt_request *r)
         (void)uv_idle_start(&s->again, on_again);
     } else if (pr_slice_is(r->path, "/refuse")) {
         rt_conn_respond(c, 403, text_plain, pr_str("no"));
+    } else if (r->body_due) {
+        cl->full = pr_slice_is(r->path, "/full");
+        rt_conn_want_body(c);
     } else if (r->websocket) {
         rt_conn_upgrade(c);
     } else if (pr_slice_is(r->path, "/later")) {
@@ -130,6 +134,12 @@ static void on_request(void *ctx, struct rt_conn *c, const struct rt_request *r)
     } else {
         rt_conn_respond(c, 200, text_plain, pr_str("hello"));
     }
+}
+
+static bool on_body(void *ctx, struct rt_conn *c, size_t len)
+{
+    (void)len;
+    return !client_of(ctx, c)->full;
 }
 
 static void on_open(void *ctx, struct rt_conn *c)
@@ -301,8 +311,13 @@ static int listen_any(uint16_t *port)
 int main(int argc, char **argv)
 {
     static struct server s;
-    static const struct rt_transport_events events = {on_request,  on_open,  on_message,
-                                                      on_writable, on_alive, on_close};
+    static const struct rt_transport_events events = {.on_request = on_request,
+                                                      .on_body = on_body,
+                                                      .on_open = on_open,
+                                                      .on_message = on_message,
+                                                      .on_writable = on_writable,
+                                                      .on_alive = on_alive,
+                                                      .on_close = on_close};
     struct rt_transport_config cfg = {
         .loop = &s.loop,
         .tls_cert = argc > 2 ? argv[1] : NULL,
