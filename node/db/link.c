@@ -8,8 +8,8 @@
 /* Reconnecting to the owner: it is back within 50 ms after a crash. */
 #define RETRY_FIRST_MS 20u
 #define RETRY_MAX_MS   500u
-/* Edges answer CHG_SYNC at once. When nothing more came for so long, the rest of them hang and are
- * not waited for; neither are those that tell for ever. */
+/* Edges answer CHG_SYNC as fast as they are read. When nothing more came for so long, the rest of
+ * them hang and are not waited for; neither are those that tell for ever. */
 #define SYNC_MS     5000u
 #define SYNC_ALL_MS 30000u
 

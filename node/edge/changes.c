@@ -372,31 +372,23 @@ static int on_sys(struct rt_project *project, const struct pr_frame *f)
     return PR_OK;
 }
 
-static void put_synced(struct pr_outbuf *o, const void *msg)
-{
-    pr_chg_synced_encode(o, msg);
-}
-
 void rt_changes_attached(struct rt_project *project)
 {
     project->changes->life++;
     rt_regs_unanswered(project);
 }
 
-/* A reader asks: all registrations, and that these are all. On a new link the owner passes on what
- * was asked before it. `project` is NULL if there is none of that name: it has no registrations. */
+/* A reader asks for all registrations. On a new link the owner passes on what was asked before it.
+ * `project` is NULL if there is none of that name: it has none. */
 static int on_sync(struct rt_edge *e, struct rt_project *project, const struct pr_frame *f)
 {
     struct pr_chg_sync m;
     int rv = pr_chg_sync_decode(f, &m);
 
-    if (rv == PR_OK) {
-        struct pr_chg_synced all = {.project = m.project, .boot = e->args->boot, .round = m.round};
-
-        if (project != NULL) {
-            rt_regs_send(project);
-        }
-        rt_link_send(e, put_synced, &all);
+    if (rv == PR_OK && project == NULL) {
+        rt_regs_synced(e, m.project, m.round);
+    } else if (rv == PR_OK && !rt_regs_sync(project, m.round)) {
+        rv = PR_ERANGE;
     }
     return rv;
 }

@@ -14,6 +14,7 @@
 #include "node/edge/link.h"
 #include "node/edge/pace.h"
 #include "node/edge/projects.h"
+#include "node/edge/registrations.h"
 #include "node/edge/socket.h"
 #include "node/edge/topics.h"
 
@@ -156,6 +157,7 @@ static void end_of_turn(void *ctx)
     struct rt_edge *e = ctx;
 
     rt_link_pump(e);
+    rt_regs_run(e); /* first: the next two set the same timer, and not later */
     rt_pace_run(e);
     rt_sockets_flush(e);
     rt_link_pump(e); /* what sockets that were closed just now have left behind */

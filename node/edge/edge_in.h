@@ -209,6 +209,7 @@ struct rt_edge {
     struct rt_settings *settings; /* as they are now; NULL: as at the start */
     struct rt_project *projects[RT_PROJECTS_MAX];
     uint32_t nprojects, last_project;
+    uint32_t reg_turn; /* index of the project that told a registration last */
     uint32_t last_reg; /* handle, of any project: one that left and came back uses none again */
     char foreign[RT_PROJECTS_MAX][RT_PROJECT_NAME_MAX + 1]; /* not here, but read; ready.c */
     uint32_t nforeign;

@@ -242,6 +242,7 @@ static void leave(struct rt_edge *e, uint32_t at)
     rt_observers_leave(p);
     rt_ready_leave(p);
     rt_limits_leave(p);
+    rt_regs_leave(p);
     rt_log(e->log, RT_INFO, "project_left", rt_kv_s("project", p->cfg->project),
            rt_kv_u("closed", disconnect_some(p, "project removed")));
     rt_project_unref(p);

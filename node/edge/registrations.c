@@ -10,6 +10,8 @@
 #include "node/edge/link.h"
 
 #define FIRST_CAP 64u
+/* How soon to look again at a link that was full: a megabyte is gone by then. */
+#define LOOK_MS 5u
 
 struct rt_changes *rt_regs_new(uint64_t now_ms)
 {
@@ -31,6 +33,7 @@ void rt_regs_free(struct rt_changes *c)
     rt_free(c->by_key);
     rt_free(c->by_handle);
     rt_free(c->touched);
+    rt_free(c->queue.handles);
     rt_pace_free(&c->pace);
     rt_free(c);
 }
@@ -173,10 +176,15 @@ static void unanswered(struct rt_project *project, struct rt_reg *r)
     r->answered = r->answered && r->status == PR_CHG_REFUSED;
 }
 
-static void send_again(struct rt_project *project, struct rt_reg *r)
+static void enqueue(struct rt_project *project, struct rt_reg *r)
 {
-    unanswered(project, r);
-    send_reg(project, r);
+    struct rt_reg_queue *q = &project->changes->queue;
+
+    if (q->count == q->cap) {
+        q->cap = q->cap == 0 ? FIRST_CAP : q->cap * 2;
+        q->handles = rt_realloc(q->handles, q->cap * sizeof *q->handles);
+    }
+    q->handles[q->count++] = r->handle;
 }
 
 static void each(struct rt_project *project,
@@ -189,14 +197,122 @@ static void each(struct rt_project *project,
     }
 }
 
-void rt_regs_send(struct rt_project *project)
+static void clear(struct rt_reg_queue *q)
 {
-    each(project, send_again);
+    rt_free(q->handles);
+    q->handles = NULL;
+    q->next = 0;
+    q->count = 0;
+    q->cap = 0;
+}
+
+/* All, for all who have asked by now; those that waited for room are among them. */
+static void begin(struct rt_project *project)
+{
+    struct rt_reg_queue *q = &project->changes->queue;
+
+    clear(q);
+    each(project, enqueue);
+    q->all = q->count;
+    q->nanswered = q->nrounds;
+}
+
+bool rt_regs_sync(struct rt_project *project, uint64_t round)
+{
+    struct rt_reg_queue *q = &project->changes->queue;
+
+    if (q->nrounds == RT_REGS_ROUNDS_MAX) {
+        return false;
+    }
+    q->rounds[q->nrounds++] = round;
+    each(project, unanswered);
+    if (q->nanswered == 0) {
+        begin(project);
+    }
+    return true;
+}
+
+static void put_synced(struct pr_outbuf *o, const void *msg)
+{
+    pr_chg_synced_encode(o, msg);
+}
+
+void rt_regs_synced(struct rt_edge *e, struct pr_slice project, uint64_t round)
+{
+    struct pr_chg_synced m = {.project = project, .boot = e->args->boot, .round = round};
+
+    rt_link_send(e, put_synced, &m);
+}
+
+/* The owner counts the answers: each question has one. */
+static void answer(struct rt_project *project, uint32_t n)
+{
+    struct rt_reg_queue *q = &project->changes->queue;
+
+    for (uint32_t i = 0; i < n; i++) {
+        rt_regs_synced(project->edge, pr_str(project->cfg->project), q->rounds[i]);
+    }
+    q->nrounds -= n;
+    memmove(q->rounds, q->rounds + n, q->nrounds * sizeof q->rounds[0]);
+    q->nanswered = 0;
+}
+
+/* The next thing that is to be told. False: there is none. */
+static bool tell_next(struct rt_project *project)
+{
+    struct rt_reg_queue *q = &project->changes->queue;
+    struct rt_reg *r;
+
+    if (q->nanswered > 0 && q->next == q->all) {
+        answer(project, q->nanswered);
+        if (q->nrounds > 0) {
+            begin(project);
+        }
+        return true;
+    }
+    if (q->next == q->count) {
+        clear(q);
+        return false;
+    }
+    r = rt_reg_of(project->changes, q->handles[q->next++]);
+    if (r != NULL) {
+        unanswered(project, r);
+        send_reg(project, r);
+    }
+    return true;
+}
+
+void rt_regs_run(struct rt_edge *e)
+{
+    size_t before = e->link.up ? rt_ipc_queued(e->link.ipc) : 0;
+    size_t bound = RT_REGS_LINK_BYTES;
+    uint32_t idle = 0; /* projects in a row that have nothing to tell */
+
+    while (idle < e->nprojects && e->link.up && rt_ipc_queued(e->link.ipc) < bound) {
+        e->reg_turn = (e->reg_turn + 1) % e->nprojects;
+        if (tell_next(e->projects[e->reg_turn])) {
+            idle = 0;
+            bound = RT_REGS_TURN_BYTES;
+        } else {
+            idle++;
+        }
+    }
+    if (idle < e->nprojects && e->link.up) {
+        rt_timer_set(&e->more, before < RT_REGS_TURN_BYTES ? 0 : LOOK_MS);
+    }
 }
 
 void rt_regs_unanswered(struct rt_project *project)
 {
+    clear(&project->changes->queue);
+    project->changes->queue.nrounds = 0;
+    project->changes->queue.nanswered = 0;
     each(project, unanswered);
+}
+
+void rt_regs_leave(struct rt_project *project)
+{
+    answer(project, project->changes->queue.nrounds);
 }
 
 struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
@@ -207,6 +323,17 @@ struct rt_reg *rt_reg_of(const struct rt_changes *c, uint32_t handle)
         r = r->by_handle;
     }
     return r;
+}
+
+static void tell_new(struct rt_project *project, struct rt_reg *r)
+{
+    const struct rt_link *link = &project->edge->link;
+
+    if (link->up && rt_ipc_queued(link->ipc) < RT_REGS_LINK_BYTES) {
+        send_reg(project, r);
+    } else if (link->up) { /* else whoever reads will ask */
+        enqueue(project, r);
+    }
 }
 
 struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p,
@@ -221,7 +348,7 @@ struct rt_reg *rt_reg_use(struct rt_project *project, const struct rt_params *p,
     }
     if (r == NULL) {
         r = reg_new(project, p, token, hash);
-        send_reg(project, r);
+        tell_new(project, r);
     }
     if (r->nusers == r->cap) {
         r->cap = r->cap == 0 ? 2 : r->cap * 2;

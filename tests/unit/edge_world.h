@@ -224,7 +224,7 @@ bool rt_ipc_send(struct rt_ipc *ipc, struct pr_slice frames)
 }
 size_t rt_ipc_queued(const struct rt_ipc *ipc)
 {
-    return ipc->behind;
+    return ipc->behind + ipc->len;
 }
 void rt_ipc_close(struct rt_ipc *ipc)
 {
@@ -288,6 +288,7 @@ static void note(const struct pr_frame *f)
     struct pr_chg_ok ok;
     struct pr_cast_ok cast;
     struct pr_rights_ask ask;
+    struct pr_chg_synced synced;
     struct pr_clients clients;
     struct pr_store_ask store;
 
@@ -337,7 +338,8 @@ static void note(const struct pr_frame *f)
                (const char *)clients.project.p, (unsigned)clients.count);
         break;
     case PR_T_CHG_SYNCED:
-        append(w.db, &w.db_len, "synced\n");
+        assert_int_equal(pr_chg_synced_decode(f, &synced), PR_OK);
+        append(w.db, &w.db_len, "synced %u\n", (unsigned)synced.round);
         break;
     default:
         fail_msg("frame of type %x", f->type);
@@ -386,6 +388,7 @@ static void settle(void)
         }
         free(buf);
         rt_link_pump(w.e);
+        rt_regs_run(w.e);
         rt_sockets_flush(w.e);
         rt_link_pump(w.e);
         w.owner_ms += 2000; /* over every delay of diffs */

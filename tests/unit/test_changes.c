@@ -408,7 +408,7 @@ static void told_again(void **state)
     pr_chg_sync_encode(&o, &sync);
     to_edge(pr_bytes(memory, o.len));
     settle();
-    assert_string_equal(db(), "reg 1 * public.*  anon\nsynced\n");
+    assert_string_equal(db(), "reg 1 * public.*  anon\nsynced 3\n");
     /* a new owner process */
     w.ipc.events->on_down(w.ipc.ctx, &w.ipc, "test");
     to_owner(&(struct cl_event){.type = CL_EV_EDGE_DOWN});
@@ -421,7 +421,7 @@ static void told_again(void **state)
     assert_string_equal(heard(c), "");
     to_edge(pr_bytes(memory, o.len));
     settle();
-    assert_string_equal(db(), "reg 1 * public.*  anon\nsynced\n");
+    assert_string_equal(db(), "reg 1 * public.*  anon\nsynced 3\n");
     /* rights follow the token */
     (void)snprintf(text, sizeof text, "['1','2','realtime:a','access_token',{'access_token':'%s'}]",
                    token_of("authenticated", 1000));

@@ -452,9 +452,51 @@ static void frames_of_unknown_projects(void **state)
     assert_true(pr_out_ok(&o));
     to_edge(pr_bytes(memory, o.len));
     settle();
-    assert_string_equal(told(), "synced\nok 9.1\n");
+    assert_string_equal(told(), "synced 7\nok 9.1\n");
     assert_true(w.e->link.up);
     assert_int_equal(w.e->nforeign, 1);
+    close_both();
+}
+
+static void asked_by(const char *name, uint64_t round)
+{
+    struct pr_chg_sync sync = {.project = pr_str(name), .round = round};
+    uint8_t memory[128];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    pr_chg_sync_encode(&o, &sync);
+    to_edge(pr_bytes(memory, o.len));
+}
+
+/* The readers of both ask, while the link has room for little: none waits for the other's, and none
+ * for ever if its project goes. */
+static void registrations_take_turns(void **state)
+{
+    const char *text = NULL;
+
+    (void)state;
+    open_both("", "");
+    (void)member("red.x", RED, "'postgres_changes':[{'table':'r1'},{'table':'r2'}]");
+    (void)member("blue.x", BLUE, "'postgres_changes':[{'table':'b1'},{'table':'b2'}]");
+    (void)told();
+    asked_by("red", 3);
+    asked_by("blue", 4);
+    w.ipc.behind = RT_REGS_TURN_BYTES;
+    rt_regs_run(w.e);
+    rt_regs_run(w.e);
+    w.ipc.behind = RT_REGS_LINK_BYTES;
+    settle();
+    text = told();
+    assert_non_null(strstr(text, "public.r"));
+    assert_non_null(strstr(text, "public.b"));
+    assert_null(strstr(text, "synced"));
+    settings("", NULL);
+    text = told();
+    assert_non_null(strstr(text, "synced 4"));
+    assert_null(strstr(text, "synced 3"));
+    w.ipc.behind = 0;
+    settle();
+    assert_non_null(strstr(told(), "synced 3"));
     close_both();
 }
 
@@ -521,6 +563,7 @@ int main(void)
         cmocka_unit_test(removed_and_back),
         cmocka_unit_test(a_topic_outlives_its_project),
         cmocka_unit_test(frames_of_unknown_projects),
+        cmocka_unit_test(registrations_take_turns),
         cmocka_unit_test(flow_outlives_the_project),
         cmocka_unit_test(broadcasts_of_a_late_project),
     };
