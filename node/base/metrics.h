@@ -114,7 +114,7 @@ bool rt_role_parse(const char *name, enum rt_role *role);
     X(RT_M_LIMITED_PRESENCE, RT_EDGE, RT_COUNTER, "limited_presence_total",                        \
       "Presence calls refused, or channels shut: too many")                                        \
     X(RT_M_LIMITED_PAYLOAD, RT_EDGE, RT_COUNTER, "limited_payload_total",                          \
-      "Broadcasts and tracks refused: too large")                                                  \
+      "Broadcasts, tracks and joins refused: too large")                                           \
     X(RT_M_BAD_INPUT, RT_EDGE, RT_COUNTER, "bad_input_total",                                      \
       "Client messages that were malformed")                                                       \
     X(RT_M_EVENT_GAPS, RT_EDGE, RT_COUNTER, "event_gap_total", "Gaps seen in an owner's order")    \

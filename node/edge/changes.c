@@ -190,6 +190,47 @@ static void make_echo(struct rt_channel *ch, const struct pr_join *j)
     ch->changes->echo = (char *)o.p;
 }
 
+/* Bindings of `bytes` as sent, an upper bound of their texts. */
+static size_t cost(size_t bytes, uint32_t count, const struct rt_token *token)
+{
+    return bytes + count * (token->role.n + token->claims.n);
+}
+
+static size_t cost_of_all(const struct rt_socket *s)
+{
+    size_t sum = 0;
+
+    for (const struct rt_channel *ch = s->channels; ch != NULL; ch = ch->next) {
+        if (ch->changes != NULL && !ch->changes->refused) {
+            sum += cost(ch->changes->bytes, ch->changes->count, ch->token);
+        }
+    }
+    return sum;
+}
+
+const char *rt_changes_refusal(const struct rt_socket *s, const struct pr_join *j,
+                               const struct rt_token *token)
+{
+    uint32_t count = j->legacy ? 1 : j->nbindings;
+    size_t more = cost(j->bindings.n, count, token);
+
+    if (count == 0) {
+        return NULL;
+    }
+    if (more + cost_of_all(s) > RT_REGS_SOCKET_BYTES) {
+        return "ChannelRateLimitReached: Too large postgres_changes of one connection";
+    }
+    if (more + s->project->changes->bytes > RT_REGS_PROJECT_BYTES) {
+        return "ChannelRateLimitReached: Too large postgres_changes of all connections";
+    }
+    return NULL;
+}
+
+bool rt_changes_over(const struct rt_socket *s)
+{
+    return cost_of_all(s) > RT_REGS_SOCKET_BYTES;
+}
+
 void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j)
 {
     struct pr_binding b;
@@ -204,6 +245,7 @@ void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j)
         return;
     }
     ch->changes = rt_calloc(1, sizeof *ch->changes + j->nbindings * sizeof(struct rt_binding));
+    ch->changes->bytes = j->bindings.n;
     walk(ch, j, NULL);
     make_echo(ch, j);
     if (ch->changes->refused) {

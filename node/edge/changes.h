@@ -39,6 +39,7 @@ struct rt_bindings {
     bool refused;       /* a binding has a fault: none is registered */
     enum rt_told told;
     bool was_live; /* may have had changes, and so may have missed some */
+    size_t bytes;  /* as sent by the client */
     uint32_t count;
     struct rt_binding at[];
 };
@@ -51,6 +52,11 @@ enum rt_verdict {
     RT_VERDICT_UNKNOWN  /* not answered yet */
 };
 
+/* Why there is no room for what a join asks for; NULL: there is. */
+const char *rt_changes_refusal(const struct rt_socket *s, const struct pr_join *j,
+                               const struct rt_token *token);
+/* With the tokens of now its channels take too much. */
+bool rt_changes_over(const struct rt_socket *s);
 /* Registers what a join asks for. */
 void rt_changes_prepare(struct rt_channel *ch, const struct pr_join *j);
 /* Of the channel as a whole. *message, if there is one: the first refusal, or the trouble that all

@@ -61,12 +61,18 @@ static const char *refusal(struct rt_socket *s, struct pr_slice sub, const struc
 }
 
 /* What a good token does not help against, NULL if nothing. */
-static const char *late_refusal(const struct pr_join *j)
+static const char *late_refusal(const struct rt_socket *s, const struct pr_join *j,
+                                const struct rt_token *token)
 {
+    const char *why = rt_changes_refusal(s, j, token);
+
     if (j->has_replay && !j->is_private) {
         return "UnableToReplayMessages: Replay is not allowed for public channels";
     }
-    return NULL;
+    if (why != NULL) {
+        rt_project_count(s->project, RT_M_LIMITED_PAYLOAD, 1);
+    }
+    return why;
 }
 
 /* The token of the join, or of the connection if it has none or only an API key. */
@@ -155,7 +161,7 @@ static void checked(struct rt_socket *s, const struct pr_phx_msg *m, const struc
         refuse_token(s, &to, r, &detail);
         return;
     }
-    why = late_refusal(j);
+    why = late_refusal(s, j, token);
     if (why != NULL) {
         rt_token_unref(token);
         rt_say_refusal(s, &to, pr_str(why));

@@ -109,6 +109,11 @@ static void apply(struct rt_channel *ch, struct pr_slice text)
     }
     old = ch->token;
     ch->token = token;
+    if (rt_changes_over(ch->socket)) {
+        rt_channel_shut(ch, pr_str("Too large postgres_changes of one connection"), false);
+        rt_token_unref(old);
+        return;
+    }
     rt_changes_refresh(ch, old);
     rt_refresh_begin(ch);
     rt_rights_refresh(ch, old); /* may end the channel */

@@ -29,7 +29,7 @@ void rt_regs_free(struct rt_changes *c)
     if (c == NULL) {
         return;
     }
-    assert(c->count == 0);
+    assert(c->count == 0 && c->bytes == 0);
     rt_free(c->by_key);
     rt_free(c->by_handle);
     rt_free(c->touched);
@@ -100,6 +100,14 @@ static void grow(struct rt_changes *c)
     rt_free(old);
 }
 
+static size_t bytes_of(const struct rt_reg *r)
+{
+    const struct rt_params *p = &r->params;
+
+    return p->event.n + p->schema.n + p->table.n + p->filter.n + p->select.n + r->token->role.n +
+           r->token->claims.n;
+}
+
 static struct pr_slice copy(uint8_t **at, struct pr_slice s)
 {
     uint8_t *p = *at;
@@ -133,6 +141,7 @@ static struct rt_reg *reg_new(struct rt_project *project, const struct rt_params
     }
     link_in(c, r);
     c->count++;
+    c->bytes += bytes_of(r);
     return r;
 }
 
@@ -396,6 +405,7 @@ void rt_reg_unuse(struct rt_project *project, struct rt_reg *r, uint32_t pos)
         return;
     }
     rt_reg_gone(project, r->handle);
+    project->changes->bytes -= bytes_of(r);
     unlink_key(project->changes, r);
     rt_token_unref(r->token);
     rt_free(r->message);

@@ -26,6 +26,13 @@
  * said meanwhile is hardly late. Beyond it one per turn: it must not wait for ever either. */
 #define RT_REGS_TURN_BYTES ((size_t)256 * 1024)
 
+/* What all registrations of one socket, and of one project here, may take: their texts, with role
+ * and claims in each, as they are sent and as db keeps them. Far beyond what clients need: 100
+ * channels of ten bindings each with 8 KiB of claims, and some hundred thousand users of 1 KiB.
+ * Overflow: the join is refused; the channel whose newer token takes a socket over it is shut. */
+#define RT_REGS_SOCKET_BYTES  ((size_t)8 * 1024 * 1024)
+#define RT_REGS_PROJECT_BYTES ((size_t)256 * 1024 * 1024)
+
 /* What is asked for; plain texts, `select` packed by pr_str_put. Borrows. */
 struct rt_params {
     struct pr_slice event, schema, table, filter, select;
@@ -66,6 +73,7 @@ struct rt_reg_queue {
 struct rt_changes {
     struct rt_reg **by_key, **by_handle; /* `cap` chains each */
     uint32_t cap, count;
+    size_t bytes;    /* of all, as bounded */
     uint64_t life;   /* counts links to the owner */
     uint64_t stream; /* of the last frame */
     struct pr_pos taken;

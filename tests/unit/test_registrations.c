@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Goal: whoever reads changes is told all registrations, however little room the link to the owner
- * has, and however they change meanwhile. */
+ * has, and however they change meanwhile; and no client can have them take any amount. */
 #include "edge_world.h"
 
 #define MEMBERS 3u
 
 static struct rt_conn *client_of_all;
 
+static void live(uint32_t handle)
+{
+    struct pr_chg_reg_ok ok = {.project = pr_str("default"),
+                               .boot = BOOT,
+                               .handle = handle,
+                               .life = w.e->projects[0]->changes->life};
+    uint8_t memory[128];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
+
+    pr_chg_reg_ok_encode(&o, &ok);
+    to_edge(pr_bytes(memory, o.len));
+    settle();
+}
+
 /* A channel of its own for each; handles are given in the same order. A leave is heard after the
  * answer, for which db is waited for. */
 static void join(uint32_t n)
 {
-    struct pr_chg_reg_ok ok = {.project = pr_str("default"),
-                               .boot = BOOT,
-                               .handle = n,
-                               .life = w.e->projects[0]->changes->life};
-    uint8_t memory[128];
-    struct pr_outbuf o = pr_outbuf(memory, sizeof memory);
     char text[256];
 
     (void)snprintf(text, sizeof text,
@@ -24,8 +32,7 @@ static void join(uint32_t n)
                    "[{'event':'*','table':'t%u'}]}}]",
                    n, n, n, n);
     send_text(client_of_all, text);
-    pr_chg_reg_ok_encode(&o, &ok);
-    to_edge(pr_bytes(memory, o.len));
+    live(n);
 }
 
 static void leave(uint32_t n)
@@ -200,6 +207,86 @@ static void too_many_readers(void **state)
     world_close();
 }
 
+/* A token with so many bytes of claims and a few more. */
+static const char *large_token(uint32_t bytes)
+{
+    static uint8_t memory[PR_JWT_BYTES_MAX];
+    static char claims[PR_JWT_BYTES_MAX];
+    struct pr_outbuf o = pr_outbuf(memory, sizeof memory - 1);
+
+    (void)snprintf(claims, sizeof claims, "{\"role\":\"anon\",\"exp\":%lld,\"x\":\"%0*u\"}",
+                   (long long)(rt_wall_ms() / 1000) + 3600, (int)bytes, 0u);
+    assert_int_equal(pr_jwt_sign(&o, pr_str(SECRET), NULL, pr_str(claims)), PR_OK);
+    memory[o.len] = '\0';
+    return (const char *)memory;
+}
+
+/* With as many bindings as there may be. Channels with the same token share them. Gives what the
+ * client heard. */
+static const char *join_large(uint32_t n, const char *token)
+{
+    static char text[HEARD_MAX];
+    size_t len = 0;
+
+    append(text, &len, "['%u','%u','realtime:%u','phx_join',{'access_token':'%s',", n, n, n, token);
+    append(text, &len, "'config':{'postgres_changes':[");
+    for (uint32_t i = 0; i < PR_JOIN_BINDINGS_MAX; i++) {
+        append(text, &len, "%s{'table':'t%u'}", i == 0 ? "" : ",", i);
+    }
+    append(text, &len, "]}}]");
+    send_text(client_of_all, text);
+    w.db_len = 0;
+    return heard(client_of_all);
+}
+
+/* Of a connection each binding counts, with the claims that go with it; of all, each registration.
+ */
+static void what_they_may_take(void **state)
+{
+    const uint32_t claims = 4000;
+    const uint32_t fit = (uint32_t)(RT_REGS_SOCKET_BYTES / PR_JOIN_BINDINGS_MAX / claims);
+    const char *token = large_token(claims);
+    size_t *bytes = NULL;
+    char text[PR_JWT_BYTES_MAX + 128];
+
+    (void)state;
+    world_open(NULL);
+    client_of_all = client("2.0.0");
+    (void)join_large(1, token);
+    for (uint32_t i = 1; i <= PR_JOIN_BINDINGS_MAX; i++) {
+        live(i);
+    }
+    assert_non_null(strstr(heard(client_of_all), "'status':'ok'"));
+    for (uint32_t n = 2; n <= fit; n++) {
+        assert_non_null(strstr(join_large(n, token), "'status':'ok'"));
+    }
+    assert_string_equal(
+        join_large(50, token),
+        "['50','50','realtime:50','phx_reply',{'status':'error','response':{'reason':"
+        "'ChannelRateLimitReached: Too large postgres_changes of one connection'}}]\n");
+    send_text(client_of_all, "['51','51','realtime:51','phx_join',{'config':{}}]");
+    assert_non_null(strstr(heard(client_of_all), "'status':'ok'"));
+    leave(2);
+    assert_non_null(strstr(join_large(50, token), "'status':'ok'"));
+    /* a newer token that is twice as large */
+    (void)snprintf(text, sizeof text, "['1','2','realtime:1','access_token',{'access_token':'%s'}]",
+                   large_token(claims * 2));
+    send_text(client_of_all, text);
+    assert_string_equal(heard(client_of_all),
+                        "['1',null,'realtime:1','system',{'extension':'system','status':'error',"
+                        "'message':'Too large postgres_changes of one connection','channel':'1'}]\n"
+                        "['1','1','realtime:1','phx_close',{}]\n");
+    /* the same of somebody else, while all have nearly what they may */
+    client_of_all = client("2.0.0");
+    bytes = &w.e->projects[0]->changes->bytes;
+    *bytes += RT_REGS_PROJECT_BYTES;
+    assert_non_null(strstr(join_large(1, large_token(claims)),
+                           "'ChannelRateLimitReached: Too large postgres_changes of all "
+                           "connections'"));
+    *bytes -= RT_REGS_PROJECT_BYTES;
+    world_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +294,7 @@ int main(void)
         cmocka_unit_test(several_readers),
         cmocka_unit_test(a_lost_link),
         cmocka_unit_test(too_many_readers),
+        cmocka_unit_test(what_they_may_take),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
