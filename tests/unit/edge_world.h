@@ -564,7 +564,7 @@ __attribute__((unused)) static void send_text(struct rt_conn *c, const char *tex
 }
 
 /* All that was heard since the last call, with ' for ". */
-static const char *heard(struct rt_conn *c)
+__attribute__((unused)) static const char *heard(struct rt_conn *c)
 {
     static char out[HEARD_MAX];
 
