@@ -71,14 +71,20 @@ static struct cached *place_of(struct rt_access *a, XXH128_hash_t key)
     return &a->cache[key.low64 % RT_ACCESS_CACHED];
 }
 
+/* Is it the answer to such a question, and young enough? */
+static bool good(const struct cached *c, XXH128_hash_t key, const struct rt_project *project,
+                 uint64_t now_ms)
+{
+    return c->at_ms != 0 && c->project == project->id && XXH128_isEqual(c->key, key) != 0 &&
+           now_ms - c->at_ms < project->cfg->auth_cache_ms;
+}
+
 static bool look_up(struct rt_edge *e, XXH128_hash_t key, const struct rt_question *q,
                     struct rt_finding *v)
 {
-    uint64_t cache_ms = q->project->cfg->auth_cache_ms;
     const struct cached *c = place_of(e->access, key);
 
-    if (c->at_ms == 0 || c->project != q->project->id || XXH128_isEqual(c->key, key) == 0 ||
-        e->now_ms - c->at_ms >= cache_ms || (q->read & ~c->read) != 0 ||
+    if (!good(c, key, q->project, e->now_ms) || (q->read & ~c->read) != 0 ||
         (q->write & ~c->write) != 0) {
         return false;
     }
@@ -89,10 +95,27 @@ static bool look_up(struct rt_edge *e, XXH128_hash_t key, const struct rt_questi
     return true;
 }
 
+/* What was answered before about the same, and not now, stays: no longer than it would have. An
+ * error is not told apart by reading and writing, so those who raise one are not mixed. */
+static void keep_too(struct cached *c, const struct cached *was)
+{
+    uint32_t read = was->read & ~c->read;
+    uint32_t write = was->write & ~c->write;
+
+    if ((read | write) != 0 && (was->raised | c->raised) == 0) {
+        c->at_ms = was->at_ms;
+        c->read |= read;
+        c->write |= write;
+        c->may_read |= was->may_read & read;
+        c->may_write |= was->may_write & write;
+    }
+}
+
 static void keep(struct rt_access *a, const struct rt_access_ask *k, const struct rt_finding *v,
                  uint64_t now_ms)
 {
     struct cached *c = place_of(a, k->key);
+    struct cached was = *c;
 
     if (v->status != PR_RIGHTS_DONE) {
         return;
@@ -105,6 +128,9 @@ static void keep(struct rt_access *a, const struct rt_access_ask *k, const struc
                          .may_write = v->write,
                          .raised = v->raised,
                          .project = k->project->id};
+    if (good(&was, k->key, k->project, now_ms)) {
+        keep_too(c, &was);
+    }
 }
 
 /* Policies of the project changed. */

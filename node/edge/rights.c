@@ -226,14 +226,19 @@ void rt_rights_say_denied(struct rt_channel *ch, const struct pr_phx_addr *to)
     rt_free(o.p);
 }
 
+static void take_trouble(struct rt_channel *ch, const struct rt_finding *v)
+{
+    keep_last(ch->rights, v);
+    ch->rights->trouble_ms = ch->socket->edge->now_ms + RT_RIGHTS_TROUBLE_MS;
+}
+
 static void take_write(struct rt_channel *ch, const struct rt_finding *v)
 {
     struct rt_rights *r = ch->rights;
     uint32_t looked = r->needs & ~r->asked; /* track, on a channel that joined without presence */
 
     if (v->status != PR_RIGHTS_DONE) {
-        keep_last(r, v);
-        r->trouble_ms = ch->socket->edge->now_ms + RT_RIGHTS_TROUBLE_MS;
+        take_trouble(ch, v);
         return;
     }
     r->known |= r->needs;
@@ -263,18 +268,18 @@ bool rt_rights_holds(struct rt_channel *ch, const struct pr_phx_msg *m)
     if (r == NULL) {
         return false;
     }
-    if (r->asking == REFRESH || r->asking == WRITE || ch->store != NULL) {
-        return true;
+    if (r->asking == REFRESH || r->asking == WRITE || ch->store != NULL || r->hold.head != NULL) {
+        return true; /* also, of RECHECK, what came behind one that waits */
     }
     if (ext == 0 || in_trouble(r, e->now_ms) || ((r->known & ext) != 0 && (r->asked & ext) != 0) ||
         rt_auth_again(ch->socket->project->auth, ch->token, rt_refresh_now_s(), &detail) !=
             PR_JWT_OK) {
         return false;
     }
-    r->needs = ext;
     if (r->asking == RECHECK) {
-        arm(ch, RT_RIGHTS_TROUBLE_MS); /* this goes first */
+        return true; /* WRITE in its place would not say what may be read: who sends reads on */
     }
+    r->needs = ext;
     if (ask(ch, WRITE, ext & ~r->asked, ext, &v)) {
         take_write(ch, &v);
         return false;
@@ -310,7 +315,7 @@ static void let_go(struct rt_rights *r)
 
 void rt_rights_stored(struct rt_channel *ch)
 {
-    if (ch->rights->asking != REFRESH && ch->rights->asking != WRITE) {
+    if (ch->rights->asking == NOTHING) {
         let_go(ch->rights);
     }
 }
@@ -364,6 +369,8 @@ static void rechecked(struct rt_channel *ch, const struct rt_finding *v)
     if (v->status == PR_RIGHTS_DONE) {
         ch->rights->switched = false;
         compare_read(ch, v);
+    } else if (v->status == PR_RIGHTS_DOWN) {
+        take_trouble(ch, v); /* what waited, did so for all the time there is for an ack */
     }
 }
 

@@ -10,7 +10,9 @@
 #define DATABASE "REALTIME_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none"
 
 static const char *const settings[] = {DATABASE, NULL};
-static const char *const no_cache[] = {DATABASE, "REALTIME_AUTH_CACHE_MS=0", NULL};
+static const char *const no_cache[] = {DATABASE, "REALTIME_AUTH_CACHE_MS=0",
+                                       "REALTIME_AUTH_RECHECK=0", NULL};
+static const char *const long_cache[] = {DATABASE, "REALTIME_AUTH_CACHE_MS=60000", NULL};
 
 #define OK(topic)                                                                                  \
     "['1','1','realtime:" topic "','phx_reply',{'status':'ok','response':{'postgres_changes':[]}}" \
@@ -18,6 +20,10 @@ static const char *const no_cache[] = {DATABASE, "REALTIME_AUTH_CACHE_MS=0", NUL
 #define ERROR(ref, topic, reason)                                                                  \
     "['1','" ref "','realtime:" topic                                                              \
     "','phx_reply',{'status':'error','response':{'reason':'" reason "'}}]\n"
+#define NO_LONGER                                                                                  \
+    "['1',null,'realtime:a','system',{'extension':'system','status':'error','message':'You no "    \
+    "longer have permission to read from this Channel topic: a','channel':'a'}]\n"                 \
+    "['1','1','realtime:a','phx_close',{}]\n"
 
 /* What was asked since the last call. */
 static const char *asked(void)
@@ -218,6 +224,98 @@ static void test_write(void **state)
     world_close();
 }
 
+/* Until something is asked, or the time is over in which a change of policies is looked at. */
+static void look_again(void)
+{
+    uint64_t now = w.e->now_ms;
+    uint64_t tick_ms = w.e->wheel.tick * RT_WHEEL_TICK_MS;
+    uint64_t end = (tick_ms > now ? tick_ms : now) + RT_RIGHTS_SPREAD_MS + 1000;
+    uint64_t wait = 0;
+
+    /* No further: questions without an answer end, too. */
+    while (w.db_len == 0 && (wait = rt_wheel_wait_ms(&w.e->wheel, now)) <= end - now) {
+        rt_wheel_advance(&w.e->wheel, now + wait);
+        settle();
+    }
+}
+
+/* A joined channel whose rights are looked at again. */
+static struct rt_conn *looked_at(void)
+{
+    struct rt_conn *c = client("2.0.0");
+
+    join(c, "a", ",'broadcast':{'ack':true}");
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    says(c, OK("a"));
+    send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    (void)asked();
+    look_again();
+    assert_string_equal(asked(), "ask a anon 1 0\n");
+    return c;
+}
+
+/* Who sends meanwhile does not put off what it may read, and its messages keep their order. */
+static void test_sends_while_looked_at(void **state)
+{
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(no_cache);
+    c = looked_at();
+    send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+    send_text(c, "['1','3','realtime:a','phx_leave',{}]");
+    says(c, "");
+    assert_string_equal(asked(), "");
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    assert_string_equal(asked(), "ask a anon 0 1\n");
+    says(c, "");
+    answer(PR_RIGHTS_DONE, 0, PR_EXT_BROADCAST);
+    says(c, "['1','3','realtime:a','phx_reply',{'status':'ok','response':{}}]\n"
+            "['1','1','realtime:a','phx_close',{}]\n");
+    c = looked_at();
+    send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+    answer(PR_RIGHTS_DONE, 0, 0);
+    says(c, NO_LONGER "[null,'2','realtime:a','phx_reply',{'status':'error','response':{'reason':"
+                      "'unmatched topic'}}]\n");
+    assert_string_equal(asked(), "");
+    c = looked_at();
+    send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+    answer(PR_RIGHTS_DOWN, 0, 0);
+    says(c, ERROR("2", "a",
+                  "UnableToConnectToProject: Realtime was unable to connect to the project "
+                  "database"));
+    assert_string_equal(asked(), "");
+    world_close();
+}
+
+/* What may be read stays known when it is asked what may be written; errors are not mixed. */
+static void test_answers_of_one_user(void **state)
+{
+    struct pr_rights failed = {.boot = BOOT, .status = PR_RIGHTS_DONE, .raised = PR_EXT_BROADCAST};
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(long_cache);
+    c = client("2.0.0");
+    for (int i = 0; i < 2; i++) {
+        join(c, "a", "");
+        send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+        assert_string_equal(asked(), i == 0 ? "ask a anon 1 0\n" : "");
+        answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+        assert_string_equal(asked(), i == 0 ? "ask a anon 0 1\n" : "");
+        answer(PR_RIGHTS_DONE, 0, PR_EXT_BROADCAST);
+    }
+    join(c, "b", "");
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    send_text(c, "['1','2','realtime:b','broadcast',{'event':'e'}]");
+    failed.id = w.ask_id;
+    send_answer(&failed);
+    (void)asked();
+    join(c, "b", "");
+    assert_string_equal(asked(), "ask b anon 1 0\n");
+    world_close();
+}
+
 /* Policies that change while somebody joins: what was answered may be of before. */
 static void test_changed_meanwhile(void **state)
 {
@@ -231,8 +329,7 @@ static void test_changed_meanwhile(void **state)
     send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
     answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
     says(c, OK("a"));
-    rt_wheel_advance(&w.e->wheel, w.e->now_ms + RT_RIGHTS_SPREAD_MS + 1000);
-    settle();
+    look_again();
     assert_string_equal(asked(), "ask a anon 1 0\n");
     world_close();
 }
@@ -289,6 +386,8 @@ int main(void)
         cmocka_unit_test(test_gone_meanwhile),
         cmocka_unit_test(test_bound_of_hold),
         cmocka_unit_test(test_changed_meanwhile),
+        cmocka_unit_test(test_sends_while_looked_at),
+        cmocka_unit_test(test_answers_of_one_user),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
