@@ -23,6 +23,7 @@ struct rt_rights {
     enum asking asking;
     bool switched;                     /* REFRESH: to a token of another role or user */
     bool changed;                      /* policies did, while it joined */
+    uint8_t failed;                    /* looks one after the other that did */
     uint32_t asked, read;              /* extensions looked at, and granted */
     uint32_t known, write;             /* the same of writing */
     uint32_t needs;                    /* WRITE: what is asked */
@@ -166,6 +167,26 @@ static void arm_changed(struct rt_channel *ch)
 
     rt_random(&random, sizeof random);
     arm(ch, random % RT_RIGHTS_SPREAD_MS);
+}
+
+/* A look failed. No later than the next one would be. */
+static void arm_failed(struct rt_channel *ch)
+{
+    struct rt_rights *r = ch->rights;
+    uint64_t recheck_ms = (uint64_t)ch->socket->project->cfg->auth_recheck_s * 1000;
+    uint64_t ms = (uint64_t)RT_RIGHTS_FAILED_MS << r->failed;
+    uint64_t random;
+
+    if (ms < RT_RIGHTS_SPREAD_MS) {
+        r->failed++;
+    } else {
+        ms = RT_RIGHTS_SPREAD_MS;
+    }
+    rt_random(&random, sizeof random);
+    ms -= random % (ms / 2);
+    if (recheck_ms == 0 || ms < recheck_ms) {
+        arm(ch, ms);
+    }
 }
 
 void rt_rights_joined(struct rt_channel *ch)
@@ -340,6 +361,7 @@ static void compare_read(struct rt_channel *ch, const struct rt_finding *v)
     struct rt_rights *r = ch->rights;
     uint32_t lost = r->read & ~v->read;
 
+    r->failed = 0;
     r->read = v->read;
     if (v->read == 0 && r->switched) {
         shut(ch, NOT_TO_READ, true, false);
@@ -369,9 +391,12 @@ static void rechecked(struct rt_channel *ch, const struct rt_finding *v)
     if (v->status == PR_RIGHTS_DONE) {
         ch->rights->switched = false;
         compare_read(ch, v);
-    } else if (v->status == PR_RIGHTS_DOWN) {
+        return;
+    }
+    if (v->status == PR_RIGHTS_DOWN) {
         take_trouble(ch, v); /* what waited, did so for all the time there is for an ack */
     }
+    arm_failed(ch);
 }
 
 static void on_verdict(struct rt_access_wait *w, const struct rt_finding *v)

@@ -28,6 +28,10 @@
 #define RT_RIGHTS_TROUBLE_MS 1000u
 /* After a change of policies the channels ask again spread over this time. */
 #define RT_RIGHTS_SPREAD_MS 30000u
+/* A look at a channel that failed is repeated within this time, then within twice as much and so
+ * on, at most RT_RIGHTS_SPREAD_MS: it may be the only one that a change of policies brings, and it
+ * fails most easily when all channels are looked at. */
+#define RT_RIGHTS_FAILED_MS 2000u
 
 /* A private channel's join begins: asks what it may read. */
 void rt_rights_begin(struct rt_channel *ch, bool presence);

@@ -288,6 +288,29 @@ static void test_sends_while_looked_at(void **state)
     world_close();
 }
 
+/* A look that failed is not the last, however often it fails. */
+static void test_look_fails(void **state)
+{
+    static const enum pr_rights_status failures[] = {PR_RIGHTS_BUSY, PR_RIGHTS_CANCELED,
+                                                     PR_RIGHTS_DOWN};
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(no_cache);
+    c = looked_at();
+    for (size_t i = 0; i < 12; i++) {
+        answer(failures[i % 3], 0, 0);
+        assert_string_equal(asked(), "");
+        look_again();
+        assert_string_equal(asked(), "ask a anon 1 0\n");
+    }
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    look_again();
+    assert_string_equal(asked(), "");
+    says(c, "");
+    world_close();
+}
+
 /* What may be read stays known when it is asked what may be written; errors are not mixed. */
 static void test_answers_of_one_user(void **state)
 {
@@ -387,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_bound_of_hold),
         cmocka_unit_test(test_changed_meanwhile),
         cmocka_unit_test(test_sends_while_looked_at),
+        cmocka_unit_test(test_look_fails),
         cmocka_unit_test(test_answers_of_one_user),
     };
 
