@@ -19,6 +19,7 @@ struct rt_access_ask {
     XXH128_hash_t key;
     uint32_t read, write;
     bool again; /* to be sent with the next retry */
+    bool old;   /* policies changed since: its answer may be of before */
     struct rt_edge *edge;
     struct rt_project *project;
     struct rt_wheel_entry end;
@@ -117,7 +118,7 @@ static void keep(struct rt_access *a, const struct rt_access_ask *k, const struc
     struct cached *c = place_of(a, k->key);
     struct cached was = *c;
 
-    if (v->status != PR_RIGHTS_DONE) {
+    if (v->status != PR_RIGHTS_DONE || k->old) {
         return;
     }
     *c = (struct cached){.key = k->key,
@@ -130,16 +131,6 @@ static void keep(struct rt_access *a, const struct rt_access_ask *k, const struc
                          .project = k->project->id};
     if (good(&was, k->key, k->project, now_ms)) {
         keep_too(c, &was);
-    }
-}
-
-/* Policies of the project changed. */
-static void forget_answers(struct rt_access *a, const struct rt_project *project)
-{
-    for (uint32_t i = 0; project != NULL && i < RT_ACCESS_CACHED; i++) {
-        if (a->cache[i].project == project->id) {
-            a->cache[i].at_ms = 0;
-        }
     }
 }
 
@@ -311,7 +302,7 @@ static struct rt_access_ask *same(struct rt_access *a, XXH128_hash_t key,
 {
     struct rt_access_ask *k = a->first;
 
-    while (k != NULL && (XXH128_isEqual(k->key, key) == 0 || (q->read & ~k->read) != 0 ||
+    while (k != NULL && (k->old || XXH128_isEqual(k->key, key) == 0 || (q->read & ~k->read) != 0 ||
                          (q->write & ~k->write) != 0)) {
         k = k->next;
     }
@@ -383,6 +374,23 @@ static bool is_of(const struct rt_access_ask *k, struct pr_slice project)
     return pr_slice_is(project, k->project->cfg->project);
 }
 
+/* Policies of the project changed. An answer under way goes to those who wait for it, whose channels
+ * are looked at again, and to nobody else. */
+static void forget_answers(struct rt_edge *e, struct pr_slice name)
+{
+    const struct rt_project *project = rt_project_of(e, name);
+
+    for (uint32_t i = 0; project != NULL && i < RT_ACCESS_CACHED; i++) {
+        if (e->access->cache[i].project == project->id) {
+            e->access->cache[i].at_ms = 0;
+        }
+    }
+    for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
+        k->old = k->old || is_of(k, name);
+    }
+    rt_rights_changed(e, name);
+}
+
 static void ask_all_again(struct rt_edge *e, struct pr_slice project)
 {
     for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
@@ -421,8 +429,7 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
         k = NULL; /* nobody answers for another project */
     }
     if (m.id == 0 && m.status == PR_RIGHTS_CHANGED) {
-        forget_answers(e->access, rt_project_of(e, m.project));
-        rt_rights_changed(e, m.project);
+        forget_answers(e, m.project);
     } else if (m.id == 0) {
         ask_all_again(e, m.project);
         rt_replay_ask_again(e, m.project);

@@ -357,6 +357,43 @@ static void test_changed_meanwhile(void **state)
     world_close();
 }
 
+/* An answer of before a change is for those who asked before it, and is not kept. */
+static void test_old_answer(void **state)
+{
+    struct pr_rights before = {.boot = BOOT, .status = PR_RIGHTS_DONE, .read = PR_EXT_BROADCAST};
+    struct rt_conn *c[3];
+
+    (void)state;
+    world_open(long_cache);
+    for (size_t i = 0; i < 3; i++) {
+        c[i] = client("2.0.0");
+    }
+    join(c[0], "a", "");
+    before.id = w.ask_id;
+    send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    (void)asked();
+    join(c[1], "a", "");
+    assert_string_equal(asked(), "ask a anon 1 0\n");
+    send_answer(&before);
+    says(c[0], OK("a"));
+    join(c[2], "a", "");
+    assert_string_equal(asked(), "");
+    answer(PR_RIGHTS_DONE, 0, 0);
+    for (size_t i = 1; i < 3; i++) {
+        says(c[i], ERROR("1", "a",
+                         "Unauthorized: You do not have permissions to read from this Channel "
+                         "topic: a"));
+    }
+    send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    join(c[1], "b", "");
+    send_answer(&(struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    (void)asked();
+    join(c[2], "b", "");
+    assert_string_equal(asked(), "ask b anon 1 0\n");
+    world_close();
+}
+
 /* A channel or its socket may go while somebody waits for its rights. */
 static void test_gone_meanwhile(void **state)
 {
@@ -409,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_gone_meanwhile),
         cmocka_unit_test(test_bound_of_hold),
         cmocka_unit_test(test_changed_meanwhile),
+        cmocka_unit_test(test_old_answer),
         cmocka_unit_test(test_sends_while_looked_at),
         cmocka_unit_test(test_look_fails),
         cmocka_unit_test(test_answers_of_one_user),
