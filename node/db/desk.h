@@ -40,5 +40,7 @@ void rt_desk_forget(struct rt_db *d);
 void rt_desk_look(struct rt_db *d);
 /* All edges are to ask again what they know. */
 void rt_desk_changed(struct rt_db *d);
+/* What was said last may be lost: the next look says it in any case. */
+void rt_desk_unheard(struct rt_db *d);
 
 #endif

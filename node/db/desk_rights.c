@@ -183,9 +183,17 @@ void rt_desk_ask(struct rt_db *d, const struct pr_rights_ask *m)
     rt_desk_add(k, a);
 }
 
+void rt_desk_unheard(struct rt_db *d)
+{
+    d->desk->policies[0] = '\0';
+}
+
 void rt_desk_changed(struct rt_db *d)
 {
     send_answer(d->desk, (struct pr_rights){.status = PR_RIGHTS_CHANGED});
+    if (!d->owner_up) { /* edges may attach to the next one before this process does */
+        rt_desk_unheard(d);
+    }
 }
 
 static void on_fingerprint(void *ctx, const PGresult *res)
@@ -204,8 +212,8 @@ static void on_fingerprint(void *ctx, const PGresult *res)
         if (k->policies[0] != '\0') {
             rt_log(d->log, RT_INFO, "policies_changed", rt_kv_s("before", k->policies));
         }
-        rt_desk_changed(d);
         (void)snprintf(k->policies, sizeof k->policies, "%s", now);
+        rt_desk_changed(d);
     }
 }
 

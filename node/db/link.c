@@ -35,6 +35,7 @@ static void do_cut(void *ctx)
         rt_log_plain(d->log, RT_WARN, "owner_link_full");
         rt_ipc_close(d->owner);
         lost(d);
+        rt_desk_unheard(d); /* this owner lives on, and with him edges that did not hear it */
         rt_timer_set(&d->owner_retry, RETRY_FIRST_MS);
     }
 }

@@ -374,9 +374,9 @@ static bool is_of(const struct rt_access_ask *k, struct pr_slice project)
     return pr_slice_is(project, k->project->cfg->project);
 }
 
-/* Policies of the project changed. An answer under way goes to those who wait for it, whose channels
- * are looked at again, and to nobody else. */
-static void forget_answers(struct rt_edge *e, struct pr_slice name)
+/* Policies of the project changed; not `surely`: they may have. An answer under way goes to those
+ * who wait for it, whose channels are looked at again, and to nobody else. */
+static void forget_answers(struct rt_edge *e, struct pr_slice name, bool surely)
 {
     const struct rt_project *project = rt_project_of(e, name);
 
@@ -388,7 +388,7 @@ static void forget_answers(struct rt_edge *e, struct pr_slice name)
     for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
         k->old = k->old || is_of(k, name);
     }
-    rt_rights_changed(e, name);
+    rt_rights_changed(e, name, surely);
 }
 
 static void ask_all_again(struct rt_edge *e, struct pr_slice project)
@@ -429,7 +429,7 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
         k = NULL; /* nobody answers for another project */
     }
     if (m.id == 0 && m.status == PR_RIGHTS_CHANGED) {
-        forget_answers(e, m.project);
+        forget_answers(e, m.project, true);
     } else if (m.id == 0) {
         ask_all_again(e, m.project);
         rt_replay_ask_again(e, m.project);
@@ -445,6 +445,9 @@ int rt_access_frame(struct rt_edge *e, const struct pr_frame *f)
 
 void rt_access_attached(struct rt_edge *e)
 {
+    for (uint32_t i = 0; i < e->nprojects; i++) {
+        forget_answers(e, pr_str(e->projects[i]->cfg->project), false);
+    }
     for (struct rt_access_ask *k = e->access->first; k != NULL; k = k->next) {
         send_ask(e, k);
     }

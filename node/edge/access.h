@@ -68,7 +68,8 @@ bool rt_access_hold(struct rt_project *project, size_t bytes);
 void rt_access_release(struct rt_project *project, size_t bytes);
 /* An answer from the owner. 0, or an error of the decoder. */
 int rt_access_frame(struct rt_edge *e, const struct pr_frame *f);
-/* The owner is there again: what is under way is asked again. */
+/* The owner is there again: what is under way is asked again. That policies changed is said once,
+ * so it may have been said while he was away. */
 void rt_access_attached(struct rt_edge *e);
 
 #endif

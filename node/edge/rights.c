@@ -467,7 +467,7 @@ static void again_due(struct rt_wheel_entry *timer)
     }
 }
 
-void rt_rights_changed(struct rt_edge *e, struct pr_slice project)
+void rt_rights_changed(struct rt_edge *e, struct pr_slice project, bool surely)
 {
     for (struct rt_socket *s = e->sockets; s != NULL; s = s->next) {
         if (!pr_slice_is(project, s->project->cfg->project)) {
@@ -477,7 +477,7 @@ void rt_rights_changed(struct rt_edge *e, struct pr_slice project)
             if (ch->rights != NULL && ch->pending != NULL) {
                 ch->rights->changed = true;
             } else if (ch->rights != NULL) {
-                ch->rights->known = 0;
+                ch->rights->known = surely ? 0 : ch->rights->known;
                 arm_changed(ch);
             }
         }

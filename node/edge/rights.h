@@ -61,7 +61,8 @@ void rt_rights_put_trouble(struct pr_outbuf *o, uint32_t status, struct pr_slice
 
 /* The channel has a new token in place of `old`. May end the channel. */
 void rt_rights_refresh(struct rt_channel *ch, const struct rt_token *old);
-/* The policies are others now. */
-void rt_rights_changed(struct rt_edge *e, struct pr_slice project);
+/* The policies are others now; not `surely`: they may be. Then what may be written stays known
+ * until the channel is looked at: a new owner does not make all who send ask at once. */
+void rt_rights_changed(struct rt_edge *e, struct pr_slice project, bool surely);
 
 #endif

@@ -394,6 +394,36 @@ static void test_old_answer(void **state)
     world_close();
 }
 
+/* The owner was away: policies may have changed, and nobody said so. */
+static void test_owner_was_away(void **state)
+{
+    struct cl_event down = {.type = CL_EV_EDGE_DOWN, .boot = BOOT};
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(long_cache);
+    c = client("2.0.0");
+    join(c, "a", ",'broadcast':{'ack':true}");
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    says(c, OK("a"));
+    send_text(c, "['1','2','realtime:a','broadcast',{'event':'e'}]");
+    answer(PR_RIGHTS_DONE, 0, PR_EXT_BROADCAST);
+    says(c, "['1','2','realtime:a','phx_reply',{'status':'ok','response':{}}]\n");
+    w.ipc.events->on_down(w.ipc.ctx, &w.ipc, "test");
+    to_owner(&down);
+    w.e->link.retry.fn(w.e->link.retry.ctx);
+    settle();
+    (void)asked();
+    send_text(c, "['1','3','realtime:a','broadcast',{'event':'e'}]"); /* until it is looked at */
+    says(c, "['1','3','realtime:a','phx_reply',{'status':'ok','response':{}}]\n");
+    look_again();
+    assert_string_equal(asked(), "ask a anon 1 0\n");
+    answer(PR_RIGHTS_DONE, PR_EXT_BROADCAST, 0);
+    send_text(c, "['1','4','realtime:a','broadcast',{'event':'e'}]");
+    assert_string_equal(asked(), "ask a anon 0 1\n");
+    world_close();
+}
+
 /* A channel or its socket may go while somebody waits for its rights. */
 static void test_gone_meanwhile(void **state)
 {
@@ -447,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_bound_of_hold),
         cmocka_unit_test(test_changed_meanwhile),
         cmocka_unit_test(test_old_answer),
+        cmocka_unit_test(test_owner_was_away),
         cmocka_unit_test(test_sends_while_looked_at),
         cmocka_unit_test(test_look_fails),
         cmocka_unit_test(test_answers_of_one_user),
