@@ -25,7 +25,7 @@
 /* Messages of the channel wait behind it, and clients 10 s for an ack. */
 #define RT_ACCESS_WRITE_MS 5000u
 #define RT_ACCESS_RETRY_MS 100u
-/* Bodies of requests, and messages over RT_RIGHTS_BYTES, that wait on this edge. */
+/* Bodies of requests, and messages of channels, that wait on this edge. */
 #define RT_ACCESS_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
 struct rt_question {

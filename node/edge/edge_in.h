@@ -232,8 +232,8 @@ struct rt_edge {
     struct rt_access *access;
     struct rt_slots replays; /* questions under way, replay.c */
     struct rt_slots stores;  /* the same, store.c */
-    size_t private_bytes; /* of requests and large messages that wait for the policies, access.h */
-    size_t upload_bytes;  /* of bodies on their way in, http_api.h */
+    size_t private_bytes;    /* of requests and messages that wait for the policies, access.h */
+    size_t upload_bytes;     /* of bodies on their way in, http_api.h */
     struct rt_observer *observers;
     struct rt_socket *sockets;
     struct rt_socket *dirty_head, *dirty_tail;

@@ -31,7 +31,7 @@ struct rt_rights {
     char text[RT_RIGHTS_TEXT_MAX / 2]; /* last.text, copied */
     uint64_t trouble_ms;               /* that failure counts until then */
     struct rt_hold hold;
-    size_t large; /* bytes of it that count in rt_edge.private_bytes */
+    size_t large; /* bytes of it over RT_RIGHTS_BYTES */
     struct rt_wheel_entry again;
 };
 
@@ -210,7 +210,7 @@ void rt_rights_leave(struct rt_channel *ch)
     }
     rt_access_cancel(e, &ch->rights->wait);
     rt_wheel_clear(&e->wheel, &ch->rights->again);
-    rt_access_release(ch->socket->project, ch->rights->large);
+    rt_access_release(ch->socket->project, ch->rights->hold.bytes);
     rt_hold_free(&ch->rights->hold);
     rt_free(ch->rights);
     ch->rights = NULL;
@@ -314,12 +314,12 @@ bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text)
     struct rt_project *project = ch->socket->project;
     size_t large = message.n > RT_RIGHTS_BYTES ? message.n : 0;
 
-    if (large > 0 && (r->large > 0 || !rt_access_hold(project, large))) {
+    if ((large > 0 && r->large > 0) || !rt_access_hold(project, message.n)) {
         return false;
     }
     if (!rt_hold_add(&r->hold, message, text, RT_RIGHTS_MESSAGES,
                      RT_RIGHTS_BYTES + r->large + large)) {
-        rt_access_release(project, large);
+        rt_access_release(project, message.n);
         return false;
     }
     r->large += large;
@@ -329,7 +329,7 @@ bool rt_rights_wait(struct rt_channel *ch, struct pr_slice message, bool text)
 /* All that waited is handled behind this call, whatever was decided. */
 static void let_go(struct rt_rights *r)
 {
-    rt_access_release(r->channel->socket->project, r->large);
+    rt_access_release(r->channel->socket->project, r->hold.bytes);
     r->large = 0;
     rt_hold_release(&r->hold, r->channel->socket);
 }

@@ -19,7 +19,7 @@
 #include "proto/mesh_rights.h"
 
 /* What waits while one question is asked: a client may begin with a burst. One message more may be
- * of any size, as long as all of that kind fit into RT_ACCESS_BYTES_MAX. */
+ * of any size. What waits of all channels has to fit into RT_ACCESS_BYTES_MAX, too. */
 #define RT_RIGHTS_MESSAGES 1000u
 #define RT_RIGHTS_BYTES    1048576u
 /* Room for any text of here, without the topic's name. */

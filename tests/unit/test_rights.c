@@ -464,6 +464,38 @@ static void test_bound_of_hold(void **state)
     world_close();
 }
 
+/* What waits counts, whatever its size, in the bound of all channels. */
+static void test_bound_of_all(void **state)
+{
+    static const char message[] = "['1','2','realtime:a','broadcast',{'event':'e'}]";
+    const size_t most = RT_ACCESS_BYTES_MAX - (sizeof message - 1);
+    struct rt_conn *c = NULL;
+
+    (void)state;
+    world_open(no_cache);
+    c = client("2.0.0");
+    for (int left = 0; left < 2; left++) {
+        join(c, "a", ",'broadcast':{'ack':true}");
+        answer(PR_RIGHTS_DONE, PR_EXT_ALL, 0);
+        (void)heard(c);
+        assert_true(rt_access_hold(w.e->projects[0], most));
+        send_text(c, message);
+        send_text(c, "['1','3','realtime:a','broadcast',{'event':'e'}]");
+        says(c, ERROR("3", "a", "too many messages are waiting, try again"));
+        rt_access_release(w.e->projects[0], most);
+        assert_int_equal(w.e->private_bytes, sizeof message - 1);
+        if (left == 0) {
+            answer(PR_RIGHTS_DONE, 0, PR_EXT_ALL);
+            says(c, "['1','2','realtime:a','phx_reply',{'status':'ok','response':{}}]\n");
+        } else {
+            rt_socket_gone(c->user);
+            free(c);
+        }
+        assert_int_equal(w.e->private_bytes, 0);
+    }
+    world_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_answers_that_are_none),
         cmocka_unit_test(test_gone_meanwhile),
         cmocka_unit_test(test_bound_of_hold),
+        cmocka_unit_test(test_bound_of_all),
         cmocka_unit_test(test_changed_meanwhile),
         cmocka_unit_test(test_old_answer),
         cmocka_unit_test(test_owner_was_away),
