@@ -14,11 +14,13 @@ export async function preparePolicies(sql) {
          and a.act = 'write' and a.extension = messages.extension))`)
 }
 
-/** rights: words like 'read:broadcast write:presence'; replaces what the user had on this topic. */
+/** rights: words like 'read:broadcast write:presence'; replaces what the user had on this topic, and never takes
+ *  away what stays: somebody may look meanwhile. */
 export async function allow(sql, sub, topic, rights) {
-  await sql.query('delete from public.allowed where sub = $1 and topic = $2', [sub, topic])
-  for (const right of rights.split(' ').filter(Boolean)) {
-    await sql.query('insert into public.allowed values ($1, $2, $3, $4)', [sub, topic, ...right.split(':')])
+  const words = rights.split(' ').filter(Boolean)
+  await sql.query("delete from public.allowed where sub = $1 and topic = $2 and act || ':' || extension <> all ($3)", [sub, topic, words])
+  for (const right of words) {
+    await sql.query('insert into public.allowed values ($1, $2, $3, $4) on conflict do nothing', [sub, topic, ...right.split(':')])
   }
 }
 
