@@ -244,33 +244,13 @@ static void send_row(struct rt_channel *ch, const struct pr_bcast *b)
     }
 }
 
-static void send_rows(struct rt_replay *r)
-{
-    struct pr_slice body, id;
-    struct pr_bcast b;
-
-    while (pr_replay_next(&r->rows, &body) == 1) {
-        if (pr_bcast_decode(body, &b) != PR_OK) {
-            rt_log(r->channel->socket->edge->log, RT_ERROR, "broadcast_damaged",
-                   rt_kv_b("topic", rt_topic_name(r->channel->topic)), rt_kv_u("bytes", body.n));
-            continue;
-        }
-        id = rt_replay_id(&b);
-        if (id.n == UUID_LEN) {
-            assert(r->nids < PR_REPLAY_ROWS);
-            memcpy(r->ids[r->nids++], id.p, UUID_LEN);
-        }
-        send_row(r->channel, &b);
-    }
-    r->rows = pr_str("");
-}
-
-static void send_held(struct rt_replay *r)
+/* What was held before `end`, NULL: all, without what the answer has. */
+static void send_held(struct rt_replay *r, const struct held *end)
 {
     struct rt_channel *ch = r->channel;
     struct pr_bcast b;
 
-    while (r->head != NULL) {
+    while (r->head != end) {
         struct held *h = r->head;
 
         if (pr_bcast_decode(pr_bytes(h->bytes, h->n), &b) == PR_OK &&
@@ -278,12 +258,66 @@ static void send_held(struct rt_replay *r)
             queue(ch, rt_fanout_frame((enum pr_vsn)ch->socket->vsn, rt_topic_name(ch->topic), &b));
         }
         r->head = h->next;
+        r->tail = r->head == NULL ? NULL : r->tail;
+        r->count--;
+        r->bytes -= h->n;
+        rt_access_release(ch->socket->project, h->n);
         rt_free(h);
     }
-    r->tail = NULL;
-    rt_access_release(ch->socket->project, r->bytes);
-    r->bytes = 0;
-    r->count = 0;
+}
+
+/* The one that the answer has, too; NULL: none is. */
+static const struct held *held_with(const struct rt_replay *r, struct pr_slice id)
+{
+    const struct held *h = id.n == 0 ? NULL : r->head;
+    struct pr_bcast b;
+
+    while (h != NULL && (pr_bcast_decode(pr_bytes(h->bytes, h->n), &b) != PR_OK ||
+                         !pr_slice_eq(rt_replay_id(&b), id))) {
+        h = h->next;
+    }
+    return h;
+}
+
+static void remember_ids(struct rt_replay *r)
+{
+    struct pr_slice rows = r->rows;
+    struct pr_slice body;
+    struct pr_bcast b;
+
+    while (pr_replay_next(&rows, &body) == 1) {
+        struct pr_slice id = pr_bcast_decode(body, &b) == PR_OK ? rt_replay_id(&b) : pr_str("");
+
+        if (id.n == UUID_LEN) {
+            assert(r->nids < PR_REPLAY_ROWS);
+            memcpy(r->ids[r->nids++], id.p, UUID_LEN);
+        }
+    }
+}
+
+/* What came live before a row, and is not in the answer since newer ones have its place, goes
+ * before that row. */
+static void send_rows(struct rt_replay *r)
+{
+    struct pr_slice body;
+    struct pr_bcast b;
+
+    remember_ids(r);
+    while (pr_replay_next(&r->rows, &body) == 1) {
+        const struct held *h = NULL;
+
+        if (pr_bcast_decode(body, &b) != PR_OK) {
+            rt_log(r->channel->socket->edge->log, RT_ERROR, "broadcast_damaged",
+                   rt_kv_b("topic", rt_topic_name(r->channel->topic)), rt_kv_u("bytes", body.n));
+            continue;
+        }
+        h = held_with(r, rt_replay_id(&b));
+        if (h != NULL) {
+            send_held(r, h);
+        }
+        send_row(r->channel, &b);
+    }
+    r->rows = pr_str("");
 }
 
 void rt_replay_joined(struct rt_channel *ch)
@@ -296,7 +330,7 @@ void rt_replay_joined(struct rt_channel *ch)
     }
     assert(r->id == 0);
     send_rows(r);
-    send_held(r);
+    send_held(r, NULL);
     if (r->nids == 0) {
         forget(r);
     } else {

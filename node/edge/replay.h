@@ -3,7 +3,7 @@
  * replay.h - stored broadcasts of a private channel, for a join that asks for them.
  *
  *   join decided (pending.c) -> asks the database; what is broadcast meanwhile is held
- *     -> answer: reply to the join, stored rows, what was held, from then on live
+ *     -> answer: reply to the join, stored rows and what was held, from then on live
  *
  * The topic's fence stands before the question goes out, so a row is in the answer, or comes live
  * behind the question, or both: ids of the answer are remembered for RT_REPLAY_SEEN_MS, and live
