@@ -101,7 +101,7 @@ export class Crowd {
 
   async #count(sent, ms) {
     await Promise.all(sent.map((m) => m.done))
-    await delay(1000) // what was acknowledged last is on its way
+    await this.#fence()
     const acked = sent.filter((m) => m.acked)
     const figures = { seconds: ms / 1000, sent: sent.filter((m) => !m.skipped).length, acked: acked.length, deliveries: 0, lost: 0, missedAway: 0, repeated: 0, disorder: 0 }
     const wanted = new Map(sent.map((m) => [`${m.from}/${m.n}`, m]))
@@ -122,6 +122,15 @@ export class Crowd {
       figures.disorder += disorder(lists)
     }
     return figures
+  }
+
+  /** Until everybody has heard a last word of everybody on each topic: what was ordered before has come, or never will. */
+  async #fence() {
+    const n = this.turn++
+    for (const guest of this.guests) for (const channel of guest.channels) void channel.send({ type: 'broadcast', event: 'n', payload: { from: guest.name, n } })
+    const lacks = () => this.guests.flatMap((g) => TOPICS.flatMap((topic) =>
+      this.guests.filter((from) => !g.heard.get(topic).includes(`${from.name}/${n}`)).map((from) => `${g.name} did not hear ${from.name} on ${topic}`)))
+    await until('the last words', () => lacks().length === 0).catch((err) => { throw new Error(`${err.message}: ${lacks().join('; ')}`) })
   }
 
   async leave() { for (const guest of this.guests) await guest.leave() }
