@@ -18,8 +18,8 @@ class Member {
   constructor(t, node, i) { Object.assign(this, { t, node, i, lives: 0, sent: 0, closes: 0, heard: [], rows: [], acks: 0 }) }
 
   async start() {
-    const life = ++this.lives
     const s = await connect(this.t, this.node, { vsn: this.i % 3 ? '2.0.0' : '1.0.0' })
+    const life = ++this.lives
     this.s = s
     this.heard.push([])
     this.rows.push([])
@@ -36,7 +36,7 @@ class Member {
       for (const f of frames.splice(0)) this.#take(f, life)
       if (this.stopping) return
       this.closes++
-      this.restart = this.#again()
+      void this.#again()
     })
   }
 
@@ -131,11 +131,15 @@ for (const role of ['edge', 'owner', 'db']) {
       const old = await node.kill(role, index)
       await until(`${role} to be back`, () => { const pid = node.pid(role, index); return pid && pid !== old })
     }
-    await delay(1500)
+    // What comes from here on comes after all that the last kill did, and to members that are back.
+    const row = committed
+    const said = members.map((m) => m.sent)
+    const heard = (m) => new Set(m.heard.at(-1).filter(({ p, n }) => n > said[parseInt(p)]).map(({ p }) => parseInt(p)))
+    await until('rows and broadcasts after the last kill, from all to all', () =>
+      members.every((m) => m.rows.at(-1).at(-1) > row && heard(m).size === MEMBERS))
     clearInterval(broadcasts)
     running = false
     await commits
-    await Promise.all(members.map((m) => m.restart))
     await until('all rows at all members', () => members.every((m) => m.rows.at(-1).at(-1) === committed))
     const expected = JSON.stringify(members.map((m) => [`m${m.i}`, [m.lives]]).sort((a, b) => a[0] < b[0] ? -1 : 1))
     await until('the same presence at all members', () => members.every((m) => shape(m.state) === expected)).catch((e) => {
