@@ -79,6 +79,7 @@ struct world {
     bool ipc_free;
     char db[HEARD_MAX]; /* types of frames that are for db: "reg 1 public test\n" */
     size_t db_len;
+    uint64_t replay_id;         /* of the last question for a replay */
     uint64_t ask_id;            /* of the last question of rights, or to store a message */
     char uuid[PR_UUID_LEN + 1]; /* of that message */
     char ask_project[RT_PROJECT_NAME_MAX + 1];
@@ -291,6 +292,7 @@ static void note(const struct pr_frame *f)
     struct pr_chg_synced synced;
     struct pr_clients clients;
     struct pr_store_ask store;
+    struct pr_replay_ask replay;
 
     switch (f->type) {
     case PR_T_RIGHTS_ASK:
@@ -301,6 +303,12 @@ static void note(const struct pr_frame *f)
         w.ask_id = ask.id;
         (void)snprintf(w.ask_project, sizeof w.ask_project, "%.*s", (int)ask.project.n,
                        (const char *)ask.project.p);
+        break;
+    case PR_T_REPLAY_ASK:
+        assert_int_equal(pr_replay_ask_decode(f, &replay), PR_OK);
+        append(w.db, &w.db_len, "replay %.*s %u\n", (int)replay.topic.n,
+               (const char *)replay.topic.p, replay.limit);
+        w.replay_id = replay.id;
         break;
     case PR_T_STORE_ASK:
         assert_int_equal(pr_store_ask_decode(f, &store), PR_OK);
@@ -377,8 +385,8 @@ static void settle(void)
             if (f.type == PR_T_HELLO) {
                 say_hello_ok();
             } else if (f.cls == PR_C_CHANGES || f.type == PR_T_RIGHTS_ASK ||
-                       f.type == PR_T_STORE_ASK || f.type == PR_T_CLIENTS ||
-                       (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
+                       f.type == PR_T_STORE_ASK || f.type == PR_T_REPLAY_ASK ||
+                       f.type == PR_T_CLIENTS || (f.type >= PR_T_CHG_REG && f.type < PR_T_CTL)) {
                 note(&f);
             } else {
                 to_owner(&ev);

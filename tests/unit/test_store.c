@@ -304,16 +304,71 @@ static void test_full(void **state)
     world_close();
 }
 
+static void put_row(struct pr_outbuf *rows, const char *uuid, const char *payload)
+{
+    char meta[64];
+    uint8_t memory[256];
+    struct pr_outbuf body = pr_outbuf(memory, sizeof memory);
+    struct pr_bcast b = {.form = PR_BCAST_JSON, .event = pr_str("e"), .payload = pr_str(payload)};
+
+    (void)snprintf(meta, sizeof meta, "{\"id\":\"%s\"}", uuid);
+    b.meta = pr_str(meta);
+    pr_bcast_encode(&body, &b);
+    pr_replay_put_row(rows, pr_bytes(memory, body.len));
+}
+
+/* A join asks for two, and three come live before it is answered. */
+static void test_replayed_in_order(void **state)
+{
+    static const char row[] = "['1',null,'realtime:a','broadcast',{'event':'e','meta':{'id':'%s'},"
+                              "'payload':%u,'type':'broadcast'}]\n";
+    char uuid[3][sizeof w.uuid], want[1024];
+    uint8_t memory[1024], frame[1024];
+    struct pr_outbuf rows = pr_outbuf(memory, sizeof memory);
+    struct pr_outbuf o = pr_outbuf(frame, sizeof frame);
+    struct pr_replay m = {.boot = BOOT, .status = PR_RIGHTS_DONE};
+    int n;
+
+    (void)state;
+    open_world();
+    member = client("2.0.0");
+    send_text(member, "['1','1','realtime:a','phx_join',{'config':{'private':true,'broadcast':"
+                      "{'replay':{'since':0,'limit':2}}}}]");
+    if (w.replay_id == 0) {
+        rights(); /* else it was known */
+    }
+    w.db_len = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        push((char)('2' + i), "{\"persist\":true}", (char)('1' + i));
+        memcpy(uuid[i], w.uuid, sizeof w.uuid);
+        answer(PR_RIGHTS_DONE, true, "");
+    }
+    says(member, "");
+    put_row(&rows, uuid[1], "2");
+    put_row(&rows, uuid[2], "3");
+    m.id = w.replay_id;
+    m.rows = pr_bytes(memory, rows.len);
+    pr_replay_encode(&o, &m);
+    to_edge(pr_bytes(frame, o.len));
+    settle();
+    n = snprintf(want, sizeof want,
+                 "['1','1','realtime:a','phx_reply',{'status':'ok','response':{'postgres_changes':"
+                 "[]}}]\n<kind 4>" LIVE_1,
+                 uuid[0]);
+    for (uint32_t i = 1; i < 3; i++) {
+        n += snprintf(want + n, sizeof want - (size_t)n, row, uuid[i], i + 1);
+    }
+    says(member, want);
+    world_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_late),
-        cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_trouble_is_remembered),
+        cmocka_unit_test(test_order),        cmocka_unit_test(test_replayed_in_order),
+        cmocka_unit_test(test_texts),        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_late),         cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_full),         cmocka_unit_test(test_trouble_is_remembered),
         cmocka_unit_test(test_owner_behind),
     };
 
