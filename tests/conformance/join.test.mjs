@@ -35,7 +35,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
 
   test(`${vsn} case 25: expired token`, async (t) => {
     const reason = await refusal(await open(t), { config: {}, access_token: sign({ role: 'anon', exp: now() - 10 }, node.secret) })
-    assert.match(reason, /^InvalidJWTToken: Token has expired (9|10|11) seconds ago$/)
+    assert.match(reason, /^InvalidJWTToken: Token has expired 1\d seconds ago$/)
   })
 
   test(`${vsn} case 26: token without role`, async (t) =>

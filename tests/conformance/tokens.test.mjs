@@ -43,7 +43,8 @@ for (const vsn of ['1.0.0', '2.0.0']) {
 
   test(`${vsn} case 63: expiry closes the channel`, async (t) => {
     const s = await open(t)
-    await s.join('realtime:t63', {}, { ref: '1', payload: { config: {}, access_token: node.token({ exp: now() + 2 }) } })
+    await s.join('realtime:t63', {}, { ref: '1' })
+    push(s, 'realtime:t63', node.token({ exp: now() + 2 }))
     const system = await s.event('realtime:t63', 'system')
     assert.match(system.payload.message, /^Token has expired \d+ seconds ago$/)
     await s.event('realtime:t63', 'phx_close')
@@ -52,7 +53,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
 
   test(`${vsn} case 64: a fresh token moves the expiry`, async (t) => {
     const s = await open(t)
-    const exp = now() + 3
+    const exp = now() + 8 // time enough to join
     await s.join('realtime:t64', {}, { ref: '1', payload: { config: {}, access_token: node.token({ exp }) } })
     push(s, 'realtime:t64', node.token({ sub: 'fresh' }))
     await s.nothing((exp - now() + 2) * 1000)
@@ -109,13 +110,13 @@ for (const vsn of ['1.0.0', '2.0.0']) {
       [node.token({ role: undefined }), 'Fields `role` and `exp` are required in JWT'],
       [sign({ role: 'anon' }, 'x'.repeat(40)), 'Failed to validate JWT signature'],
       [sign({ role: 'anon' }, '', { alg: 'none' }), 'Failed to generate JWT signer, check your JWT secret or JWKS configuration'],
-      [node.token({ exp: now() - 10 }), /^Token has expired 1[01] seconds ago$/],
+      [() => node.token({ exp: now() - 10 }), /^Token has expired 1\d seconds ago$/],
     ]
     const s = await open(t)
     for (const [i, [token, text]] of bad.entries()) {
       const T = `realtime:t62-${i}-${vsn}`
       await s.join(T, {}, { ref: `j${i}` })
-      push(s, T, token, `j${i}`)
+      push(s, T, token instanceof Function ? token() : token, `j${i}`)
       const { message, ...rest } = (await s.event(T, 'system')).payload
       assert.deepEqual(rest, { extension: 'system', status: 'error', channel: T.slice('realtime:'.length) })
       if (text instanceof RegExp) assert.match(message, text)
@@ -126,7 +127,7 @@ for (const vsn of ['1.0.0', '2.0.0']) {
   })
 
   test(`${vsn} case 63: the connection's token ends the channels that have no other`, async (t) => {
-    const s = await connect(t, node, { vsn, key: node.token({ exp: now() + 3 }) })
+    const s = await connect(t, node, { vsn, key: node.token({ exp: now() + 8 }) }) // time enough for both joins
     await s.join('realtime:t63own', {}, { ref: '1', payload: { config: {}, access_token: node.token({ sub: 'u' }) } })
     await s.join('realtime:t63conn', {}, { ref: '2' })
     assert.match((await s.event('realtime:t63conn', 'system')).payload.message, /^Token has expired \d+ seconds ago$/)
