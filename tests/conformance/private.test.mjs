@@ -123,10 +123,15 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     sender.send_('e', { n: 1 }, 'a')
     assert.equal((await sender.reply('a')).payload.status, 'ok')
     s.token(node.token({ sub: 'u' }))
-    await s.nothing()
+    let n = 1
+    const heard = await until('one to be heard', async () => { // the database says when
+      sender.send_('e', { n: ++n }, `b${n}`)
+      assert.equal((await sender.reply(`b${n}`)).payload.status, 'ok')
+      return s.frames.find((f) => f.event === 'broadcast')
+    })
+    assert.ok(heard.payload.payload.n > 1)
     await s.heartbeat()
-    sender.send_('e', { n: 2 }, 'b')
-    assert.equal((await s.event(`realtime:${T}`, 'broadcast')).payload.payload.n, 2)
+    assert.ok(!s.frames.some((f) => f.event === 'presence_state'))
   })
 }
 
@@ -236,20 +241,21 @@ test('policies that raise, write, leave their role, loop or sleep hurt nobody el
   for (const T of ['raise', 'private-state', 'write', 'leave']) {
     assert.deepEqual(await refusal(t, 'x', T), { reason: `Unauthorized: ${notToRead(T)}` }, T)
   }
-  const slow = ['sleep', 'loop'].map((T) => refusal(t, 'x', T))
-  const start = Date.now()
+  let ended = 0
+  const slow = ['sleep', 'loop'].map((T) => refusal(t, 'x', T).finally(() => ended++))
   const s = await member(t, 'fine', 'fine', { broadcast: { ack: true } })
   s.send_('e', {}, 'a')
   assert.equal((await s.reply('a')).payload.status, 'ok')
-  assert.ok(Date.now() - start < 2000, 'others do not wait for a slow policy')
+  assert.equal(ended, 0, 'others do not wait for a slow policy')
   for (const answer of slow) assert.deepEqual(await answer, { reason: 'QueryCanceled: Query was cancelled, please try again' })
   assert.equal((await sql.query('select count(*)::int as n from realtime.messages')).rows[0].n, 0)
 })
 
 test('an expired token may not start to write', async (t) => {
   await may('old', 'pold', all)
-  const s = await member(t, 'old', 'pold', { broadcast: { ack: true } }, { claims: { exp: now() + 2 } })
-  await delay(3000) // within the grace of 10 s
+  const exp = now() + 8 // time enough to join
+  const s = await member(t, 'old', 'pold', { broadcast: { ack: true } }, { claims: { exp } })
+  await until('the end of the token', () => Date.now() >= exp * 1000) // and the grace of 10 s begins
   s.send_('e', {}, 'a')
   assert.deepEqual((await s.reply('a')).payload.response, { reason: notToWrite('pold') })
 })
@@ -312,9 +318,10 @@ test('case 100: supabase-js with an accessToken callback joins a private channel
   await may('js', 'p100', all)
   const client = createClient(node.url, node.anonKey, { accessToken: async () => { await delay(300); return node.token({ sub: 'js' }) }, realtime: { transport: WebSocket } })
   t.after(() => client.realtime.disconnect())
-  const start = Date.now()
-  await new Promise((resolve) => client.channel('p100', { config: { private: true } }).subscribe((status) => status === 'SUBSCRIBED' && resolve()))
-  assert.ok(Date.now() - start < 2500, `${Date.now() - start} ms`)
+  const seen = []
+  await new Promise((resolve) => client.channel('p100', { config: { private: true } }).subscribe((status) => { seen.push(status); if (status === 'SUBSCRIBED') resolve() }))
+  // The client may join before it has the token; it is refused then, and in when it joins again.
+  assert.ok(['SUBSCRIBED', 'CHANNEL_ERROR,SUBSCRIBED'].includes(seen.join()), seen.join())
 })
 
 test('supabase-js: a private channel as the README shows it', async (t) => {

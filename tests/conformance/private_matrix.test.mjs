@@ -11,6 +11,7 @@ import { preparePolicies, allow, notToRead, notToWrite } from './private_help.mj
 
 const database = await startPostgres({ after })
 const node = await startNode({ after }, { database })
+const nodes = node.nodes ?? [node]
 const sql = await database.connect()
 await until('the migrations', async () => (await sql.query("select to_regprocedure('realtime.datafuse_allow(text)') is not null as ok")).rows[0].ok)
 await until('partitions', async () => (await sql.query("select count(*)::int as n from pg_inherits where inhparent = to_regclass('realtime.messages')")).rows[0].n >= 5)
@@ -21,15 +22,15 @@ const RIGHTS = ['read:broadcast', 'read:presence', 'write:broadcast', 'write:pre
 const ALL = RIGHTS.join(' ')
 const rightsOf = (bits) => RIGHTS.filter((_, i) => bits >> i & 1)
 
-async function observer(t, topic, isPrivate) {
-  const s = await connect(t, node, { vsn: '1.0.0' }) // text only, so that one form is compared
+async function observer(t, at, topic, isPrivate) {
+  const s = await connect(t, at, { vsn: '1.0.0' }) // text only, so that one form is compared
   await s.join(`realtime:${topic}`, {}, { ref: '1', payload: {
     config: { private: isPrivate, broadcast: { ack: true }, presence: { enabled: true, key: 'observer' } }, access_token: node.token({ sub: 'observer' }) } })
   await s.event(`realtime:${topic}`, 'presence_state')
   return s
 }
 
-const post = (path, body, sub) => fetch(node.url + path, { method: 'POST', body: JSON.stringify(body),
+const post = (at, path, body, sub) => fetch(at.url + path, { method: 'POST', body: JSON.stringify(body),
   headers: { 'content-type': 'application/json', authorization: `Bearer ${node.token({ sub })}` } })
 
 /** realtime.send() as PostgREST calls it for this user; the table's policies hold for public messages too. Whether it was written. */
@@ -39,13 +40,17 @@ async function sends(sub, topic, isPrivate) {
   return (await sql.query("select from realtime.messages where topic = $1 and event = 'sql' and private = $2 and payload ->> 'by' = $3", [topic, isPrivate, sub])).rowCount > 0
 }
 
+let cells = 0
 /** What one user with these rights can do on one topic, and what the two observers hear of it. */
 async function cell(t, sub, topic, rights, isPrivate) {
   const T = `realtime:${topic}`
   const has = (right) => !isPrivate || rights.includes(right)
-  const [near, far] = [await observer(t, topic, isPrivate), await observer(t, topic, !isPrivate)]
+  // Who is where goes by the cell: each on a node of its own, the next time on others, however many requests a cell has.
+  const [a, b, c] = [0, 1, 2].map((i) => nodes[(2 * cells + i) % nodes.length])
+  cells++
+  const [near, far] = [await observer(t, a, topic, isPrivate), await observer(t, b, topic, !isPrivate)]
   const heard = async (event) => assert.equal((await near.event(T, 'broadcast')).payload.event, event)
-  const s = await connect(t, node, { vsn: '1.0.0' })
+  const s = await connect(t, c, { vsn: '1.0.0' })
   s.send('1', '1', T, 'phx_join', { config: { private: isPrivate, broadcast: { ack: true }, presence: { enabled: true, key: 'member' } }, access_token: node.token({ sub }) })
   const joined = has('read:broadcast') || has('read:presence')
   const reply = (await s.reply('1')).payload
@@ -76,10 +81,10 @@ async function cell(t, sub, topic, rights, isPrivate) {
     checks += 2
   }
 
-  const single = await post(`/api/broadcast/${topic}/events/single?private=${isPrivate}`, {}, sub)
+  const single = await post(a, `/api/broadcast/${topic}/events/single?private=${isPrivate}`, {}, sub)
   assert.deepEqual([single.status, await single.text()], has('write:broadcast') ? [202, ''] : [403, '{"message":"Unauthorized"}'], 'single')
   if (has('write:broadcast')) await heard('single')
-  const batch = await post('/api/broadcast', { messages: [{ topic, event: 'batch', payload: {}, private: isPrivate }] }, sub)
+  const batch = await post(b, '/api/broadcast', { messages: [{ topic, event: 'batch', payload: {}, private: isPrivate }] }, sub)
   assert.deepEqual([batch.status, batch.headers.get('x-realtime-dropped')], [202, has('write:broadcast') ? null : '1'], 'batch')
   if (has('write:broadcast')) await heard('batch')
   const written = rights.includes('write:broadcast')
