@@ -291,9 +291,9 @@ static void on_rows(void *ctx, const PGresult *res)
 static struct rt_value value_of(const struct task *k, uint32_t i, struct pr_slice column)
 {
     int at = rt_relation_column(k->rel, column);
+    struct rt_value none = {0};
 
-    return at < 0 ? (struct rt_value){0}
-                  : rt_change_value(k->job->rows[k->rows[i]].change, (uint32_t)at);
+    return at < 0 ? none : rt_change_value(k->job->rows[k->rows[i]].change, (uint32_t)at);
 }
 
 static void put_texts(struct rt_text *t, const struct task *k, struct pr_slice column)
