@@ -116,6 +116,7 @@ struct rt_stream {
     bool casts;              /* it carries the rows of realtime.messages */
     bool casts_failed;       /* the server could not do that on the connection before */
     bool gap;                /* there are changes of a time without the publication */
+    bool settling;           /* it waits for registrations to be looked at */
     uint64_t commit_end;     /* end LSN of the last whole transaction */
     uint8_t *held;           /* a message that waits for its table */
     size_t held_len;
@@ -252,7 +253,8 @@ void rt_db_regs_remove(struct rt_db *d, uint64_t boot, uint32_t handle);
 void rt_db_regs_kick(struct rt_db *d);
 /* Has every registration been looked at? Before that a row would find nobody, and be confirmed. */
 bool rt_db_regs_settled(const struct rt_db *d);
-/* It begins all the same: clients of those that were not are told. */
+/* It begins all the same, after a wait: clients of those that were not, and have no rows, are told.
+ */
 void rt_db_regs_begin_without(struct rt_db *d);
 /* A table changed: those with filters or columns of it are looked at anew. NULL: what is published
  * changed, those that this concerns are. */

@@ -118,7 +118,7 @@ bool rt_db_regs_settled(const struct rt_db *d)
 static void tell_missing(struct rt_reg *r, const void *ctx)
 {
     (void)ctx;
-    if (unsettled(r->state)) {
+    if (unsettled(r->state) && r->noids == 0) { /* else it has its rows while it is looked at */
         rt_db_link_sys_to(r->db, r->boot, r->handle, RT_TEXT_UNCHECKED);
     }
 }

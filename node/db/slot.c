@@ -410,10 +410,14 @@ void rt_stream_kick(struct rt_db *d)
     }
     settling_ms = rt_now_ms(d->loop) - (d->synced_ms > d->up_ms ? d->synced_ms : d->up_ms);
     if (!rt_db_regs_settled(d) && settling_ms < SETTLE_MS) {
+        d->stream.settling = true;
         rt_timer_set(&d->stream.retry, SETTLE_LOOK_MS);
         return;
     }
-    rt_db_regs_begin_without(d);
+    if (d->stream.settling) {
+        d->stream.settling = false;
+        rt_db_regs_begin_without(d);
+    }
     d->stream.state = RT_STREAM_STARTING;
     d->stream.pg = rt_pg_open(d->loop, &cfg, &events, d);
 }

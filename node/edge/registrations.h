@@ -29,7 +29,8 @@
 /* What all registrations of one socket, and of one project here, may take: their texts, with role
  * and claims in each, as they are sent and as db keeps them. Far beyond what clients need: 100
  * channels of ten bindings each with 8 KiB of claims, and some hundred thousand users of 1 KiB.
- * Overflow: the join is refused; the channel whose newer token takes a socket over it is shut. */
+ * Overflow: the join is refused; the channel whose newer token takes a socket over it is shut. That
+ * of a project is for joins alone, or a newer token of one would shut others. */
 #define RT_REGS_SOCKET_BYTES  ((size_t)8 * 1024 * 1024)
 #define RT_REGS_PROJECT_BYTES ((size_t)256 * 1024 * 1024)
 
