@@ -250,7 +250,7 @@ static void send_held(struct rt_replay *r, const struct held *end)
     struct rt_channel *ch = r->channel;
     struct pr_bcast b;
 
-    while (r->head != end) {
+    while (r->head != NULL && r->head != end) {
         struct held *h = r->head;
 
         if (pr_bcast_decode(pr_bytes(h->bytes, h->n), &b) == PR_OK &&
