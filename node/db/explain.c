@@ -212,8 +212,8 @@ static void ask_row(struct exam *e, struct rt_text *sql, struct rt_text *params,
     /* If it fails, so does what follows in its segment. */
     rt_pg_query(e->d->check, settings_sql, 3, who, NULL, NULL);
     rt_pg_query(e->d->check, rt_text_end(sql), (int)nparams, texts, on_row, e);
-    rt_pg_sync(e->d->check);
     rt_rls_reset(e->d->check);
+    rt_pg_sync(e->d->check);
 }
 
 /* Is every column there? Says which one is not. */

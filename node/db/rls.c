@@ -267,8 +267,8 @@ static void send_stmt(struct rt_ask *a, struct rt_stmt *s)
     }
     j->out_bytes += a->bytes;
     question(j, (struct saying){name, sql}, s->nparams, params, on_rows, a);
-    rt_pg_sync(j->pg);
     rt_rls_reset(j->pg);
+    rt_pg_sync(j->pg);
     rt_free(claims);
     rt_free(role);
 }

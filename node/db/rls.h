@@ -24,8 +24,8 @@
 
 /* Session settings of a check connection, for rt_pg_config.options. */
 extern const char rt_rls_options[];
-/* After a statement that ran policies: what one of them has set for the session would hold for the
- * rows of others. A segment of its own. */
+/* Behind a statement that runs policies, in its segment: what one of them has set for the session
+ * would hold for the rows of others. If it fails, all of that is undone anyway. */
 void rt_rls_reset(struct rt_pg *pg);
 
 struct rt_rls_row {

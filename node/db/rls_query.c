@@ -26,7 +26,6 @@ void rt_stmt_free(struct rt_stmt *s)
 void rt_rls_reset(struct rt_pg *pg)
 {
     rt_pg_query(pg, "reset all", 0, NULL, NULL, NULL);
-    rt_pg_sync(pg);
 }
 
 static bool held(const struct rt_value *v)
