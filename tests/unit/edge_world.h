@@ -485,6 +485,7 @@ static void world_close(void)
     rt_access_free(w.e);
     rt_wheel_close(&w.e->wheel, NULL);
     rt_slots_free(&w.e->channels);
+    rt_slots_free(&w.e->replays);
     rt_slots_free(&w.e->stores);
     rt_free(w.e->scratch.p);
     rt_loop_free(w.e->loop);
